@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# deps.sh: makes sure that what a test cluster and the build need is installed (Debian 12, 13 and later).
+#
+# A no-op when everything is there. As root it installs what is missing from Debian's packages and starts no service.
+# As anyone else it prints the line an administrator would have to run, and leaves the decision to the caller.
+#
+#   deps.sh            install or name what is missing; exit 0 (also when something is still missing)
+#   deps.sh --strict   the same, but exit 3 when something is still missing
+#   deps.sh --without-accounting   do not ask for slurmdbd and MariaDB
+set -euo pipefail
+
+strict=0
+accounting=1
+for argument in "$@"; do
+  case $argument in
+    --strict) strict=1 ;;
+    --without-accounting) accounting=0 ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "deps.sh: unknown argument: $argument" >&2; exit 2 ;;
+  esac
+done
+
+# Daemons live in sbin, which is not on every user's PATH.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+# One line per need: the command that proves it, and Debian's package that brings it.
+needs() {
+  cat <<'NEEDS'
+slurmctld slurmctld
+slurmd slurmd
+sbatch slurm-client
+munged munge
+cc gcc
+make make
+setpriv util-linux
+ps procps
+NEEDS
+  if [ "$accounting" = 1 ]; then
+    echo 'slurmdbd slurmdbd'
+    echo 'mariadbd mariadb-server'
+    echo 'mariadb-install-db mariadb-server'
+  fi
+}
+
+missing_packages() {
+  local command package
+  while read -r command package; do
+    command -v "$command" >/dev/null 2>&1 || echo "$package"
+  done < <(needs) | sort -u
+  if command -v slurmctld >/dev/null 2>&1 && ! plugins_installed; then
+    echo slurm-wlm-basic-plugins
+  fi
+  # rusqlite compiles SQLite's C source, so libc's headers are needed beside the compiler.
+  [ -e /usr/include/stdio.h ] || echo libc6-dev
+}
+
+# Slurm's serialiser plugins come in a package of their own, and only sometimes as a dependency.
+plugins_installed() {
+  local found=(/usr/lib/*/slurm*/serializer_json.so /usr/lib/slurm*/serializer_json.so /usr/lib64/slurm/serializer_json.so)
+  local file
+  for file in "${found[@]}"; do
+    [ ! -e "$file" ] || return 0
+  done
+  return 1
+}
+
+# Debian asks policy-rc.d before it starts a service; 101 means "no". What stood there before is put back.
+POLICY=/usr/sbin/policy-rc.d
+forbid_service_starts() {
+  if [ -e "$POLICY" ]; then
+    policy_backup=$(mktemp)
+    cp -p "$POLICY" "$policy_backup"
+  fi
+  trap restore_policy EXIT
+  printf '#!/bin/sh\nexit 101\n' >"$POLICY"
+  chmod 755 "$POLICY"
+}
+restore_policy() {
+  if [ -n "${policy_backup:-}" ]; then
+    cp -p "$policy_backup" "$POLICY"
+    rm -f "$policy_backup"
+  else
+    rm -f "$POLICY"
+  fi
+}
+
+install_packages() {
+  local log
+  log=$(mktemp)
+  forbid_service_starts
+  echo "installing: $*"
+  export DEBIAN_FRONTEND=noninteractive
+  if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
+    echo "deps.sh: apt-get could not install: $* (whole log: $log)" >&2
+    exit 1
+  fi
+  rm -f "$log"
+}
+
+main() {
+  local packages
+  mapfile -t packages < <(missing_packages)
+  [ ${#packages[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    install_packages "${packages[@]}"
+    mapfile -t packages < <(missing_packages)
+    [ ${#packages[@]} -gt 0 ] || return 0
+    echo "deps.sh: still missing after installing: ${packages[*]}" >&2
+    exit 1
+  fi
+  echo "missing, and only root can install it: ${packages[*]}"
+  echo "an administrator can, without starting any service:"
+  echo "  apt-get update && apt-get install --no-install-recommends ${packages[*]}"
+  [ "$strict" = 0 ] || exit 3
+}
+main
