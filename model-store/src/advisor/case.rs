@@ -1,0 +1,232 @@
+//! What was or would be run: one configuration under one load. A [`Case`] carries inputs only,
+//! so nothing that predicts from a case can see an outcome.
+
+use serde::{Deserialize, Serialize};
+
+/// Weight format of a checkpoint as it is served. `bits` is what a weight occupies; the format is
+/// kept beside the bits because formats of equal width differ in speed (AWQ leaves the trend).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Precision {
+    /// 32-bit floating point.
+    Fp32,
+    /// IEEE half precision.
+    Fp16,
+    /// bfloat16.
+    Bf16,
+    /// 8-bit floating point weights and activations (weight-only below compute capability 8.9).
+    Fp8,
+    /// 8-bit integer weights, 16-bit activations.
+    Int8,
+    /// 8-bit integer weights and activations.
+    W8a8,
+    /// 4-bit integer weights, 16-bit activations (AWQ, GPTQ).
+    Int4,
+    /// 4-bit integer weights, 8-bit activations.
+    W4a8,
+    /// 4-bit integer weights and activations.
+    W4a4,
+    /// bitsandbytes NormalFloat 4.
+    Nf4,
+    /// NVIDIA 4-bit floating point with block scales.
+    Nvfp4,
+    /// OCP microscaling 4-bit floating point.
+    Mxfp4,
+}
+
+impl Precision {
+    /// Every precision, in the order in which advice lists them.
+    pub const ALL: [Self; 12] = [
+        Self::Fp32,
+        Self::Fp16,
+        Self::Bf16,
+        Self::Fp8,
+        Self::Int8,
+        Self::W8a8,
+        Self::Int4,
+        Self::W4a8,
+        Self::W4a4,
+        Self::Nf4,
+        Self::Nvfp4,
+        Self::Mxfp4,
+    ];
+
+    /// The name used in options, output and the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
+            Self::Bf16 => "bf16",
+            Self::Fp8 => "fp8",
+            Self::Int8 => "int8",
+            Self::W8a8 => "w8a8",
+            Self::Int4 => "int4",
+            Self::W4a8 => "w4a8",
+            Self::W4a4 => "w4a4",
+            Self::Nf4 => "nf4",
+            Self::Nvfp4 => "nvfp4",
+            Self::Mxfp4 => "mxfp4",
+        }
+    }
+
+    /// Bits that one weight occupies, scales included (a group of 128 carries 16 to 32 more).
+    pub const fn bits(self) -> f64 {
+        match self {
+            Self::Fp32 => 32.0,
+            Self::Fp16 | Self::Bf16 => 16.0,
+            Self::Fp8 | Self::Int8 | Self::W8a8 => 8.0,
+            Self::Int4 | Self::W4a8 | Self::W4a4 | Self::Mxfp4 => 4.25,
+            Self::Nf4 | Self::Nvfp4 => 4.5,
+        }
+    }
+
+    /// The precision with which measurements are pooled: fp16 and bf16 run at the same rate.
+    pub const fn pooled(self) -> Self {
+        match self {
+            Self::Fp16 => Self::Bf16,
+            other => other,
+        }
+    }
+
+    /// Reads a name as users, engines and benchmark files write it (`BF16`, `int4-awq`, `w4a16`,
+    /// `int8-bnb`, `fp4`). `None` where the text names no known format.
+    pub fn parse(text: &str) -> Option<Self> {
+        let t = text.trim().to_ascii_lowercase().replace('_', "-");
+        Some(match t.as_str() {
+            "fp32" | "float32" => Self::Fp32,
+            "fp16" | "float16" | "half" => Self::Fp16,
+            "bf16" | "bfloat16" => Self::Bf16,
+            "fp8" | "fp8-e4m3" | "float8" | "w8a8-fp8" => Self::Fp8,
+            "int8-w8a8" | "w8a8" | "int8-sq" | "smoothquant" => Self::W8a8,
+            "int4-w4a8" | "w4a8" => Self::W4a8,
+            "int4-w4a4" | "w4a4" => Self::W4a4,
+            "nf4" | "nf4-dq" => Self::Nf4,
+            "fp4" | "nvfp4" => Self::Nvfp4,
+            "mxfp4" => Self::Mxfp4,
+            "awq" | "gptq" | "w4a16" => Self::Int4,
+            _ if t.starts_with("int8") || t == "w8a16" => Self::Int8,
+            _ if t.starts_with("int4") => Self::Int4,
+            _ => return None,
+        })
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How load reached the engine; it decides what throughput means, so runs are never pooled
+/// without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Workload {
+    /// All requests at once, saturated.
+    Offline,
+    /// One batch: rate = batch x OSL / latency.
+    Static,
+    /// A fixed number of requests in flight.
+    ClosedLoop,
+    /// Arrivals at a stated rate, below saturation: the output rate follows the arrivals.
+    Poisson,
+}
+
+impl Workload {
+    /// Every kind, in a fixed order.
+    pub const ALL: [Self; 4] = [Self::Offline, Self::Static, Self::ClosedLoop, Self::Poisson];
+
+    /// The name used in files and the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Static => "static",
+            Self::ClosedLoop => "closed-loop",
+            Self::Poisson => "poisson",
+        }
+    }
+
+    /// Reads [`Self::name`]; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let t = text.trim().to_ascii_lowercase().replace('_', "-");
+        Self::ALL.into_iter().find(|w| w.name() == t)
+    }
+}
+
+/// Deployments that are measured but are not what advice is given for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Variant {
+    /// Prefill and decode on separate instances.
+    pub disaggregated: bool,
+    /// Speculative decoding.
+    pub speculative: bool,
+    /// GPUs held below their power limit: another GPU for all purposes.
+    pub power_capped: bool,
+}
+
+impl Variant {
+    /// True where the run is plain aggregated serving at full power.
+    pub const fn is_plain(self) -> bool {
+        !(self.disaggregated || self.speculative || self.power_capped)
+    }
+}
+
+/// One configuration under one load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Case {
+    /// The model as the source names it; resolved to a card by the catalogue.
+    pub model: String,
+    /// Total parameters in billions, where the source states them.
+    pub params_b: Option<f64>,
+    /// Parameters used per token in billions, where the source states them.
+    pub active_params_b: Option<f64>,
+    /// GPU name of the catalogue, such as `H100-SXM`.
+    pub gpu: String,
+    /// Memory of one GPU in GB, where the source states it.
+    pub gpu_mem_gb: Option<f64>,
+    /// Tensor-parallel degree of one instance; `None` where not recorded.
+    pub tp: Option<u32>,
+    /// Pipeline stages (1 = none).
+    pub pp: u32,
+    /// Data-parallel replicas inside the instance (1 = none).
+    pub dp: u32,
+    /// Weight format; `None` where not recorded.
+    pub precision: Option<Precision>,
+    /// KV-cache format; `None` where not recorded (then taken as 16-bit).
+    pub kv_precision: Option<Precision>,
+    /// Input sequence length: mean prompt tokens of a request.
+    pub isl: Option<f64>,
+    /// Output sequence length: mean generated tokens of a request.
+    pub osl: Option<f64>,
+    /// How load reached the engine.
+    pub workload: Workload,
+    /// Requests in flight, or the batch of a static run.
+    pub concurrency: Option<f64>,
+    /// Requests per second that arrive; infinite where all come at once.
+    pub request_rate: Option<f64>,
+    /// Engine name in lower case: `vllm`, `tensorrt-llm`, `sglang`, ...
+    pub engine: String,
+    /// Engine version as recorded; empty where not.
+    pub engine_version: String,
+    /// Deployments outside plain aggregated serving.
+    pub variant: Variant,
+}
+
+impl Case {
+    /// GPUs of the instance: TP x PP x DP; `None` where TP is not recorded.
+    pub fn num_gpus(&self) -> Option<u32> {
+        self.tp.map(|tp| tp.max(1) * self.pp.max(1) * self.dp.max(1))
+    }
+}
+
+/// Lower-case engine name under which runs of one engine are pooled.
+pub fn canonical_engine(text: &str) -> String {
+    let t = text.trim().to_ascii_lowercase();
+    if t.contains("tensorrt") || t == "trtllm" || t.starts_with("trtllm") {
+        "tensorrt-llm".into()
+    } else if t.starts_with("sglang") {
+        "sglang".into()
+    } else if t.starts_with("deepspeed") {
+        "deepspeed".into()
+    } else {
+        t
+    }
+}

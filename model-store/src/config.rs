@@ -1,0 +1,140 @@
+//! The site's configuration, `/etc/omnipilot/omnipilot.toml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Where the configuration is looked for when nothing else is said.
+pub const DEFAULT_PATH: &str = "/etc/omnipilot/omnipilot.toml";
+
+/// Largest configuration file that is read, bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// The site's configuration. Every key but the three paths has a default.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// SQLite store of past runs, written by the service account.
+    pub store: PathBuf,
+    /// The published snapshot that the plugin reads.
+    pub snapshot: PathBuf,
+    /// Directory into which jobs write outcome files.
+    pub spool: PathBuf,
+    /// Engine that the site runs, as in `vllm`.
+    #[serde(default = "default_engine")]
+    pub engine: String,
+    /// Milliseconds after which the plugin lets the job go as written.
+    #[serde(default = "default_time_limit_ms")]
+    pub time_limit_ms: u64,
+    /// What a fault (no snapshot, a corrupt one, a time limit) does to a tagged job.
+    #[serde(default)]
+    pub on_fault: OnFault,
+    /// Slurm GPU types (gres) by name.
+    #[serde(default)]
+    pub gpu: BTreeMap<String, GpuEntry>,
+    /// Models of the site by the name that users type.
+    #[serde(default)]
+    pub model: BTreeMap<String, ModelEntry>,
+}
+
+/// What a fault does to a tagged job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFault {
+    /// The job goes as the user wrote it, with one warning line.
+    #[default]
+    Submit,
+    /// The job is refused.
+    Refuse,
+}
+
+/// One Slurm GPU type.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuEntry {
+    /// GPU of the built-in catalogue, such as `H100-SXM`.
+    pub is: Option<String>,
+    /// Price of one GPU for an hour, in the site's currency.
+    pub price_per_hour: Option<f64>,
+}
+
+/// One model of the site.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelEntry {
+    /// A Hugging Face `config.json` to make the card from.
+    pub config: Option<PathBuf>,
+    /// Checkpoints by precision: what the engine is given for that precision.
+    #[serde(default)]
+    pub checkpoints: BTreeMap<String, String>,
+}
+
+/// Why a configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The text is not a configuration.
+    #[error("{path}: {reason}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason on one line.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = crate::snapshot::read_regular(path, LARGEST)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let text = String::from_utf8_lossy(&bytes);
+        Self::parse(&text).map_err(|reason| ConfigError::Parse { path: path.into(), reason })
+    }
+
+    /// Reads configuration text.
+    ///
+    /// # Errors
+    /// Line and reason, on one line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|e| {
+            let line = e.span().map(|s| text[..s.start.min(text.len())].lines().count().max(1));
+            let reason = e.message().replace('\n', ", ");
+            line.map_or(reason.clone(), |n| format!("line {n}: {reason}"))
+        })
+    }
+
+    /// The configuration that `--store DB` alone stands for: snapshot and spool lie beside it.
+    pub fn beside_store(store: &Path) -> Self {
+        let dir = store.parent().unwrap_or(Path::new("."));
+        Self {
+            store: store.into(),
+            snapshot: store.with_extension("snapshot"),
+            spool: dir.join("spool"),
+            engine: default_engine(),
+            time_limit_ms: default_time_limit_ms(),
+            on_fault: OnFault::default(),
+            gpu: BTreeMap::new(),
+            model: BTreeMap::new(),
+        }
+    }
+}
+
+fn default_engine() -> String {
+    "vllm".into()
+}
+
+const fn default_time_limit_ms() -> u64 {
+    500
+}

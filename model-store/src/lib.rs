@@ -1,0 +1,22 @@
+//! OmniPilot's advisor and its store of past runs.
+//!
+//! From a [`Request`](advisor::Request) (a model, a load, what the user fixed) and a published
+//! [`Snapshot`](snapshot::Snapshot) to an [`Advice`](advisor::Advice): GPU type, tensor-parallel
+//! degree and precision, with calibrated intervals, or the reason why there is none.
+//!
+//! * [`advisor`] is the pure core: values in, values out. It knows nothing of files, SQLite,
+//!   clocks, environment or logs.
+//! * [`snapshot`] and [`config`] read what an administrator publishes; the plugin needs no more.
+//! * [`options`] is the one table of `--llm-*` options, shared by plugin, command and docs.
+//! * `store` (feature `store`) keeps past runs in SQLite.
+//! * `train` (feature `train`) turns runs into a model: fit, calibrate, evaluate.
+
+pub mod advisor;
+pub mod config;
+pub mod options;
+pub mod outcome;
+pub mod snapshot;
+#[cfg(feature = "store")]
+pub mod store;
+#[cfg(feature = "train")]
+pub mod train;

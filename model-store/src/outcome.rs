@@ -1,0 +1,131 @@
+//! The outcome file: what one job leaves in the spool, written by `omnipilot run`, read by
+//! `omnipilot ingest`. One JSON object a file, version in `schema`. Unknown keys are ignored by
+//! readers, so that writers may be newer; a claim is believed only as far as Slurm's own
+//! accounting agrees.
+
+use serde::{Deserialize, Serialize};
+
+use crate::advisor::RunOutcome;
+
+/// Version of the form below.
+pub const SCHEMA: u32 = 1;
+
+/// Largest outcome file that is read, bytes.
+pub const LARGEST: u64 = 256 * 1024;
+
+/// What one job reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// Slurm job id; for an array task its own id (`SLURM_JOB_ID`).
+    pub job_id: u64,
+    /// Slurm cluster name (`SLURM_CLUSTER_NAME`).
+    pub cluster: String,
+    /// Advice id that the job was submitted under; `None` without advice.
+    pub advice_id: Option<String>,
+    /// Numeric user id of the writer.
+    pub uid: u32,
+    /// What was asked and what ran.
+    pub asked: Asked,
+    /// Engine name in lower case (`vllm`) and version; empty where not learnt.
+    pub engine: String,
+    /// Engine version; empty where not learnt.
+    pub engine_version: String,
+    /// Unix seconds at which the engine was started.
+    pub started_at: f64,
+    /// Seconds from start to ready; `None` if it never became ready.
+    pub cold_start_s: Option<f64>,
+    /// Seconds from start to end.
+    pub elapsed_s: f64,
+    /// Exit code; `None` when ended by a signal.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the engine.
+    pub signal: Option<i32>,
+    /// How it ended, judged from exit status and log.
+    pub outcome: RunOutcome,
+    /// The log line that the judgement rests on; empty where none.
+    pub evidence: String,
+    /// Steady windows of load; empty where the engine stayed idle.
+    pub windows: Vec<Window>,
+}
+
+/// What the job was to serve and on what, from `SLURM_LLM_*`, Slurm's environment and the
+/// engine's arguments.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Model as the user named it to OmniPilot, or as the engine was given it.
+    pub model: String,
+    /// Slurm GPU type (gres), such as `h100`; empty where not known.
+    pub gpu: String,
+    /// GPUs the job holds.
+    pub num_gpus: Option<u32>,
+    /// Tensor-parallel degree the engine was given.
+    pub tp: Option<u32>,
+    /// Weight format the engine was given.
+    pub precision: Option<String>,
+    /// Input length that the request stated, tokens.
+    pub isl: Option<f64>,
+    /// Output length that the request stated, tokens.
+    pub osl: Option<f64>,
+    /// Requests in flight that the request stated.
+    pub concurrency: Option<f64>,
+}
+
+/// One steady window of load, from differences of the engine's counters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// Unix seconds at which the window begins.
+    pub begins_at: f64,
+    /// Length, s.
+    pub seconds: f64,
+    /// Requests finished.
+    pub requests: f64,
+    /// Output tokens/s.
+    pub output_tok_s: f64,
+    /// Requests/s.
+    pub req_s: f64,
+    /// Mean requests in flight (running plus waiting).
+    pub concurrency: Option<f64>,
+    /// Mean prompt tokens of a finished request.
+    pub isl: Option<f64>,
+    /// Mean generated tokens of a finished request.
+    pub osl: Option<f64>,
+    /// Mean time to first token, ms.
+    pub ttft_ms: Option<f64>,
+    /// Mean time per output token, ms.
+    pub tpot_ms: Option<f64>,
+    /// Mean end-to-end latency, ms.
+    pub e2e_ms: Option<f64>,
+    /// Peak KV-cache usage, 0 to 1.
+    pub kv_usage: Option<f64>,
+    /// Preemptions in the window.
+    pub preemptions: Option<f64>,
+    /// Average power of the job's GPUs, W.
+    pub power_w: Option<f64>,
+}
+
+/// Environment of a job that was submitted under an advice. The plugin and `omnipilot submit`
+/// set these; `omnipilot run` and users' scripts read them.
+pub mod env {
+    /// Tensor-parallel degree.
+    pub const TP: &str = "SLURM_LLM_TP";
+    /// Weight format.
+    pub const PRECISION: &str = "SLURM_LLM_PRECISION";
+    /// Slurm GPU type (gres).
+    pub const GPU: &str = "SLURM_LLM_GPU";
+    /// Advice id.
+    pub const ADVICE: &str = "SLURM_LLM_ADVICE";
+    /// Engine arguments that carry out the advice, separated by blanks.
+    pub const ENGINE_ARGS: &str = "SLURM_LLM_ENGINE_ARGS";
+    /// Model as the user named it.
+    pub const MODEL: &str = "SLURM_LLM_MODEL";
+    /// Stated input length, tokens.
+    pub const ISL: &str = "SLURM_LLM_ISL";
+    /// Stated output length, tokens.
+    pub const OSL: &str = "SLURM_LLM_OSL";
+    /// Stated requests in flight.
+    pub const CONCURRENCY: &str = "SLURM_LLM_CONCURRENCY";
+    /// Spool directory for outcome files.
+    pub const SPOOL: &str = "SLURM_LLM_SPOOL";
+}

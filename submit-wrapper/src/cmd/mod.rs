@@ -1,0 +1,11 @@
+//! One module a verb.
+
+pub(crate) mod advise;
+pub(crate) mod import;
+pub(crate) mod ingest;
+pub(crate) mod init;
+pub(crate) mod observe;
+pub(crate) mod predict;
+pub(crate) mod run;
+pub(crate) mod submit;
+pub(crate) mod train;

@@ -1,0 +1,1 @@
+//! The serving engine inside a job: arguments, process, readiness, metrics, failure classes.

@@ -1,0 +1,63 @@
+//! Exit codes and the one form in which errors are told.
+
+use std::process::ExitCode;
+
+use anyhow::Error;
+
+/// An error that carries a hint and its own exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The reason, in numbers where there are any.
+    pub(crate) reason: String,
+    /// What to do about it; empty where there is nothing to say.
+    pub(crate) hint: String,
+    /// Exit code.
+    pub(crate) code: u8,
+}
+
+/// The command line or a file was wrong.
+pub(crate) const USAGE: u8 = 2;
+/// Something failed.
+pub(crate) const FAILED: u8 = 1;
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An error with a hint, exit code [`FAILED`].
+pub(crate) fn fail(reason: impl Into<String>, hint: impl Into<String>) -> Error {
+    with_code(FAILED, reason, hint)
+}
+
+/// An error with a hint and an exit code of its own.
+pub(crate) fn with_code(code: u8, reason: impl Into<String>, hint: impl Into<String>) -> Error {
+    Error::new(Failure { reason: reason.into(), hint: hint.into(), code })
+}
+
+/// Prints the error, if any, and turns the result into an exit code. A closed pipe is no error.
+pub(crate) fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    if is_broken_pipe(&error) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("omnipilot: {error:#}");
+    let failure = error.downcast_ref::<Failure>();
+    if let Some(hint) = failure.map(|f| &f.hint).filter(|h| !h.is_empty()) {
+        eprintln!("omnipilot:   hint: {hint}");
+    }
+    ExitCode::from(failure.map_or(FAILED, |f| f.code))
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    error
+        .chain()
+        .filter_map(|e| e.downcast_ref::<std::io::Error>())
+        .any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}

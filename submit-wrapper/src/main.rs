@@ -1,0 +1,61 @@
+//! The command `omnipilot`: advises, submits, wraps the engine inside the job, brings outcomes
+//! into the store, trains and publishes.
+//!
+//! Each verb is one module under [`cmd`]: it parses nothing itself, takes its arguments and the
+//! [`Site`](site::Site), and prints data on standard output and everything else on standard error.
+
+mod cmd;
+mod engine;
+mod exit;
+mod site;
+mod slurm;
+
+use clap::{Parser, Subcommand};
+
+/// Chooses GPU type, tensor parallel and precision for LLM serving jobs on Slurm
+#[derive(Parser)]
+#[command(name = "omnipilot", version, max_term_width = 100, subcommand_required = true)]
+struct Cli {
+    #[command(flatten)]
+    site: site::SiteArgs,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a store of past runs from the built-in published figures
+    Init(cmd::init::Args),
+    /// Ask Slurm for the cluster's nodes, GPUs and load
+    Observe(cmd::observe::Args),
+    /// Fit, calibrate and publish a model from the store
+    Train(cmd::train::Args),
+    /// Show what would be chosen for a model and a load, and why
+    Advise(cmd::advise::Args),
+    /// Submit a batch script under an advice, without the plugin
+    Submit(cmd::submit::Args),
+    /// Inside a job: start the engine as advised, and report its outcome
+    Run(cmd::run::Args),
+    /// Bring outcome files and Slurm's accounting into the store
+    Ingest(cmd::ingest::Args),
+    /// Import measured runs from files
+    Import(cmd::import::Args),
+    /// Predict the eight targets for cases from a CSV file
+    Predict(cmd::predict::Args),
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.verb {
+        Verb::Init(args) => cmd::init::run(&cli.site, &args),
+        Verb::Observe(args) => cmd::observe::run(&cli.site, &args),
+        Verb::Train(args) => cmd::train::run(&cli.site, &args),
+        Verb::Advise(args) => cmd::advise::run(&cli.site, &args),
+        Verb::Submit(args) => cmd::submit::run(&cli.site, &args),
+        Verb::Run(args) => cmd::run::run(&cli.site, &args),
+        Verb::Ingest(args) => cmd::ingest::run(&cli.site, &args),
+        Verb::Import(args) => cmd::import::run(&cli.site, &args),
+        Verb::Predict(args) => cmd::predict::run(&cli.site, &args),
+    };
+    exit::finish(result)
+}
