@@ -13,6 +13,7 @@
 
 pub mod advisor;
 pub mod config;
+pub mod consult;
 pub mod options;
 pub mod outcome;
 pub mod snapshot;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::card::ModelCard;
 use super::case::Precision;
 
 /// The load that the instance will serve.
@@ -37,4 +38,24 @@ pub struct Pins {
     pub tp: Option<u32>,
     /// Weight format.
     pub precision: Option<Precision>,
+}
+
+/// A whole request: what the advisor is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// The model.
+    pub card: ModelCard,
+    /// Weight format of the checkpoint that the user named, where its name or `config.json` says
+    /// so; then no other format is a candidate unless the site has a checkpoint for it.
+    pub checkpoint_precision: Option<Precision>,
+    /// Further checkpoints of the site: format and name to give the engine.
+    pub checkpoints: Vec<(Precision, String)>,
+    /// The load.
+    pub load: Load,
+    /// Latency targets.
+    pub slo: Slo,
+    /// What is fixed.
+    pub pins: Pins,
+    /// Engine that will run, lower case.
+    pub engine: String,
 }

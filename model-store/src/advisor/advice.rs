@@ -1,0 +1,144 @@
+//! The answer: what to run, or why there is no advice.
+
+use serde::{Deserialize, Serialize};
+
+use super::case::Precision;
+use super::run::Target;
+
+/// A prediction of one target, in its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Quantile 0.1 of the model.
+    pub q10: f64,
+    /// Median of the model.
+    pub q50: f64,
+    /// Quantile 0.9 of the model.
+    pub q90: f64,
+    /// Lower end of the conformal interval.
+    pub lo: f64,
+    /// Upper end of the conformal interval.
+    pub hi: f64,
+}
+
+/// One configuration of the cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Slurm GPU type (gres), lower case.
+    pub gres: String,
+    /// GPU of the catalogue that it means.
+    pub gpu: String,
+    /// Tensor-parallel degree.
+    pub tp: u32,
+    /// Weight format.
+    pub precision: Precision,
+    /// Checkpoint to give the engine; `None` = the model as the user named it.
+    pub checkpoint: Option<String>,
+    /// True where the engine quantises at load (there is no checkpoint of that format).
+    pub quantise_at_load: bool,
+}
+
+/// Why a configuration is not offered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Fallen {
+    /// A hard rule forbids it; the reason in numbers.
+    Infeasible(String),
+    /// Outside what was measured, on these axes.
+    OutOfSupport(Vec<AxisOut>),
+    /// Throughput is not known: too few runs to calibrate.
+    NotKnown,
+    /// Misses a stated latency target or rate; the reason in numbers.
+    MissesTarget(String),
+}
+
+/// One axis of the support envelope that a request leaves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AxisOut {
+    /// Which axis: family, parameters, context, concurrency, gpu, tp, precision.
+    pub axis: String,
+    /// What was asked, as people read it (`141 B`).
+    pub asked: String,
+    /// What was measured, as people read it (`0.5 to 72 B`).
+    pub measured: String,
+}
+
+/// A candidate with everything known of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assessed {
+    /// The configuration.
+    pub config: Configuration,
+    /// One prediction a target, in the order of [`Target::ALL`]; `None` = not known.
+    pub predictions: Vec<Option<Prediction>>,
+    /// Output tokens per GPU-hour at the stated load (median).
+    pub tokens_per_gpu_hour: Option<f64>,
+    /// Output tokens per unit of price (median): the ranking's key.
+    pub tokens_per_price: Option<f64>,
+    /// Price of the instance for an hour.
+    pub price_per_hour: f64,
+    /// `None` for a candidate that can be recommended.
+    pub fallen: Option<Fallen>,
+}
+
+impl Assessed {
+    /// The prediction of one target.
+    pub fn prediction(&self, target: Target) -> Option<&Prediction> {
+        self.predictions.get(target as usize).and_then(Option::as_ref)
+    }
+}
+
+/// What the evidence behind an advice is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Runs of this cluster behind the model.
+    pub this_cluster: u32,
+    /// Runs imported from elsewhere.
+    pub other_cluster: u32,
+    /// Published figures.
+    pub published: u32,
+}
+
+impl Evidence {
+    /// True where nothing was measured on this cluster or another.
+    pub const fn published_alone(&self) -> bool {
+        self.this_cluster == 0 && self.other_cluster == 0 && self.published > 0
+    }
+}
+
+/// The decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Run this: index into [`Advice::candidates`].
+    Recommend(usize),
+    /// The request lies outside what was measured, on these axes.
+    Abstain(Vec<AxisOut>),
+    /// Nothing that the cluster has can run it; the nearest reason in numbers.
+    Infeasible(String),
+}
+
+/// An advice and everything it rests on, so that it can be made again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Advice {
+    /// Eight hex digits of a hash over snapshot id and request.
+    pub id: String,
+    /// Snapshot that it was made from.
+    pub snapshot_id: String,
+    /// Model name of the card.
+    pub model: String,
+    /// The decision.
+    pub verdict: Verdict,
+    /// All candidates: recommendable ones first, best first.
+    pub candidates: Vec<Assessed>,
+    /// What it rests on.
+    pub evidence: Evidence,
+    /// The measured run nearest to the request, in words (`Mixtral-8x7B on h100 x 2`).
+    pub nearest_run: Option<String>,
+}
+
+impl Advice {
+    /// The recommended candidate, if there is one.
+    pub fn recommended(&self) -> Option<&Assessed> {
+        match self.verdict {
+            Verdict::Recommend(i) => self.candidates.get(i),
+            Verdict::Abstain(_) | Verdict::Infeasible(_) => None,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! What the cluster has, as Slurm was last seen to say.
+
+use serde::{Deserialize, Serialize};
+
+/// The cluster's GPUs at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// One entry per Slurm GPU type, sorted by name.
+    pub pools: Vec<GpuPool>,
+    /// Unix seconds of the observation; `None` where it was stated, not observed.
+    pub observed_at: Option<i64>,
+}
+
+/// The nodes that offer one Slurm GPU type.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GpuPool {
+    /// Slurm GPU type (gres), lower case.
+    pub gres: String,
+    /// Nodes that offer it and can run jobs.
+    pub nodes: u32,
+    /// Most GPUs of the type on one node.
+    pub per_node: u32,
+    /// GPUs of the type on all those nodes.
+    pub total: u32,
+    /// GPUs not allocated.
+    pub free: u32,
+    /// GPUs that pending jobs ask for.
+    pub pending: u32,
+    /// Partitions that reach the nodes.
+    pub partitions: Vec<String>,
+}
+
+impl ClusterState {
+    /// The pool of one Slurm GPU type, whatever the case of its name.
+    pub fn pool(&self, gres: &str) -> Option<&GpuPool> {
+        self.pools.iter().find(|p| p.gres.eq_ignore_ascii_case(gres))
+    }
+}
