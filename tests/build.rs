@@ -1,0 +1,53 @@
+//! Finds out which tests can run here, so that the others are listed as ignored with their reason instead of passing.
+//!
+//! `e2e_slurm`: Slurm and munge are installed. `e2e_accounting`: slurmdbd and MariaDB too. `e2e_root`: jobs can run as several
+//! users, which takes root.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+const SLURM: [&str; 5] = ["slurmctld", "slurmd", "sbatch", "munged", "setsid"];
+const ACCOUNTING: [&str; 3] = ["slurmdbd", "mariadbd", "mariadb-install-db"];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=PATH");
+    println!("cargo::rerun-if-env-changed=USER");
+    let slurm = all_installed(&SLURM);
+    set("e2e_slurm", slurm);
+    set("e2e_accounting", slurm && all_installed(&ACCOUNTING));
+    set(
+        "e2e_root",
+        std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0),
+    );
+}
+
+fn set(name: &str, holds: bool) {
+    println!("cargo::rustc-check-cfg=cfg({name})");
+    if holds {
+        println!("cargo::rustc-cfg={name}");
+    }
+}
+
+fn all_installed(commands: &[&str]) -> bool {
+    commands.iter().all(|command| installed(command))
+}
+
+/// Looks for a command. A path that is absent makes cargo ask again next time, so an installation is noticed.
+fn installed(command: &str) -> bool {
+    let found = folders()
+        .map(|folder| folder.join(command))
+        .find(|path| path.exists());
+    let watched = found
+        .clone()
+        .unwrap_or_else(|| Path::new("/usr/sbin").join(command));
+    println!("cargo::rerun-if-changed={}", watched.display());
+    found.is_some()
+}
+
+fn folders() -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    own.into_iter()
+        .chain(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from))
+}

@@ -1,0 +1,5 @@
+//! Tests on a real Slurm, which each of them starts for itself.
+#![allow(clippy::unwrap_used)]
+
+mod facts;
+mod scripts;
