@@ -7,6 +7,7 @@
 //! * [`advisor`] is the pure core: values in, values out. It knows nothing of files, SQLite,
 //!   clocks, environment or logs.
 //! * [`snapshot`] and [`config`] read what an administrator publishes; the plugin needs no more.
+//! * [`engine_args`] says what an advice means in an engine's own arguments, and what a script fixes.
 //! * [`options`] is the one table of `--llm-*` options, shared by plugin, command and docs.
 //! * `store` (feature `store`) keeps past runs in SQLite.
 //! * `train` (feature `train`) turns runs into a model: fit, calibrate, evaluate.
@@ -14,6 +15,7 @@
 pub mod advisor;
 pub mod config;
 pub mod consult;
+pub mod engine_args;
 pub mod options;
 pub mod outcome;
 pub mod snapshot;

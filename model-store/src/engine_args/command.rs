@@ -1,0 +1,283 @@
+//! From a command line to what it says of the engine.
+
+use crate::advisor::Precision;
+
+use super::flags::{EngineKind, Setting};
+
+/// An engine's command, read. Numbers that are no numbers are `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineCommand {
+    /// Which engine.
+    pub kind: EngineKind,
+    /// Index of the first word that belongs to the engine's own arguments.
+    pub first: usize,
+    /// Model, by flag or by place.
+    pub model: Option<String>,
+    /// Tensor-parallel degree.
+    pub tp: Option<u32>,
+    /// Pipeline stages.
+    pub pp: Option<u32>,
+    /// Data-parallel replicas.
+    pub dp: Option<u32>,
+    /// Quantisation method as written.
+    pub quantization: Option<String>,
+    /// Type as written.
+    pub dtype: Option<String>,
+    /// Address to listen on.
+    pub host: Option<String>,
+    /// Port to listen on.
+    pub port: Option<u16>,
+    /// Longest context, tokens.
+    pub max_len: Option<u64>,
+}
+
+impl EngineCommand {
+    /// Reads a command; `None` where it starts no engine that is known. Words before the engine
+    /// (`env`, `srun`, `numactl`, a container's launcher) are passed over.
+    pub fn parse<S: AsRef<str>>(command: &[S]) -> Option<Self> {
+        let words: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
+        let (kind, first) = recognise(&words)?;
+        let last = |setting| last_value(kind, words.get(first..).unwrap_or_default(), setting);
+        Some(Self {
+            kind,
+            first,
+            model: last(Setting::Model).or_else(|| positional(kind, &words, first).map(|i| words[i].to_owned())),
+            tp: last(Setting::Tp).and_then(|v| v.parse().ok()),
+            pp: last(Setting::Pp).and_then(|v| v.parse().ok()),
+            dp: last(Setting::Dp).and_then(|v| v.parse().ok()),
+            quantization: last(Setting::Quantization),
+            dtype: last(Setting::Dtype),
+            host: last(Setting::Host),
+            port: last(Setting::Port).and_then(|v| v.parse().ok()),
+            max_len: last(Setting::MaxLen).and_then(|v| v.parse().ok()),
+        })
+    }
+
+    /// Weight format that the command states, by method, by the checkpoint's name or by type.
+    pub fn precision(&self) -> Option<Precision> {
+        precision_of(self.quantization.as_deref(), self.model.as_deref(), self.dtype.as_deref())
+    }
+}
+
+/// Weight format from a quantisation method, a checkpoint's name and a type, in this order: the
+/// type says nothing of a quantised checkpoint. `None` where none of them tells.
+pub fn precision_of(quantization: Option<&str>, model: Option<&str>, dtype: Option<&str>) -> Option<Precision> {
+    match quantization.filter(|q| !matches!(q.to_ascii_lowercase().as_str(), "none" | "auto")) {
+        Some(method) => method_precision(method),
+        None => model
+            .and_then(name_precision)
+            .or_else(|| dtype.filter(|d| *d != "auto").and_then(Precision::parse)),
+    }
+}
+
+/// Weight format that a quantisation method of vLLM, SGLang or TGI makes or expects.
+fn method_precision(method: &str) -> Option<Precision> {
+    let m = method.to_ascii_lowercase().replace('_', "-");
+    Some(match m.as_str() {
+        "awq" | "awq-marlin" | "gptq" | "gptq-marlin" | "gguf" | "auto-round" | "moe-wna16" => Precision::Int4,
+        "bitsandbytes" | "bitsandbytes-nf4" => Precision::Nf4,
+        "modelopt" | "fbgemm-fp8" | "ptpc-fp8" | "w8a8-fp8" => Precision::Fp8,
+        "modelopt-fp4" | "petit-nvfp4" => Precision::Nvfp4,
+        "experts-int8" | "eetq" => Precision::Int8,
+        "w8a8-int8" => Precision::W8a8,
+        other => return Precision::parse(other),
+    })
+}
+
+/// Weight format in a checkpoint's name, as in `Qwen2.5-72B-Instruct-AWQ`.
+fn name_precision(model: &str) -> Option<Precision> {
+    let name = model.trim_end_matches('/').rsplit('/').next()?.to_ascii_lowercase();
+    let has = |part: &str| name.split(['-', '_', '.']).any(|p| p == part);
+    let named = [
+        ("nvfp4", Precision::Nvfp4),
+        ("fp4", Precision::Nvfp4),
+        ("mxfp4", Precision::Mxfp4),
+        ("awq", Precision::Int4),
+        ("gptq", Precision::Int4),
+        ("w4a16", Precision::Int4),
+        ("int4", Precision::Int4),
+        ("fp8", Precision::Fp8),
+        ("w8a8", Precision::W8a8),
+        ("int8", Precision::Int8),
+    ];
+    named.into_iter().find(|(part, _)| has(part)).map(|(_, precision)| precision)
+}
+
+/// The engine that a command starts, and where its own arguments begin.
+fn recognise(words: &[&str]) -> Option<(EngineKind, usize)> {
+    words.iter().enumerate().find_map(|(i, word)| {
+        let next = words.get(i + 1).copied().unwrap_or_default();
+        let kind = match (base(word), next) {
+            ("vllm", "serve") => return Some((EngineKind::Vllm, i + 2)),
+            ("sglang", "serve") => return Some((EngineKind::Sglang, i + 2)),
+            ("-m", module) => return by_module(module, words.get(i + 2).copied()).map(|(k, n)| (k, i + 2 + n)),
+            ("trtllm-serve", _) => EngineKind::TensorRtLlm,
+            ("text-generation-launcher", _) => EngineKind::Tgi,
+            _ => return None,
+        };
+        // `trtllm-serve serve MODEL` and `trtllm-serve MODEL` are the same.
+        Some((kind, i + 1 + usize::from(next == "serve")))
+    })
+}
+
+/// The engine behind `python -m MODULE`, and how many words of the module's own come first.
+fn by_module(module: &str, next: Option<&str>) -> Option<(EngineKind, usize)> {
+    let serve = next == Some("serve");
+    match module {
+        "vllm.entrypoints.openai.api_server" | "vllm.entrypoints.api_server" => Some((EngineKind::Vllm, 0)),
+        "vllm" | "vllm.entrypoints.cli.main" if serve => Some((EngineKind::Vllm, 1)),
+        "sglang.launch_server" => Some((EngineKind::Sglang, 0)),
+        _ => None,
+    }
+}
+
+fn base(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
+}
+
+/// One mention of a flag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mention {
+    /// Index of the flag's word.
+    pub(super) at: usize,
+    /// Words it takes: 1 (`--flag=value`, or a flag at the end) or 2.
+    pub(super) len: usize,
+    /// Its value; `None` where the command ends before it.
+    pub(super) value: Option<String>,
+}
+
+/// Every mention of a setting in an engine's own arguments, in order.
+pub(super) fn mentions(kind: EngineKind, args: &[&str], setting: Setting) -> Vec<Mention> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < args.len() {
+        let (flag, inline) = split(args[at]);
+        if kind.setting(flag) != Some(setting) {
+            at += 1;
+            continue;
+        }
+        let value = inline.or_else(|| args.get(at + 1).copied());
+        let len = if inline.is_none() && value.is_some() { 2 } else { 1 };
+        found.push(Mention { at, len, value: value.map(str::to_owned) });
+        at += len;
+    }
+    found
+}
+
+/// `--flag=value` in its two parts.
+pub(super) fn split(word: &str) -> (&str, Option<&str>) {
+    match word.split_once('=') {
+        Some((flag, value)) if word.starts_with('-') => (flag, Some(value)),
+        _ => (word, None),
+    }
+}
+
+fn last_value(kind: EngineKind, args: &[&str], setting: Setting) -> Option<String> {
+    mentions(kind, args, setting).pop().and_then(|m| m.value)
+}
+
+/// Index of a model that is given by place: the first word that is neither a flag nor, as far as
+/// one can tell without the engine's own parser, the value of one.
+pub(super) fn positional(kind: EngineKind, words: &[&str], first: usize) -> Option<usize> {
+    if !matches!(kind, EngineKind::Vllm | EngineKind::TensorRtLlm) {
+        return None;
+    }
+    let mut taken = 0;
+    for (i, word) in words.iter().enumerate().skip(first) {
+        if word.starts_with('-') {
+            taken = values_of(word);
+        } else if taken == 0 {
+            return Some(i);
+        } else {
+            taken -= 1;
+        }
+    }
+    None
+}
+
+/// How many words that follow a flag are its values.
+fn values_of(flag: &str) -> usize {
+    const MANY: [&str; 6] = [
+        "--served-model-name",
+        "--lora-modules",
+        "--middleware",
+        "--allowed-origins",
+        "--api-key",
+        "--cudagraph-capture-sizes",
+    ];
+    const NONE: [&str; 5] =
+        ["--enforce-eager", "--trust-remote-code", "--headless", "--language-model-only", "--async-scheduling"];
+    let (name, inline) = split(flag);
+    let name = name.replace('_', "-");
+    let switch = ["--enable-", "--disable-", "--no-", "--skip-", "--use-"].iter().any(|p| name.starts_with(p));
+    match name.as_str() {
+        _ if inline.is_some() || switch => 0,
+        n if NONE.contains(&n) => 0,
+        n if MANY.contains(&n) => usize::MAX,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Option<EngineCommand> {
+        EngineCommand::parse(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_spelling_of_a_tensor_parallel_degree_is_read() {
+        for tp in ["--tensor-parallel-size 4", "--tensor-parallel-size=4", "--tensor_parallel_size 4", "-tp 4", "-tp=4"] {
+            let read = parse(&format!("vllm serve org/model {tp} --port 8123")).unwrap();
+            assert_eq!((read.tp, read.port, read.model.as_deref()), (Some(4), Some(8123), Some("org/model")), "{tp}");
+        }
+    }
+
+    #[test]
+    fn engines_are_found_behind_other_programs() {
+        let cases = [
+            ("/opt/venv/bin/vllm serve m", EngineKind::Vllm, "m"),
+            ("python3 -u -m vllm.entrypoints.openai.api_server --model m", EngineKind::Vllm, "m"),
+            ("srun --gpus=4 numactl -N 0 apptainer exec x.sif vllm serve m", EngineKind::Vllm, "m"),
+            ("python -m sglang.launch_server --model-path m --tp 2", EngineKind::Sglang, "m"),
+            ("trtllm-serve m --tp_size 4", EngineKind::TensorRtLlm, "m"),
+            ("trtllm-serve serve m --tp_size 4", EngineKind::TensorRtLlm, "m"),
+            ("text-generation-launcher --model-id m --num-shard 2", EngineKind::Tgi, "m"),
+        ];
+        for (line, kind, model) in cases {
+            let read = parse(line).unwrap_or_else(|| panic!("{line}"));
+            assert_eq!((read.kind, read.model.as_deref()), (kind, Some(model)), "{line}");
+        }
+        for line in ["vllm bench serve --model m", "python serve.py", "sleep 100", "vllm"] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_model_by_place_is_found_among_flags() {
+        let model = |line: &str| parse(line).unwrap().model;
+        assert_eq!(model("vllm serve --enforce-eager --port 8000 m").as_deref(), Some("m"));
+        assert_eq!(model("vllm serve m --served-model-name a b c").as_deref(), Some("m"));
+        assert_eq!(model("vllm serve --served-model-name a b c"), None);
+        assert_eq!(model("vllm serve --config serve.yaml"), None);
+    }
+
+    #[test]
+    fn the_last_mention_counts_as_argparse_has_it() {
+        assert_eq!(parse("vllm serve m -tp 2 --tensor-parallel-size 8").unwrap().tp, Some(8));
+        assert_eq!(parse("vllm serve m -tp").unwrap().tp, None);
+        assert_eq!(parse("vllm serve m -tp many").unwrap().tp, None);
+    }
+
+    #[test]
+    fn precision_comes_from_method_then_name_then_type() {
+        let of = |line: &str| parse(line).unwrap().precision();
+        assert_eq!(of("vllm serve m --quantization fp8 --dtype bfloat16"), Some(Precision::Fp8));
+        assert_eq!(of("vllm serve org/Llama-3.1-8B-FP8 --dtype bfloat16"), Some(Precision::Fp8));
+        assert_eq!(of("vllm serve m --dtype half"), Some(Precision::Fp16));
+        assert_eq!(of("vllm serve m -q awq_marlin"), Some(Precision::Int4));
+        assert_eq!(of("vllm serve m --dtype auto"), None);
+        assert_eq!(of("vllm serve m"), None);
+    }
+}
