@@ -1,23 +1,38 @@
 //! The advisor core: pure functions over values.
 //!
+//! [`advise()`] goes, in this order: candidates ([`advise`](mod@advise)) -> hard rules
+//! ([`feasible`]) -> support ([`support`]) -> features and quantiles of eight targets
+//! ([`features`], [`model`]) -> conformal intervals ([`conformal`]) -> ranking ([`utility`]).
+//!
 //! Architecture invariant: nothing in here opens a file, reads a clock or the environment, prints
-//! or logs, or knows of SQLite. The same [`advise`] serves plugin, command and evaluation.
+//! or logs, or knows of SQLite. The same [`advise()`] serves plugin, command and evaluation.
 
 mod advice;
+pub mod advise;
 mod card;
 mod case;
 mod cluster;
+pub mod conformal;
+pub mod feasible;
+pub mod features;
+pub mod forest;
 mod gpu;
 mod hf_config;
+pub mod model;
+pub mod physics;
 mod request;
 mod run;
+mod setup;
+pub mod support;
+pub mod utility;
+pub mod words;
 
-pub use advice::{
-    Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, Prediction, Verdict,
-};
+pub use advice::{Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, Prediction, Verdict};
+pub use advise::{Knowledge, SiteGpu, advise};
 pub use card::{CardError, Catalogue, ModelCard, name_key, precision_in_name};
 pub use case::{Case, Precision, Variant, Workload, canonical_engine};
 pub use cluster::{ClusterState, GpuPool};
 pub use gpu::{GPUS, GpuSpec, gpu_name_of_gres};
 pub use request::{Load, Pins, Request, Slo};
 pub use run::{Measured, Origin, Run, RunOutcome, Target};
+pub use setup::Setup;

@@ -1,0 +1,68 @@
+//! Hard rules: what no engine can run, with the reason in numbers.
+
+use super::case::Precision;
+use super::physics::memory;
+use super::setup::Setup;
+
+/// Rows of weights that a block- or group-quantised checkpoint scales together.
+const QUANTISATION_BLOCK: u32 = 128;
+
+/// Why a setup cannot run; `None` = no rule forbids it. The rules are those of vLLM's
+/// configuration checks; memory is what [`memory`] reckons.
+pub fn infeasible(s: &Setup, quantise_at_load: bool) -> Option<String> {
+    heads(s)
+        .or_else(|| blocks(s, quantise_at_load))
+        .or_else(|| capability(s))
+        .or_else(|| context(s))
+        .or_else(|| fits(s))
+}
+
+fn heads(s: &Setup) -> Option<String> {
+    let odd = s.tp > 0 && !s.card.heads.is_multiple_of(s.tp);
+    odd.then(|| format!("{} attention heads do not divide by tp {}", s.card.heads, s.tp))
+}
+
+fn blocks(s: &Setup, quantise_at_load: bool) -> Option<String> {
+    let grouped = matches!(s.precision, Precision::Int4 | Precision::W4a8)
+        || (s.precision == Precision::Fp8 && !quantise_at_load && matches!(s.card.family.as_str(), "qwen" | "deepseek"));
+    let width = if s.card.is_moe() { s.card.moe_intermediate } else { s.card.intermediate };
+    let split = grouped && !s.card.is_moe() && width > 0 && !width.is_multiple_of(s.tp * QUANTISATION_BLOCK);
+    split.then(|| format!("feed-forward width {width} over tp {} is not a multiple of the {QUANTISATION_BLOCK} rows of a {} block", s.tp, s.precision))
+}
+
+/// Lowest compute capability by format: vLLM's `get_min_capability`, weight-only kernels included;
+/// SGLang and TensorRT-LLM have no weight-only fp8.
+fn capability(s: &Setup) -> Option<String> {
+    if s.gpu.capability == 0 {
+        return None;
+    }
+    let weight_only = s.engine == "vllm";
+    let least = match s.precision {
+        Precision::Bf16 | Precision::Mxfp4 => 80,
+        Precision::Fp8 if weight_only => 75,
+        Precision::Fp8 => 89,
+        Precision::Nvfp4 if weight_only => 80,
+        Precision::Nvfp4 => 100,
+        Precision::Int4 | Precision::Int8 | Precision::W8a8 | Precision::Nf4 => 75,
+        _ => 0,
+    };
+    let (has, needs) = (f64::from(s.gpu.capability) / 10.0, f64::from(least) / 10.0);
+    (s.gpu.capability < least)
+        .then(|| format!("{} needs compute capability {needs:.1}, {} has {has:.1}", s.precision, s.gpu.name))
+}
+
+fn context(s: &Setup) -> Option<String> {
+    let most = f64::from(s.card.max_context);
+    (s.context() > most)
+        .then(|| format!("{:.0} tokens of input and output, the model's context is {most:.0}", s.context()))
+}
+
+fn fits(s: &Setup) -> Option<String> {
+    let m = memory(s);
+    (m.needed() > m.usable).then(|| {
+        format!(
+            "{:.1} GiB of weights, {:.1} GiB working memory and {:.1} GiB for one request on each GPU, {:.1} GiB usable",
+            m.weights, m.working, m.one_request, m.usable
+        )
+    })
+}

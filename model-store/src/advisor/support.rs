@@ -1,0 +1,244 @@
+//! Whether a request lies inside what was measured: an envelope over seven axes. Support is kept
+//! apart from interval width on purpose; a model can be narrow and wrong where it never saw data.
+
+use serde::{Deserialize, Serialize};
+
+use super::advice::AxisOut;
+use super::case::Precision;
+use super::physics::Physics;
+use super::setup::Setup;
+
+/// How far beyond the measured range a number may lie, as a factor.
+const TOLERANCE: f64 = 1.15;
+
+/// Closed range; empty while `lo > hi`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Range {
+    /// Smallest measured value.
+    pub lo: f64,
+    /// Largest measured value.
+    pub hi: f64,
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Self { lo: f64::INFINITY, hi: f64::NEG_INFINITY }
+    }
+}
+
+impl Range {
+    fn add(&mut self, x: f64) {
+        self.lo = self.lo.min(x);
+        self.hi = self.hi.max(x);
+    }
+
+    fn holds(&self, x: f64) -> bool {
+        x * TOLERANCE >= self.lo && x <= self.hi * TOLERANCE
+    }
+}
+
+/// What was measured on one GPU at one precision.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Patch {
+    /// GPU of the catalogue.
+    pub gpu: String,
+    /// Pooled weight format's name.
+    pub precision: String,
+    /// Measured runs.
+    pub runs: u32,
+    /// Total parameters, billions.
+    pub params_b: Range,
+    /// Input plus output tokens.
+    pub context: Range,
+    /// Sequences in flight that load and memory allowed.
+    pub in_flight: Range,
+    /// Tensor-parallel degrees, sorted.
+    pub tps: Vec<u32>,
+}
+
+/// One measured run, as far as the search for the nearest one needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Landmark {
+    /// Name of the run.
+    pub run_id: String,
+    /// Model as the source names it.
+    pub model: String,
+    /// Index into the envelope's families.
+    pub family: u16,
+    /// Index into the envelope's patches.
+    pub patch: u16,
+    /// Tensor-parallel degree.
+    pub tp: u16,
+    /// Logarithms of parameters (billions), context and sequences in flight.
+    pub at: [f32; 3],
+}
+
+/// The envelope of all measured runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Measured families, sorted.
+    pub families: Vec<String>,
+    /// Measured pairs of GPU and precision.
+    pub patches: Vec<Patch>,
+    /// One run of each distinct configuration and cell.
+    pub landmarks: Vec<Landmark>,
+}
+
+fn place(s: &Setup, p: &Physics) -> [f64; 3] {
+    [s.card.params / 1e9, s.context(), p.in_flight]
+}
+
+impl Envelope {
+    /// Adds one measured run.
+    pub fn add(&mut self, run_id: &str, s: &Setup, p: &Physics) {
+        let family = match self.families.iter().position(|f| *f == s.card.family) {
+            Some(i) => i,
+            None => {
+                self.families.push(s.card.family.clone());
+                self.families.len() - 1
+            }
+        };
+        let patch = self.patch_index(s.gpu.name, s.precision.pooled());
+        let at = place(s, p);
+        if let Some(measured) = self.patches.get_mut(patch) {
+            measured.take(s.tp, at);
+        }
+        let index = |i: usize| u16::try_from(i).unwrap_or(u16::MAX);
+        let landmark = Landmark {
+            run_id: run_id.into(),
+            model: s.card.name.clone(),
+            family: index(family),
+            patch: index(patch),
+            tp: u16::try_from(s.tp).unwrap_or(u16::MAX),
+            at: at.map(|x| x.ln() as f32),
+        };
+        let known = |l: &Landmark| {
+            l.patch == landmark.patch && l.tp == landmark.tp && l.at == landmark.at && l.model == landmark.model
+        };
+        if !self.landmarks.iter().rev().take(64).any(known) {
+            self.landmarks.push(landmark);
+        }
+    }
+
+    fn patch_index(&mut self, gpu: &str, precision: Precision) -> usize {
+        let same = |p: &Patch| p.gpu == gpu && p.precision == precision.name();
+        self.patches.iter().position(same).unwrap_or_else(|| {
+            self.patches.push(Patch { gpu: gpu.into(), precision: precision.name().into(), ..Patch::default() });
+            self.patches.len() - 1
+        })
+    }
+
+    /// The axes on which a setup leaves what was measured; none = in support.
+    pub fn axes_out(&self, s: &Setup, p: &Physics) -> Vec<AxisOut> {
+        let mut out = Vec::new();
+        if !s.variant.is_plain() {
+            out.push(axis("gpu", "another deployment than aggregated serving at full power", "aggregated serving"));
+        }
+        if !self.families.contains(&s.card.family) {
+            out.push(axis("family", &s.card.family, &self.families.join(", ")));
+        }
+        let on_gpu: Vec<&Patch> = self.patches.iter().filter(|m| m.gpu == s.gpu.name).collect();
+        if on_gpu.is_empty() {
+            out.push(axis("gpu", s.gpu.name, &list(self.patches.iter().map(|m| m.gpu.clone()))));
+            return out;
+        }
+        let format = s.precision.pooled().name();
+        let Some(measured) = on_gpu.iter().find(|m| m.precision == format) else {
+            let formats = list(on_gpu.iter().map(|m| m.precision.clone()));
+            out.push(axis("precision", format, &format!("{formats} on {}", s.gpu.name)));
+            return out;
+        };
+        out.extend(measured.axes_out(s.tp, place(s, p)));
+        out
+    }
+
+    /// The measured run nearest to a setup, by distance over parameters, context and load, with
+    /// steps for another GPU, precision, family or TP.
+    pub fn nearest(&self, s: &Setup, p: &Physics) -> Option<&Landmark> {
+        let at = place(s, p).map(|x| x.ln() as f32);
+        let family = self.families.iter().position(|f| *f == s.card.family);
+        let here = |m: &Patch| m.gpu == s.gpu.name && m.precision == s.precision.pooled().name();
+        let patch = self.patches.iter().position(here);
+        let distance = |l: &Landmark| {
+            let gaps: f32 = l.at.iter().zip(at).map(|(a, b)| (a - b).powi(2)).sum();
+            let tp = (f32::from(l.tp).log2() - (s.tp as f32).log2()).powi(2) * 0.25;
+            let other = |same: bool, step: f32| if same { 0.0 } else { step };
+            gaps + tp
+                + other(family == Some(l.family.into()), 1.0)
+                + other(patch == Some(l.patch.into()), 2.0)
+        };
+        self.landmarks.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)))
+    }
+
+    /// A measured run in words: `Mixtral-8x7B on H100-SXM x 2, fp8`.
+    pub fn describe(&self, l: &Landmark) -> String {
+        let model = l.model.rsplit('/').next().unwrap_or(&l.model);
+        match self.patches.get(usize::from(l.patch)) {
+            Some(m) => format!("{model} on {} x {}, {}", m.gpu, l.tp, m.precision),
+            None => model.to_owned(),
+        }
+    }
+
+    /// True where every index points somewhere and every number is finite.
+    pub fn is_sound(&self) -> bool {
+        self.landmarks.iter().all(|l| {
+            usize::from(l.family) < self.families.len()
+                && usize::from(l.patch) < self.patches.len()
+                && l.at.iter().all(|x| x.is_finite())
+        })
+    }
+}
+
+impl Patch {
+    fn take(&mut self, tp: u32, [params_b, context, in_flight]: [f64; 3]) {
+        self.runs += 1;
+        self.params_b.add(params_b);
+        self.context.add(context);
+        self.in_flight.add(in_flight);
+        if let Err(at) = self.tps.binary_search(&tp) {
+            self.tps.insert(at, tp);
+        }
+    }
+
+    fn axes_out(&self, tp: u32, [params_b, context, in_flight]: [f64; 3]) -> Vec<AxisOut> {
+        let place = format!("on {} at {}", self.gpu, self.precision);
+        let mut out = Vec::new();
+        let mut check = |name: &str, range: &Range, x: f64, show: fn(f64) -> String| {
+            if !range.holds(x) {
+                let measured = format!("{} to {} {place}", show(range.lo), show(range.hi));
+                out.push(axis(name, &show(x), &measured));
+            }
+        };
+        check("parameters", &self.params_b, params_b, billions);
+        check("context", &self.context, context, tokens);
+        check("concurrency", &self.in_flight, in_flight, in_flight_words);
+        if !self.tps.contains(&tp) {
+            let measured = list(self.tps.iter().map(u32::to_string));
+            out.push(axis("tp", &tp.to_string(), &format!("{measured} {place}")));
+        }
+        out
+    }
+}
+
+fn axis(name: &str, asked: &str, measured: &str) -> AxisOut {
+    AxisOut { axis: name.into(), asked: asked.into(), measured: measured.into() }
+}
+
+fn list(names: impl Iterator<Item = String>) -> String {
+    let mut all: Vec<String> = names.collect();
+    all.sort();
+    all.dedup();
+    all.join(", ")
+}
+
+fn billions(x: f64) -> String {
+    if x < 10.0 { format!("{x:.1} B") } else { format!("{x:.0} B") }
+}
+
+fn tokens(x: f64) -> String {
+    format!("{x:.0} tokens")
+}
+
+fn in_flight_words(x: f64) -> String {
+    format!("{x:.0} in flight")
+}

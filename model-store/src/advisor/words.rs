@@ -1,0 +1,137 @@
+//! What an advice says to people: at most four lines, the reason in numbers, then a hint.
+
+use super::advice::{Advice, Assessed, AxisOut, Evidence, Verdict};
+use super::request::Request;
+use super::run::Target;
+use super::utility;
+
+/// The lines for an advice, without prefix. `instead_of` is what the user had asked for, where
+/// that is known (`gpu:a100:8`).
+pub fn lines(advice: &Advice, request: &Request, instead_of: Option<&str>) -> Vec<String> {
+    match &advice.verdict {
+        Verdict::Recommend(_) => advice
+            .recommended()
+            .map_or_else(Vec::new, |best| recommendation(advice, best, request, instead_of)),
+        Verdict::Abstain(axes) => abstention(advice, axes),
+        Verdict::Infeasible(reason) => infeasible(advice, reason),
+    }
+}
+
+fn recommendation(advice: &Advice, best: &Assessed, request: &Request, instead_of: Option<&str>) -> Vec<String> {
+    let mut parts = vec![numbers(best, Target::OutputTokS, "")];
+    for (target, label) in [(Target::TtftMs, "TTFT "), (Target::TpotMs, "TPOT "), (Target::LaunchSuccess, "starts ")] {
+        if best.prediction(target).is_some() {
+            parts.push(numbers(best, target, label));
+        }
+    }
+    let basis = basis(&advice.evidence);
+    let mut out = vec![format!("{}: {}{basis}", utility::name(&best.config), parts.join(", "))];
+    let per_hour = best.tokens_per_gpu_hour.map_or_else(String::new, |t| format!("{} tokens per GPU-hour", short(t)));
+    let replaced = instead_of.map_or_else(String::new, |old| format!(", instead of {old}"));
+    out.push(format!("{per_hour}{replaced} (advice {})", advice.id));
+    out.extend(unchecked(best, request));
+    out
+}
+
+/// `2,310 tok/s [2,050-2,560]`.
+fn numbers(a: &Assessed, target: Target, label: &str) -> String {
+    let Some(p) = a.prediction(target) else { return format!("{label}not known") };
+    if target == Target::LaunchSuccess {
+        return format!("{label}with {:.0} %", p.q50 * 100.0);
+    }
+    format!("{label}{} {} [{}-{}]", grouped(p.q50), target.unit(), grouped(p.lo), grouped(p.hi))
+}
+
+/// Where the evidence is not this cluster's, the first line says so.
+fn basis(e: &Evidence) -> String {
+    if e.published_alone() {
+        format!(" (from {} published figures alone)", grouped(f64::from(e.published)))
+    } else if e.this_cluster == 0 {
+        format!(" (from {} runs measured elsewhere)", grouped(f64::from(e.other_cluster + e.published)))
+    } else {
+        String::new()
+    }
+}
+
+/// A latency target that nothing is known about is named, never silently taken as met.
+fn unchecked(best: &Assessed, request: &Request) -> Option<String> {
+    let stated = [
+        (Target::TtftMs, request.slo.ttft_ms, "TTFT"),
+        (Target::TpotMs, request.slo.tpot_ms, "TPOT"),
+    ];
+    let mut unknown: Vec<&str> = stated
+        .into_iter()
+        .filter(|(target, limit, _)| limit.is_some() && best.prediction(*target).is_none())
+        .map(|(.., name)| name)
+        .collect();
+    if request.slo.e2e_ms.is_some() {
+        unknown.push("end-to-end latency");
+    }
+    (!unknown.is_empty()).then(|| format!("{} not known yet: the stated target was not checked", unknown.join(", ")))
+}
+
+fn abstention(advice: &Advice, axes: &[AxisOut]) -> Vec<String> {
+    let mut out = vec![format!("no advice for {}: outside what was measured", advice.model)];
+    let mut shown: Vec<String> =
+        axes.iter().take(2).map(|a| format!("{} {}, measured {}", a.axis, a.asked, cut(&a.measured))).collect();
+    if let (Some(last), Some(run)) = (shown.last_mut(), &advice.nearest_run) {
+        last.push_str(&format!("; nearest run {run}"));
+    }
+    out.append(&mut shown);
+    out.push("hint: `--llm-advice=off` submits it as you wrote it, `--llm-advice=explore` does so and learns from it".into());
+    out
+}
+
+fn infeasible(advice: &Advice, reason: &str) -> Vec<String> {
+    vec![
+        format!("no configuration for {}", advice.model),
+        reason.to_owned(),
+        "hint: `omnipilot advise` lists every configuration and why it falls; `--llm-advice=off` submits it as you wrote it".into(),
+    ]
+}
+
+fn cut(text: &str) -> String {
+    const LONGEST: usize = 100;
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(LONGEST).collect();
+    format!("{head}...")
+}
+
+/// Three significant digits, thousands separated: `2,310`, `0.63`.
+pub fn grouped(x: f64) -> String {
+    if !x.is_finite() {
+        return "not known".into();
+    }
+    if x.abs() < 100.0 {
+        let digits = if x.abs() < 1.0 { 3 } else if x.abs() < 10.0 { 2 } else { 1 };
+        return format!("{x:.digits$}");
+    }
+    let step = 10f64.powi((x.abs().log10().floor() as i32 - 2).max(0));
+    let digits = format!("{:.0}", (x / step).round() * step);
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) && c.is_ascii_digit() {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// A large count: `8.32 M`.
+fn short(x: f64) -> String {
+    if x >= 1e6 { format!("{:.2} M", x / 1e6) } else { grouped(x) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn numbers_carry_three_digits() {
+        let shown = [0.6312, 4.0, 42.123, 2312.0, 41_234.9, 1_234_567.0].map(grouped);
+        assert_eq!(shown, ["0.631", "4.00", "42.1", "2,310", "41,200", "1,230,000"]);
+    }
+}
