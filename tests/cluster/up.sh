@@ -144,7 +144,7 @@ start_munge() {
 start_database() {
   if recorded mariadbd; then return 0; fi
   if [ ! -d "$P/mysql/data/mysql" ]; then
-    mariadb-install-db --no-defaults ${mysql_user:+--user="$mysql_user"} --datadir="$P/mysql/data" --skip-test-db \
+    mariadb-install-db --no-defaults --force --user="$mysql_user" --datadir="$P/mysql/data" --skip-test-db \
       --innodb-log-file-size=8M --auth-root-authentication-method=normal >"$P/log/mariadb-install.log" 2>&1 ||
       die "mariadb-install-db failed" "$P/log/mariadb-install.log"
   fi

@@ -44,56 +44,79 @@ impl Settings {
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, UsageError> {
         let (model, options) = split(arguments)?;
-        let option = |name: &str| {
-            options
-                .iter()
-                .rev()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.clone())
-        };
-        let tensor_parallel = number(
-            option("tensor-parallel-size").or_else(|| option("tp")),
-            1.0,
-            "--tensor-parallel-size",
-        )?;
-        let variable = |name: &str, default: f64| number(env(name), default, name);
-        let precision = option("quantization")
-            .or_else(|| option("dtype"))
-            .unwrap_or_else(|| "auto".to_owned());
-        let concurrency = variable("STANDIN_CONCURRENCY", 32.0)?;
-        let speed = Speed {
-            gpu: env("STANDIN_GPU")
-                .or_else(|| env("SLURM_LLM_GPU"))
-                .unwrap_or_default(),
-            tensor_parallel,
-            precision,
-            parameters: variable("STANDIN_PARAMS_B", 0.0).map(|billions| {
-                if billions > 0.0 {
-                    billions * 1e9
-                } else {
-                    parameters_of(&model)
-                }
-            })?,
-            concurrency,
-        };
+        let given = Given { options, env };
+        let speed = given.speed(&model)?;
         Ok(Self {
-            host: option("host").unwrap_or_else(|| "127.0.0.1".to_owned()),
-            port: number(option("port"), 8000.0, "--port")? as u16,
-            concurrency,
-            isl: variable("STANDIN_ISL", 1000.0)?,
-            osl: variable("STANDIN_OSL", 200.0)?,
-            tokens_per_second: variable("STANDIN_TOK_S", speed.tokens_per_second())?,
-            ready_after: Duration::from_secs_f64(variable("STANDIN_READY_S", 0.5)?),
-            stop_after: env("STANDIN_STOP_AFTER_S")
-                .map(|text| {
-                    number(Some(text), 0.0, "STANDIN_STOP_AFTER_S").map(Duration::from_secs_f64)
-                })
-                .transpose()?,
-            failure: env("STANDIN_FAIL")
+            host: given
+                .option("host")
+                .unwrap_or_else(|| "127.0.0.1".to_owned()),
+            port: number(given.option("port"), 8000.0, "--port")? as u16,
+            concurrency: speed.concurrency,
+            isl: given.load("STANDIN_ISL", "SLURM_LLM_ISL", 1000.0)?,
+            osl: given.load("STANDIN_OSL", "SLURM_LLM_OSL", 200.0)?,
+            tokens_per_second: given.variable("STANDIN_TOK_S", speed.tokens_per_second())?,
+            ready_after: Duration::from_secs_f64(given.variable("STANDIN_READY_S", 0.5)?),
+            stop_after: given.seconds("STANDIN_STOP_AFTER_S")?,
+            failure: given
+                .env("STANDIN_FAIL")
                 .map(|text| Failure::parse(&text))
                 .transpose()?,
-            tensor_parallel: tensor_parallel as u32,
+            tensor_parallel: speed.tensor_parallel as u32,
             model,
+        })
+    }
+}
+
+/// The options and the environment of one start.
+struct Given<Env> {
+    options: Options,
+    env: Env,
+}
+
+impl<Env: Fn(&str) -> Option<String>> Given<Env> {
+    /// The last value of an option.
+    fn option(&self, name: &str) -> Option<String> {
+        let mut backwards = self.options.iter().rev();
+        backwards
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+    }
+
+    /// A variable that is set to something.
+    fn env(&self, name: &str) -> Option<String> {
+        (self.env)(name).filter(|value| !value.is_empty())
+    }
+
+    fn variable(&self, name: &str, default: f64) -> Result<f64, UsageError> {
+        number(self.env(name), default, name)
+    }
+
+    /// A property of the load: the stand-in's own variable, else what the job was submitted with.
+    fn load(&self, own: &str, stated: &str, default: f64) -> Result<f64, UsageError> {
+        let stated = self.variable(stated, default)?;
+        self.variable(own, stated)
+    }
+
+    fn seconds(&self, name: &str) -> Result<Option<Duration>, UsageError> {
+        let seconds = self.env(name).map(|text| number(Some(text), 0.0, name));
+        Ok(seconds.transpose()?.map(Duration::from_secs_f64))
+    }
+
+    fn speed(&self, model: &str) -> Result<Speed, UsageError> {
+        let tensor_parallel = self
+            .option("tensor-parallel-size")
+            .or_else(|| self.option("tp"));
+        let precision = self.option("quantization").or_else(|| self.option("dtype"));
+        let billions = self.variable("STANDIN_PARAMS_B", parameters_of(model) / 1e9)?;
+        Ok(Speed {
+            gpu: self
+                .env("STANDIN_GPU")
+                .or_else(|| self.env("SLURM_LLM_GPU"))
+                .unwrap_or_default(),
+            tensor_parallel: number(tensor_parallel, 1.0, "--tensor-parallel-size")?,
+            precision: precision.unwrap_or_else(|| "auto".to_owned()),
+            parameters: billions * 1e9,
+            concurrency: self.load("STANDIN_CONCURRENCY", "SLURM_LLM_CONCURRENCY", 32.0)?,
         })
     }
 }

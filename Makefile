@@ -1,0 +1,62 @@
+# OmniPilot for Slurm: what to type here.
+#
+#   make demo     a real Slurm on loopback, the plugin in it, jobs advised, refused, run and learnt from (ends by itself)
+#   make test     every test, those on a real Slurm included
+#   make bench    times of advice, sbatch and training on this machine
+#   make build    the plugin and the command, in target/release
+#   make lint     rustfmt, clippy and shellcheck
+#   make clean    deletes everything that the above made
+#
+# demo, test and bench install what is missing from Debian's packages when run by root; other users are told the one line
+# that an administrator would have to run, and what works without it is done. A Rust toolchain (rustup.rs) must be there.
+#
+# Tests run under cargo-nextest where it is installed (`cargo install cargo-nextest --locked`), each in a process of its own; and
+# otherwise under `cargo test`, which needs no installation of several minutes and runs the same tests.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench build lint clean deps standin
+
+TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
+RUN_FOLDERS := demo-run bench-run
+export OMNIPILOT_PLUGIN := $(TARGET)/release/libspank_omnipilot.so
+export OMNIPILOT_BIN := $(TARGET)/release/omnipilot
+export OMNIPILOT_STANDIN := $(TARGET)/release/standin-engine
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+deps:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
+	@tests/cluster/deps.sh
+
+build: deps
+	cargo build --release --locked -p spank-plugin -p submit-wrapper
+
+# The demo's engine: no model and no GPU, only the endpoints that OmniPilot reads.
+standin: deps
+	cargo build --release --locked -p e2e --bin standin-engine
+
+demo: build standin
+	@demo/demo.sh
+
+bench: build standin
+	@demo/bench.sh
+
+test: build
+	@if command -v cargo-nextest >/dev/null; then \
+	  cargo nextest run --workspace --locked --no-tests=pass && cargo test --workspace --locked --doc; \
+	else \
+	  echo "cargo-nextest is not installed: running the same tests under cargo test"; \
+	  cargo test --workspace --locked -- --test-threads=3; \
+	fi
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh demo/*.sh .ci/run; else echo "shellcheck is not installed: skipped"; fi
+
+clean:
+	@for folder in $(RUN_FOLDERS); do tests/cluster/down.sh --wipe --quiet $$folder; rm -rf $$folder; done
+	cargo clean
