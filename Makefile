@@ -19,7 +19,6 @@ SHELL := /bin/bash
 .PHONY: help demo test bench build lint clean deps standin
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
-RUN_FOLDERS := demo-run bench-run
 export OMNIPILOT_PLUGIN := $(TARGET)/release/libspank_omnipilot.so
 export OMNIPILOT_BIN := $(TARGET)/release/omnipilot
 export OMNIPILOT_STANDIN := $(TARGET)/release/standin-engine
@@ -58,5 +57,5 @@ lint:
 	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh demo/*.sh .ci/run; else echo "shellcheck is not installed: skipped"; fi
 
 clean:
-	@for folder in $(RUN_FOLDERS); do tests/cluster/down.sh --wipe --quiet $$folder; rm -rf $$folder; done
+	@demo/clean.sh
 	cargo clean
