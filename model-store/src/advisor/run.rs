@@ -126,10 +126,18 @@ pub struct Measured {
     pub req_s: Option<f64>,
     /// Mean time to first token, ms.
     pub ttft_ms: Option<f64>,
+    /// Median time to first token, ms.
+    pub ttft_p50_ms: Option<f64>,
+    /// 99th percentile of the time to first token, ms.
+    pub ttft_p99_ms: Option<f64>,
     /// Mean time per output token, ms.
     pub tpot_ms: Option<f64>,
+    /// 99th percentile of the time per output token, ms.
+    pub tpot_p99_ms: Option<f64>,
     /// Mean end-to-end latency, ms.
     pub e2e_ms: Option<f64>,
+    /// 99th percentile of the end-to-end latency, ms.
+    pub e2e_p99_ms: Option<f64>,
     /// Peak KV-cache usage, 0 to 1.
     pub kv_usage: Option<f64>,
     /// Average power over the instance's GPUs, W.

@@ -1,0 +1,239 @@
+//! Outcome files that were taken, the accounting of their jobs, and what was refused.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::runs::{Inserter, check_numbers};
+use super::{Store, StoreError, now};
+use crate::advisor::Run;
+
+/// Most outcome files of one run of a job: one for each engine that the job starts.
+const MOST_FILES: i64 = 64;
+/// Most bytes of a refused file that are kept to look at.
+const HEAD: usize = 4096;
+/// Most refused files that are remembered; the oldest go first.
+const MOST_QUARANTINED: i64 = 10_000;
+
+/// One run of a job as Slurm's accounting has it. Times are Unix seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountedJob {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Job id; for an array task its own.
+    pub job_id: u64,
+    /// When it was submitted.
+    pub submit: i64,
+    /// When this run of it began.
+    pub start: i64,
+    /// When this run of it ended.
+    pub ended: Option<i64>,
+    /// State, first word: `COMPLETED`, `FAILED`, `CANCELLED`, ...
+    pub state: String,
+    /// Exit code and signal, as in `0:9`.
+    pub exit_code: String,
+    /// Seconds that it ran.
+    pub elapsed_s: u64,
+    /// User's name.
+    pub user: String,
+    /// User's number.
+    pub uid: Option<u32>,
+    /// Its nodes, as Slurm writes lists of nodes.
+    pub nodes: String,
+    /// GPUs by Slurm type, lower case; the type is empty where accounting does not tell it.
+    pub gpus: Vec<(String, u32)>,
+    /// Advice id in its comment.
+    pub advice_id: Option<String>,
+    /// Its comment; users can change it.
+    pub comment: String,
+}
+
+/// An outcome file that may be taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ingested {
+    /// SHA-256 of the file.
+    pub hash: [u8; 32],
+    /// Name of the file, without its folder.
+    pub file: String,
+    /// When the engine was started, Unix milliseconds.
+    pub started_at_ms: i64,
+    /// Advice id that the file names.
+    pub advice_id: Option<String>,
+    /// What accounting says of the job.
+    pub job: AccountedJob,
+    /// The runs that the file comes to; may be none.
+    pub runs: Vec<Run>,
+}
+
+/// A file that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// SHA-256 of what was read of it.
+    pub hash: [u8; 32],
+    /// Name of the file, without its folder.
+    pub file: String,
+    /// Owner; `None` where it could not be learnt.
+    pub uid: Option<u32>,
+    /// Size, bytes.
+    pub bytes: u64,
+    /// Why, in one line.
+    pub reason: String,
+    /// How it begins; more than 4 KiB are cut off.
+    pub head: Vec<u8>,
+}
+
+/// What became of one outcome file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFate {
+    /// Taken, with so many new runs.
+    Added(u64),
+    /// The same file had been taken before.
+    Known,
+    /// Refused: another file speaks for the same start of an engine in the same job.
+    Contradicted,
+    /// Refused: the job has more outcome files than engines could have been started.
+    TooMany,
+}
+
+impl Store {
+    /// Takes outcome files with the accounting of their jobs and their runs, all in one
+    /// transaction; the fates are in the order of the files. Once it has returned, the files may
+    /// be deleted.
+    ///
+    /// # Errors
+    /// As [`Store::insert_runs`]; nothing is taken then.
+    pub fn ingest(&mut self, files: &[Ingested]) -> Result<Vec<FileFate>, StoreError> {
+        let path = self.path.clone();
+        let wrap = |e| StoreError::from_sqlite(&path, e);
+        self.write(|tx| {
+            let mut inserter = Inserter::new(tx).map_err(wrap)?;
+            let mut fates = Vec::with_capacity(files.len());
+            for file in files {
+                file.runs.iter().try_for_each(check_numbers)?;
+                fates.push(ingest_one(tx, &mut inserter, file).map_err(wrap)?);
+            }
+            Ok(fates)
+        })
+    }
+
+    /// Whether an outcome file with that SHA-256 was taken.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn has_outcome_file(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM outcome_files WHERE hash = ?";
+        let mut statement = self.db.prepare_cached(sql).map_err(|e| self.wrap(e))?;
+        statement.exists([hash]).map_err(|e| self.wrap(e))
+    }
+
+    /// Remembers refused files, in one transaction. Once it has returned, they may be deleted.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn quarantine(&mut self, files: &[Quarantined]) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        self.write(|tx| {
+            let keep = || -> rusqlite::Result<()> {
+                files.iter().try_for_each(|file| quarantine_one(tx, file))?;
+                let sql = "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?";
+                tx.execute(sql, [MOST_QUARANTINED]).map(|_| ())
+            };
+            keep().map_err(|e| StoreError::from_sqlite(&path, e))
+        })
+    }
+
+    /// The refused files that are remembered, oldest first: name and reason.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn quarantined(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<(String, String)>> {
+            let mut statement = self.db.prepare("SELECT file, reason FROM quarantine ORDER BY id")?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        read().map_err(|e| self.wrap(e))
+    }
+
+    /// Keeps what accounting says of jobs, and how far accounting has been read under `name`
+    /// (Unix seconds). A job that is there already is brought up to date.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn save_jobs(&mut self, jobs: &[AccountedJob], name: &str, read_to: i64) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        self.write(|tx| {
+            let keep = || -> rusqlite::Result<()> {
+                jobs.iter().try_for_each(|job| save_job(tx, job).map(|_| ()))?;
+                let sql = "INSERT INTO watermarks (name, at) VALUES (?, ?) \
+                           ON CONFLICT (name) DO UPDATE SET at = max(at, excluded.at)";
+                tx.execute(sql, params![name, read_to]).map(|_| ())
+            };
+            keep().map_err(|e| StoreError::from_sqlite(&path, e))
+        })
+    }
+
+    /// How far accounting has been read under `name`, Unix seconds.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn watermark(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        self.db
+            .query_row("SELECT at FROM watermarks WHERE name = ?", [name], |row| row.get(0))
+            .optional()
+            .map_err(|e| self.wrap(e))
+    }
+}
+
+fn ingest_one(tx: &Transaction<'_>, inserter: &mut Inserter<'_>, file: &Ingested) -> rusqlite::Result<FileFate> {
+    let mut known = tx.prepare_cached("SELECT 1 FROM outcome_files WHERE hash = ?")?;
+    if known.exists([file.hash])? {
+        return Ok(FileFate::Known);
+    }
+    let job = save_job(tx, &file.job)?;
+    let sql = "SELECT count(*), count(*) FILTER (WHERE started_at = ?) FROM outcome_files WHERE job = ?";
+    let (files, same): (i64, i64) = tx
+        .prepare_cached(sql)?
+        .query_row(params![file.started_at_ms, job], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    match (files, same) {
+        (_, 1..) => return Ok(FileFate::Contradicted),
+        (MOST_FILES.., _) => return Ok(FileFate::TooMany),
+        _ => {}
+    }
+    let mut added = 0u64;
+    for run in &file.runs {
+        added += u64::from(inserter.insert(run)?);
+    }
+    let sql = "INSERT INTO outcome_files (hash, job, started_at, advice_id, file, runs, ingested_at) \
+               VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let values = params![file.hash, job, file.started_at_ms, file.advice_id, file.file, added, now()];
+    tx.prepare_cached(sql)?.execute(values)?;
+    Ok(FileFate::Added(added))
+}
+
+/// Inserts or updates a job, and returns its row.
+fn save_job(tx: &Transaction<'_>, job: &AccountedJob) -> rusqlite::Result<i64> {
+    let sql = "INSERT INTO jobs (cluster, job_id, submit, start, ended, state, exit_code, elapsed_s, user, uid, \
+               nodes, advice_id, comment) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+               ON CONFLICT (cluster, job_id, submit, start) DO UPDATE SET ended = excluded.ended, \
+               state = excluded.state, exit_code = excluded.exit_code, elapsed_s = excluded.elapsed_s, \
+               advice_id = coalesce(excluded.advice_id, advice_id), comment = excluded.comment RETURNING id";
+    let j = job;
+    let values = params![
+        j.cluster, j.job_id, j.submit, j.start, j.ended, j.state, j.exit_code, j.elapsed_s, j.user, j.uid,
+        j.nodes, j.advice_id, j.comment
+    ];
+    let id: i64 = tx.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+    let sql = "INSERT INTO job_gpus (job, gres, count) VALUES (?, ?, ?) \
+               ON CONFLICT (job, gres) DO UPDATE SET count = excluded.count";
+    let mut statement = tx.prepare_cached(sql)?;
+    for (gres, count) in j.gpus.iter().filter(|(_, count)| *count > 0) {
+        statement.execute(params![id, gres, count])?;
+    }
+    Ok(id)
+}
+
+fn quarantine_one(tx: &Transaction<'_>, file: &Quarantined) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO quarantine (hash, file, uid, bytes, reason, head, quarantined_at) \
+               VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (file, hash) DO NOTHING";
+    let head = &file.head[..file.head.len().min(HEAD)];
+    let values = params![file.hash, file.file, file.uid, file.bytes, file.reason, head, now()];
+    tx.prepare_cached(sql)?.execute(values).map(|_| ())
+}

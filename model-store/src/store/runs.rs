@@ -1,0 +1,220 @@
+//! Runs in and out.
+
+use std::collections::HashMap;
+
+use rusqlite::{Statement, Transaction, params};
+
+use super::{Store, StoreError, hash, now, row};
+use crate::advisor::{Case, Measured, Origin, Run};
+
+/// What became of the runs of one call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InsertReport {
+    /// Runs that the store did not have.
+    pub new: u64,
+    /// Runs that it had, by content or as the same figure from another source.
+    pub known: u64,
+}
+
+/// How many runs one source has of one origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceCount {
+    /// Where they were measured.
+    pub origin: Origin,
+    /// Laboratory, document or cluster.
+    pub source: String,
+    /// Runs.
+    pub runs: u64,
+}
+
+/// One file that was imported, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedFile {
+    /// Name of the file, without its folder.
+    pub file: String,
+    /// Format it was read as.
+    pub format: String,
+    /// Origin that its runs were given.
+    pub origin: Origin,
+    /// Rows that were not taken.
+    pub skipped: u64,
+}
+
+impl Store {
+    /// Adds runs, all or none. A run that is there already is counted and left alone, whatever
+    /// the origin it comes under now.
+    ///
+    /// # Errors
+    /// [`StoreError::Run`] for a figure that is no number, or SQLite's own; the store is then as
+    /// it was before.
+    pub fn insert_runs(&mut self, runs: impl Iterator<Item = Run>) -> Result<InsertReport, StoreError> {
+        let path = self.path.clone();
+        self.write(|tx| {
+            let mut inserter =
+                Inserter::new(tx).map_err(|e| StoreError::from_sqlite(&path, e))?;
+            let mut report = InsertReport::default();
+            for run in runs {
+                check_numbers(&run)?;
+                let new = inserter.insert(&run).map_err(|e| StoreError::from_sqlite(&path, e))?;
+                report.new += u64::from(new);
+                report.known += u64::from(!new);
+            }
+            Ok(report)
+        })
+    }
+
+    /// Every run, in an order that depends on the content of the store alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Word`] for a row of a newer version, or SQLite's own.
+    pub fn runs(&self) -> Result<Vec<Run>, StoreError> {
+        let columns = row::COLUMNS;
+        let sql = format!(
+            "SELECT {columns}, s.name FROM runs r JOIN sources s ON s.id = r.source ORDER BY r.hash"
+        );
+        let mut statement = self.db.prepare(&sql).map_err(|e| self.wrap(e))?;
+        let rows = statement.query_map([], row::read).map_err(|e| self.wrap(e))?;
+        rows.map(|row| {
+            row.map_err(|e| self.wrap(e))?.map_err(|word| StoreError::Word {
+                path: self.path.clone(),
+                column: word.column,
+                value: word.value,
+            })
+        })
+        .collect()
+    }
+
+    /// How many runs there are.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn count(&self) -> Result<u64, StoreError> {
+        self.db.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).map_err(|e| self.wrap(e))
+    }
+
+    /// Runs by origin and source, in that order.
+    ///
+    /// # Errors
+    /// As [`Store::runs`].
+    pub fn counts(&self) -> Result<Vec<SourceCount>, StoreError> {
+        let sql = "SELECT r.origin, s.name, count(*) FROM runs r JOIN sources s ON s.id = r.source GROUP BY 1, 2";
+        let mut statement = self.db.prepare(sql).map_err(|e| self.wrap(e))?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))
+            .map_err(|e| self.wrap(e))?;
+        let mut counts = rows
+            .map(|row| {
+                let (value, source, runs) = row.map_err(|e| self.wrap(e))?;
+                let path = self.path.clone();
+                let origin = Origin::parse(&value)
+                    .ok_or(StoreError::Word { path, column: "origin", value })?;
+                Ok(SourceCount { origin, source, runs })
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        counts.sort_by(|a, b| (a.origin, &a.source).cmp(&(b.origin, &b.source)));
+        Ok(counts)
+    }
+
+    /// Records that a file was imported.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn record_import(&mut self, file: &ImportedFile, report: InsertReport) -> Result<(), StoreError> {
+        let sql = "INSERT INTO imports (file, format, origin, imported_at, added, known, skipped) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let ImportedFile { file, format, origin, skipped } = file;
+        self.db
+            .execute(sql, params![file, format, origin.name(), now(), report.new, report.known, skipped])
+            .map(|_| ())
+            .map_err(|e| self.wrap(e))
+    }
+}
+
+/// The prepared statements of one transaction.
+pub(super) struct Inserter<'tx> {
+    tx: &'tx Transaction<'tx>,
+    insert: Statement<'tx>,
+    same_figure: Statement<'tx>,
+    sources: HashMap<String, i64>,
+    at: i64,
+}
+
+impl<'tx> Inserter<'tx> {
+    pub(super) fn new(tx: &'tx Transaction<'tx>) -> rusqlite::Result<Self> {
+        let slots = vec!["?"; row::COUNT + 4].join(", ");
+        let insert = format!(
+            "INSERT INTO runs (hash, figure, added_at, source, {}) VALUES ({slots}) ON CONFLICT (hash) DO NOTHING",
+            row::COLUMNS
+        );
+        Ok(Self {
+            tx,
+            insert: tx.prepare(&insert)?,
+            same_figure: tx.prepare("SELECT 1 FROM runs WHERE figure = ? AND source <> ? LIMIT 1")?,
+            sources: HashMap::new(),
+            at: now(),
+        })
+    }
+
+    /// Adds a run; false where the store has it.
+    pub(super) fn insert(&mut self, run: &Run) -> rusqlite::Result<bool> {
+        let source = self.source(&run.source)?;
+        let figure = hash::figure_hash(run);
+        if let Some(figure) = &figure
+            && self.same_figure.exists(params![figure, source])?
+        {
+            return Ok(false);
+        }
+        let statement = &mut self.insert;
+        statement.raw_bind_parameter(1, hash::content_hash(run))?;
+        statement.raw_bind_parameter(2, figure)?;
+        statement.raw_bind_parameter(3, self.at)?;
+        statement.raw_bind_parameter(4, source)?;
+        row::bind(statement, 5, run)?;
+        Ok(statement.raw_execute()? == 1)
+    }
+
+    fn source(&mut self, name: &str) -> rusqlite::Result<i64> {
+        if let Some(id) = self.sources.get(name) {
+            return Ok(*id);
+        }
+        self.tx.execute("INSERT INTO sources (name) VALUES (?) ON CONFLICT (name) DO NOTHING", [name])?;
+        let id = self.tx.query_row("SELECT id FROM sources WHERE name = ?", [name], |row| row.get(0))?;
+        self.sources.insert(name.to_owned(), id);
+        Ok(id)
+    }
+}
+
+/// SQLite would turn "not a number" into "not measured" without a word.
+pub(super) fn check_numbers(run: &Run) -> Result<(), StoreError> {
+    let Case { params_b, active_params_b, gpu_mem_gb, isl, osl, concurrency, request_rate, .. } = &run.case;
+    let m = &run.measured;
+    let measured = numbers(m);
+    let case = [params_b, active_params_b, gpu_mem_gb, isl, osl, concurrency, request_rate];
+    if case.iter().any(|n| n.is_some_and(f64::is_nan)) || measured.iter().any(|n| n.is_some_and(f64::is_nan)) {
+        return Err(StoreError::Run { run_id: run.run_id.clone(), reason: "a figure is not a number" });
+    }
+    if run.case.tp == Some(0) || run.case.pp == 0 || run.case.dp == 0 {
+        return Err(StoreError::Run { run_id: run.run_id.clone(), reason: "a parallel degree is 0" });
+    }
+    Ok(())
+}
+
+fn numbers(m: &Measured) -> [Option<f64>; 15] {
+    [
+        m.output_tok_s,
+        m.total_tok_s,
+        m.req_s,
+        m.ttft_ms,
+        m.ttft_p50_ms,
+        m.ttft_p99_ms,
+        m.tpot_ms,
+        m.tpot_p99_ms,
+        m.e2e_ms,
+        m.e2e_p99_ms,
+        m.kv_usage,
+        m.power_w,
+        m.peak_mem_gb,
+        m.energy_j_per_tok,
+        m.cold_start_s,
+    ]
+}

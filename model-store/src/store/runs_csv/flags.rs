@@ -1,0 +1,79 @@
+//! Deployments outside plain serving, read from what a source says beside its figures.
+
+use crate::advisor::Variant;
+
+const DISAGGREGATED: &str = "disaggregated";
+const SPECULATIVE: &str = "speculative";
+const POWER_CAPPED: &str = "power-capped";
+
+/// Words that stand for speculative decoding wherever they stand alone.
+const DRAFTERS: [&str; 5] = [SPECULATIVE, "mtp", "eagle", "eagle3", "medusa"];
+/// Settings of speculative decoding; `spec_decoding=none` and the like switch it off.
+const SETTINGS: [&str; 6] = ["spec_decoding", "speculative", "spec_method", "mtp", "nextn", "eagle"];
+const OFF: [&str; 6] = ["", "0", "none", "no", "off", "false"];
+
+/// Reads the flags from the column `variant`, the notes and the engine's name.
+pub(super) fn parse(column: &str, notes: &str, engine: &str) -> Variant {
+    let notes = notes.to_ascii_lowercase();
+    let listed = |name| column.split_whitespace().any(|word| word == name);
+    let engine = engine.to_ascii_lowercase();
+    Variant {
+        disaggregated: listed(DISAGGREGATED)
+            || engine.contains("disagg")
+            || words(&notes).any(|w| w.starts_with("mode=disagg") || w == DISAGGREGATED),
+        speculative: listed(SPECULATIVE) || words(&notes).any(speculates),
+        power_capped: listed(POWER_CAPPED)
+            || words(&notes).any(|w| w == POWER_CAPPED || w.split('-').any(|part| part == "pcap")),
+    }
+}
+
+/// The flags as the column `variant` has them.
+pub(super) fn text(variant: Variant) -> String {
+    let flags = [
+        (variant.disaggregated, DISAGGREGATED),
+        (variant.speculative, SPECULATIVE),
+        (variant.power_capped, POWER_CAPPED),
+    ];
+    flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
+}
+
+fn words(notes: &str) -> impl Iterator<Item = &str> {
+    let apart = |c: char| c.is_whitespace() || ";,()[]".contains(c);
+    notes.split(apart).map(|word| word.trim_end_matches('.'))
+}
+
+fn speculates(word: &str) -> bool {
+    match word.split_once('=') {
+        Some((key, value)) => SETTINGS.contains(&key) && !OFF.contains(&value),
+        None => DRAFTERS.contains(&word),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sources_write_is_understood() {
+        assert!(parse("", "mode=disagg; moe_tp=1", "trtllm").disaggregated);
+        assert!(parse("", "", "SGLang PD-disagg").disaggregated);
+        assert!(!parse("", "mode=agg; moe_tp=1", "trtllm").disaggregated);
+        assert!(parse("", "hardware label h100-80gb-pcap; fp16", "vllm").power_capped);
+        assert!(parse("", "with MTP, 3 tokens", "vllm").speculative);
+        assert!(parse("", "spec_decoding=mtp", "vllm").speculative);
+        assert!(!parse("", "spec_decoding=none; nextn=0", "vllm").speculative);
+        assert!(!parse("", "SUSPECT GPU count", "vllm").speculative);
+    }
+
+    #[test]
+    fn the_column_round_trips() {
+        for bits in 0..8u8 {
+            let variant = Variant {
+                disaggregated: bits & 1 != 0,
+                speculative: bits & 2 != 0,
+                power_capped: bits & 4 != 0,
+            };
+            assert_eq!(parse(&text(variant), "", "vllm"), variant);
+        }
+    }
+}
