@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
+use model_store::store::StoreError;
 
 /// An error that carries a hint and its own exit code.
 #[derive(Debug)]
@@ -47,12 +48,21 @@ pub(crate) fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     if is_broken_pipe(&error) {
         return ExitCode::SUCCESS;
     }
+    tell(&error);
+    ExitCode::from(error.downcast_ref::<Failure>().map_or(FAILED, |f| f.code))
+}
+
+/// Prints an error and its hint.
+pub(crate) fn tell(error: &Error) {
     eprintln!("omnipilot: {error:#}");
-    let failure = error.downcast_ref::<Failure>();
-    if let Some(hint) = failure.map(|f| &f.hint).filter(|h| !h.is_empty()) {
+    if let Some(hint) = error.downcast_ref::<Failure>().map(|f| &f.hint).filter(|h| !h.is_empty()) {
         eprintln!("omnipilot:   hint: {hint}");
     }
-    ExitCode::from(failure.map_or(FAILED, |f| f.code))
+}
+
+/// An error of the store, with the store's own hint.
+pub(crate) fn store(error: StoreError) -> Error {
+    fail(error.to_string(), error.hint())
 }
 
 fn is_broken_pipe(error: &Error) -> bool {
