@@ -102,6 +102,7 @@ launch() { # NAME COMMAND...
   local name=$1
   shift
   if recorded "$name"; then return 0; fi
+  owner_lives || die "the process $owner, for which this cluster was to start, has ended"
   setsid "$@" >>"$P/log/$name.out" 2>&1 </dev/null &
   local pid=$!
   local began
@@ -361,6 +362,9 @@ forget_slurm() { # ATTEMPT
   for record in "$P"/log/slurm*; do mv "$record" "$record.attempt$1"; done
 }
 
+# Without an owner nobody can be missed.
+owner_lives() { [ -z "$owner" ] || same_process "$owner" "$owner_began"; }
+
 # A process that waits for the owner's end, and then takes the cluster down.
 start_watchdog() {
   if [ -z "$owner" ] || recorded watchdog; then return 0; fi
@@ -381,10 +385,11 @@ summary() {
   is_root || echo "Not root: every daemon and job runs as $slurm_user, and no other users can submit."
 }
 
-# A start that fails half way leaves nothing running.
+# A start that fails half way leaves nothing running, and no folder if nobody is there to read its logs.
 on_exit() {
-  local code=$?
-  if [ "$code" != 0 ] && [ -d "$P/run" ]; then "$HERE/down.sh" --quiet "$P" || true; fi
+  local code=$? delete=''
+  owner_lives || delete=$wipe
+  if [ "$code" != 0 ] && [ -d "$P/run" ]; then "$HERE/down.sh" --quiet ${delete:+"$delete"} "$P" || true; fi
   exit "$code"
 }
 
@@ -392,6 +397,8 @@ main() {
   began_at=$(date +%s%N)
   parse_arguments "$@"
   use_prefix "$prefix"
+  owner_began=
+  if [ -n "$owner" ]; then owner_began=$(start_time "$owner"); fi
   require_commands
   choose_users
   make_folders
