@@ -1,9 +1,16 @@
 //! From the options of one submission to what is to be done with the job. The plugin and
 //! `omnipilot submit` and `advise` all go through here, so that the three cannot differ.
 
-use crate::advisor::Advice;
+use std::path::Path;
+
+use crate::advisor::{
+    Advice, Assessed, Load, ModelCard, Pins, Precision, Request, Verdict, advise, precision_in_name, words,
+};
 use crate::config::Config;
-use crate::options::RawOptions;
+use crate::engine_args::{Choice, EngineKind};
+use crate::options::{RawOptions, shorten};
+use crate::outcome::env;
+use crate::snapshot::{Snapshot, SnapshotError, read_regular};
 
 /// Exit codes of a refusal, the same for plugin and command.
 pub mod exit_code {
@@ -14,6 +21,14 @@ pub mod exit_code {
     /// An option value was wrong.
     pub const USAGE: u8 = 2;
 }
+
+/// Lengths taken where the user states none, tokens; the advice says so.
+pub const ASSUMED_ISL: f64 = 1024.0;
+/// See [`ASSUMED_ISL`].
+pub const ASSUMED_OSL: f64 = 256.0;
+
+/// Largest `config.json` that is read, bytes.
+const LARGEST_CONFIG_JSON: u64 = 1 << 20;
 
 /// What is to be done with the job.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,13 +64,15 @@ pub struct Refusal {
 /// An advice and what follows from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consulted {
+    /// What was asked, with everything looked up.
+    pub request: Request,
     /// The advice.
     pub advice: Advice,
     /// What is to be done.
     pub action: Action,
 }
 
-/// A fault: there is no advice because something is broken, which is no decision against the job.
+/// Why there is no advice although one was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Fault {
@@ -65,12 +82,197 @@ pub struct Fault {
     pub hint: String,
 }
 
+impl From<SnapshotError> for Fault {
+    fn from(error: SnapshotError) -> Self {
+        let hint = match &error {
+            SnapshotError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                "`omnipilot init`, `omnipilot observe` and `omnipilot train` publish one"
+            }
+            SnapshotError::Read { .. } => "the file must be readable by every user",
+            _ => "`omnipilot train` publishes it anew",
+        };
+        Self { reason: error.to_string(), hint: hint.into() }
+    }
+}
+
 /// Reads the published snapshot and asks the advisor. `script_pins` are what the batch script
 /// fixes in text; an option given by the user wins over them.
 ///
+/// A model that nobody knows is no fault: it is outside what was measured, and refused so.
+///
 /// # Errors
 /// A [`Fault`]: no snapshot, a corrupt one, or one of another format.
-pub fn consult(config: &Config, options: &RawOptions, script_pins: &crate::advisor::Pins) -> Result<Consulted, Fault> {
-    let _ = (config, options, script_pins);
-    Err(Fault { reason: "not written yet".into(), hint: String::new() })
+pub fn consult(config: &Config, options: &RawOptions, script_pins: &Pins) -> Result<Consulted, Fault> {
+    let snapshot = Snapshot::read(&config.snapshot)?;
+    consult_snapshot(&snapshot, config, options, script_pins)
+}
+
+/// As [`consult`], with a snapshot that is already read.
+///
+/// # Errors
+/// A [`Fault`] where no model is named.
+pub fn consult_snapshot(
+    snapshot: &Snapshot,
+    config: &Config,
+    options: &RawOptions,
+    script_pins: &Pins,
+) -> Result<Consulted, Fault> {
+    let name = options.model.as_deref().ok_or_else(|| Fault {
+        reason: "no model is named".into(),
+        hint: "--llm-model=meta-llama/Llama-3.1-8B-Instruct".into(),
+    })?;
+    let request = match find_model(snapshot, name) {
+        Ok(found) => request(snapshot, options, script_pins, found),
+        Err(refusal) => return Ok(unknown_model(snapshot, name, refusal)),
+    };
+    let advice = advise(snapshot.knowledge(), &request);
+    let action = action(snapshot, config, options, &request, &advice);
+    Ok(Consulted { request, advice, action })
+}
+
+/// A model that was looked up.
+struct Found {
+    card: ModelCard,
+    format: Option<Precision>,
+    checkpoints: Vec<(Precision, String)>,
+}
+
+/// The site's own entry first, then a directory or file of the user's, then the catalogue.
+fn find_model(snapshot: &Snapshot, name: &str) -> Result<Found, String> {
+    let site = snapshot.body.models.iter().find(|m| m.name.eq_ignore_ascii_case(name));
+    let checkpoints = site.map(|m| m.checkpoints.clone()).unwrap_or_default();
+    if let Some((card, format)) = site.and_then(|m| Some((m.card.clone()?, m.format))) {
+        return Ok(Found { card, format, checkpoints });
+    }
+    if let Some((card, format)) = from_path(name)? {
+        return Ok(Found { card, format: format.or_else(|| precision_in_name(name)), checkpoints });
+    }
+    let card = snapshot.body.catalogue.find(name).cloned().ok_or_else(|| match snapshot.body.catalogue.nearest_name(name) {
+        Some(near) => format!("no model of that name is known; the nearest name is {near}"),
+        None => "no model of that name is known".into(),
+    })?;
+    Ok(Found { card, format: precision_in_name(name), checkpoints })
+}
+
+/// A card from a directory with `config.json`, or from such a file. A bare name is a path only
+/// where it looks like one: a directory of that name must not hide the catalogue.
+fn from_path(name: &str) -> Result<Option<(ModelCard, Option<Precision>)>, String> {
+    if !(name.starts_with('/') || name.starts_with("./") || name.starts_with("../")) {
+        return Ok(None);
+    }
+    let given = Path::new(name);
+    let file = if name.ends_with(".json") { given.to_path_buf() } else { given.join("config.json") };
+    let bytes = read_regular(&file, LARGEST_CONFIG_JSON).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let called = given.file_name().map_or_else(|| name.into(), |n| n.to_string_lossy().into_owned());
+    ModelCard::from_hf_config(&called, &text).map(Some).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found: Found) -> Request {
+    let pins = Pins {
+        gpu: options.pins.gpu.clone().or_else(|| script_pins.gpu.clone()),
+        tp: options.pins.tp.or(script_pins.tp),
+        precision: options.pins.precision.or(script_pins.precision),
+    };
+    Request {
+        card: found.card,
+        checkpoint_precision: found.format,
+        checkpoints: found.checkpoints,
+        load: Load {
+            isl: options.isl.unwrap_or(ASSUMED_ISL),
+            osl: options.osl.unwrap_or(ASSUMED_OSL),
+            concurrency: options.concurrency,
+            rate: options.rate,
+        },
+        slo: options.slo,
+        pins,
+        engine: snapshot.body.engine.clone(),
+    }
+}
+
+fn action(snapshot: &Snapshot, config: &Config, options: &RawOptions, request: &Request, advice: &Advice) -> Action {
+    let mut message = words::lines(advice, request, None);
+    if options.isl.is_none() || options.osl.is_none() {
+        if let (Some(line), Verdict::Recommend(_)) = (message.get_mut(1), &advice.verdict) {
+            line.push_str(&format!(", {} input and {} output tokens assumed", request.load.isl, request.load.osl));
+        }
+    }
+    match (&advice.verdict, advice.recommended()) {
+        (Verdict::Recommend(_), Some(best)) => Action::Rewrite(Rewrite {
+            gres: format!("gpu:{}:{}", best.config.gres, best.config.tp),
+            environment: environment(snapshot, config, options, request, advice, best),
+            comment: format!("omnipilot:{}", advice.id),
+            message,
+        }),
+        (Verdict::Infeasible(_), _) => Action::Refuse(Refusal { code: exit_code::INFEASIBLE, message }),
+        _ => Action::Refuse(Refusal { code: exit_code::OUT_OF_SUPPORT, message }),
+    }
+}
+
+fn environment(
+    snapshot: &Snapshot,
+    config: &Config,
+    options: &RawOptions,
+    request: &Request,
+    advice: &Advice,
+    best: &Assessed,
+) -> Vec<(&'static str, String)> {
+    let c = &best.config;
+    let choice = Choice {
+        tp: c.tp,
+        pp: 1,
+        precision: c.quantise_at_load.then_some(c.precision),
+        checkpoint: c.checkpoint.clone(),
+    };
+    let args = EngineKind::parse(&snapshot.body.engine).map_or_else(String::new, |kind| choice.line(kind));
+    let mut out = vec![
+        (env::TP, c.tp.to_string()),
+        (env::PRECISION, c.precision.name().to_owned()),
+        (env::GPU, c.gres.clone()),
+        (env::ADVICE, advice.id.clone()),
+        (env::ENGINE_ARGS, args),
+        (env::MODEL, options.model.clone().unwrap_or_default()),
+        (env::ISL, request.load.isl.to_string()),
+        (env::OSL, request.load.osl.to_string()),
+        (env::SPOOL, config.spool.display().to_string()),
+    ];
+    if let Some(concurrency) = request.load.concurrency {
+        out.push((env::CONCURRENCY, concurrency.to_string()));
+    }
+    out
+}
+
+/// The refusal of a model that cannot be looked up.
+fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
+    let shown = shorten(name);
+    let message = vec![
+        format!("no advice for {shown}: outside what was measured"),
+        reason,
+        "hint: name a directory with `config.json`, or `--llm-advice=off` submits it as you wrote it".into(),
+    ];
+    let card = ModelCard { name: name.into(), ..ModelCard::default() };
+    let load = Load { isl: ASSUMED_ISL, osl: ASSUMED_OSL, concurrency: None, rate: None };
+    let request = Request {
+        card,
+        checkpoint_precision: None,
+        checkpoints: Vec::new(),
+        load,
+        slo: crate::advisor::Slo::default(),
+        pins: Pins::default(),
+        engine: snapshot.body.engine.clone(),
+    };
+    let advice = Advice {
+        id: String::new(),
+        snapshot_id: snapshot.id.clone(),
+        model: name.into(),
+        verdict: Verdict::Abstain(vec![crate::advisor::AxisOut {
+            axis: "family".into(),
+            asked: shown,
+            measured: format!("{} models by name", snapshot.body.catalogue.cards().len()),
+        }]),
+        candidates: Vec::new(),
+        evidence: snapshot.body.model.evidence,
+        nearest_run: None,
+    };
+    Consulted { request, advice, action: Action::Refuse(Refusal { code: exit_code::OUT_OF_SUPPORT, message }) }
 }

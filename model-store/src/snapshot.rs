@@ -1,9 +1,227 @@
-//! The published snapshot.
+//! The published snapshot: one file that holds everything an advice needs, replaced by rename.
+//!
+//! The file is a header (mark, format version, name, time, length, CRC-32) and a body in postcard
+//! encoding. It is read whole into memory and never mapped: a file that shrinks under a mapping
+//! would kill `sbatch` with SIGBUS, and the whole of it is smaller than what SQLite would bring
+//! into every submission.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::advisor::model::Model;
+use crate::advisor::{Catalogue, ClusterState, Knowledge, ModelCard, SiteGpu};
+
+/// First bytes of every snapshot.
+const MARK: &[u8; 16] = b"OmniPilot model\n";
+
+/// Version of the body; a snapshot of another version is refused, not guessed at.
+pub const FORMAT: u32 = 1;
+
+/// Largest snapshot that is read, bytes.
+pub const LARGEST: u64 = 64 << 20;
+
+const HEADER: usize = 16 + 4 + 12 + 8 + 8 + 4;
+
+/// Everything that an advice needs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Twelve hex digits of the SHA-256 of the body.
+    pub id: String,
+    /// Unix seconds at which it was published.
+    pub created_at: i64,
+    /// What was published.
+    pub body: Body,
+}
+
+/// The body of a snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Body {
+    /// The learnt model.
+    pub model: Model,
+    /// What the cluster has.
+    pub cluster: ClusterState,
+    /// What its GPU types are and cost.
+    pub gpus: Vec<SiteGpu>,
+    /// Model cards by name.
+    pub catalogue: Catalogue,
+    /// The site's models: card, checkpoints.
+    pub models: Vec<SiteModel>,
+    /// Engine that the site runs, lower case.
+    pub engine: String,
+}
+
+/// A model that the configuration names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SiteModel {
+    /// Name that users type.
+    pub name: String,
+    /// Card made from the site's `config.json`, where one is configured.
+    pub card: Option<ModelCard>,
+    /// Weight format of that checkpoint, where its `config.json` states one.
+    pub format: Option<crate::advisor::Precision>,
+    /// Further checkpoints by format.
+    pub checkpoints: Vec<(crate::advisor::Precision, String)>,
+}
+
+/// Why a snapshot was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The file could not be read.
+    #[error("cannot read the snapshot {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file is not a snapshot.
+    #[error("{path} is not an OmniPilot snapshot")]
+    Alien {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file has another format version.
+    #[error("the snapshot {path} has format {found}, this OmniPilot reads {FORMAT}")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The file is cut short, altered or inconsistent.
+    #[error("the snapshot {path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl Snapshot {
+    /// A snapshot of this body; its name follows from the body alone.
+    pub fn new(body: Body, created_at: i64) -> Self {
+        let id = name_of(&encode_body(&body));
+        Self { id, created_at, body }
+    }
+
+    /// The file's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let body = encode_body(&self.body);
+        let mut out = Vec::with_capacity(HEADER + body.len());
+        out.extend_from_slice(MARK);
+        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend(self.id.bytes().chain(std::iter::repeat(b'0')).take(12));
+        out.extend_from_slice(&self.created_at.to_le_bytes());
+        out.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        out.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+        out.extend_from_slice(&body);
+        out
+    }
+
+    /// Reads a snapshot file.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub fn read(path: &Path) -> Result<Self, SnapshotError> {
+        let bytes =
+            read_regular(path, LARGEST).map_err(|source| SnapshotError::Read { path: path.into(), source })?;
+        Self::decode(path, &bytes)
+    }
+
+    /// Reads a snapshot from bytes; `path` is for messages.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub fn decode(path: &Path, bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let damaged = |reason| SnapshotError::Damaged { path: path.into(), reason };
+        let mut rest = bytes;
+        if take(&mut rest, MARK.len()) != Some(&MARK[..]) {
+            return Err(SnapshotError::Alien { path: path.into() });
+        }
+        let short = || damaged("cut short");
+        let version = u32::from_le_bytes(array(&mut rest).ok_or_else(short)?);
+        if version != FORMAT {
+            return Err(SnapshotError::Version { path: path.into(), found: version });
+        }
+        let id: [u8; 12] = array(&mut rest).ok_or_else(short)?;
+        let created_at = i64::from_le_bytes(array(&mut rest).ok_or_else(short)?);
+        let length = u64::from_le_bytes(array(&mut rest).ok_or_else(short)?);
+        let sum = u32::from_le_bytes(array(&mut rest).ok_or_else(short)?);
+        if rest.len() as u64 != length {
+            return Err(damaged(if (rest.len() as u64) < length { "cut short" } else { "too long" }));
+        }
+        if crc32fast::hash(rest) != sum {
+            return Err(damaged("its checksum does not match"));
+        }
+        let body: Body = postcard::from_bytes(rest).map_err(|_| damaged("its body cannot be decoded"))?;
+        if !body.model.is_sound() || !id.is_ascii() {
+            return Err(damaged("its model is inconsistent"));
+        }
+        Ok(Self { id: String::from_utf8_lossy(&id).into_owned(), created_at, body })
+    }
+
+    /// Publishes: writes beside `path`, syncs, and renames over it, so that a reader sees the old
+    /// file or the new one. The file is readable by everybody.
+    ///
+    /// # Errors
+    /// The system's; the published file is then as it was.
+    pub fn publish(&self, path: &Path) -> io::Result<()> {
+        let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(dir)?;
+        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let draft = dir.join(format!(".{name}.{}", std::process::id()));
+        let written = write_synced(&draft, &self.encode()).and_then(|()| std::fs::rename(&draft, path));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&draft);
+            return written;
+        }
+        File::open(dir)?.sync_all()
+    }
+
+    /// What the advisor works on.
+    pub fn knowledge(&self) -> Knowledge<'_> {
+        Knowledge {
+            snapshot_id: &self.id,
+            model: &self.body.model,
+            cluster: &self.body.cluster,
+            gpus: &self.body.gpus,
+        }
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    file.write_all(bytes)?;
+    // The umask must not hide the snapshot from users.
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    file.sync_all()
+}
+
+fn encode_body(body: &Body) -> Vec<u8> {
+    // Encoding plain values into memory has no way to fail.
+    postcard::to_allocvec(body).unwrap_or_default()
+}
+
+fn name_of(body: &[u8]) -> String {
+    Sha256::digest(body).iter().take(6).map(|b| format!("{b:02x}")).collect()
+}
+
+fn take<'a>(rest: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
+    let (head, tail) = rest.split_at_checked(n)?;
+    *rest = tail;
+    Some(head)
+}
+
+fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    take(rest, N)?.try_into().ok()
+}
 
 /// Reads a regular file of at most `most` bytes. Never waits: a FIFO or a device in its place is
 /// an error, not a hang.
@@ -28,4 +246,57 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("grew past {most} bytes")));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample() -> Snapshot {
+        let body = Body { catalogue: Catalogue::built_in(), engine: "vllm".into(), ..Body::default() };
+        Snapshot::new(body, 1_700_000_000)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
+        Snapshot::decode(Path::new("x"), bytes)
+    }
+
+    #[test]
+    fn a_snapshot_comes_back_as_it_was() {
+        assert_eq!(decode(&sample().encode()).unwrap(), sample());
+    }
+
+    #[test]
+    fn the_name_follows_from_the_body_and_not_from_the_time() {
+        let later = Snapshot::new(sample().body, 1_800_000_000);
+        assert_eq!(later.id, sample().id);
+    }
+
+    #[test]
+    fn another_format_is_named() {
+        let mut bytes = sample().encode();
+        bytes[16] = 9;
+        let text = decode(&bytes).unwrap_err().to_string();
+        assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 1");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_cut_and_no_flipped_bit_passes(at in 0.0..1.0f64, bit in 0u8..8, cut in any::<bool>()) {
+            let mut bytes = sample().encode();
+            let index = ((bytes.len() - 1) as f64 * at) as usize;
+            // Name and time are not covered by the checksum: they are shown, not computed with.
+            prop_assume!(cut || !(20..40).contains(&index));
+            if cut { bytes.truncate(index) } else { bytes[index] ^= 1 << bit }
+            prop_assert!(decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn noise_is_refused(noise in prop::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(decode(&noise).is_err());
+        }
+    }
 }

@@ -1,1 +1,15 @@
-//! From runs to a published model.
+//! From runs to a published model: prepare, fit, calibrate.
+//!
+//! [`train`] takes runs and a catalogue and returns the [`Model`](crate::advisor::model::Model)
+//! and a [`Report`] of what held-out cells and left-out sources showed. It is deterministic: the
+//! same runs give the same bytes, whatever their order and however many threads work.
+
+mod boost;
+mod calibrate;
+mod fit;
+mod launch;
+mod prepare;
+mod report;
+
+pub use fit::{Progress, train};
+pub use report::{Report, TargetReport};

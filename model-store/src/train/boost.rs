@@ -1,0 +1,360 @@
+//! Gradient-boosted regression trees on binned features (J. Friedman, Annals of Statistics 29(5),
+//! 2001; histograms and leaf-wise growth as in LightGBM, NIPS 2017). Written for this product
+//! because the fit must be deterministic to the byte and its trees small enough to publish.
+
+use crate::advisor::features::{FEATURES, Row};
+use crate::advisor::forest::{Forest, Node};
+
+/// Most bins of a feature.
+const BINS: usize = 64;
+
+/// What a fit minimises.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Loss {
+    /// Squared error up to this residual, absolute error beyond: outliers pull with a bounded hand.
+    Huber(f64),
+    /// Pinball loss of this quantile.
+    Quantile(f64),
+}
+
+/// How to grow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) loss: Loss,
+    pub(super) trees: usize,
+    pub(super) rate: f64,
+    pub(super) leaves: usize,
+    pub(super) least_in_leaf: f64,
+    /// Pull of a leaf's value towards zero, in rows.
+    pub(super) ridge: f64,
+    /// Share of the features that one tree may use.
+    pub(super) columns: f64,
+}
+
+/// Features of all rows, cut into bins.
+pub(super) struct Binned {
+    rows: Vec<[u8; FEATURES]>,
+    cuts: Vec<Vec<f32>>,
+}
+
+impl Binned {
+    /// Cuts every feature at its quantiles over the rows.
+    pub(super) fn new(rows: &[Row]) -> Self {
+        let cuts: Vec<Vec<f32>> = (0..FEATURES).map(|f| cuts(rows.iter().map(|r| r[f]))).collect();
+        let bin = |row: &Row| {
+            let mut out = [0u8; FEATURES];
+            for (f, x) in row.iter().enumerate() {
+                out[f] = cuts[f].partition_point(|c| c < x) as u8;
+            }
+            out
+        };
+        Self { rows: rows.iter().map(bin).collect(), cuts }
+    }
+}
+
+/// Thresholds between neighbouring bins, halfway between neighbouring values.
+fn cuts(values: impl Iterator<Item = f32>) -> Vec<f32> {
+    let mut sorted: Vec<f32> = values.collect();
+    sorted.sort_by(f32::total_cmp);
+    let mut distinct = sorted.clone();
+    distinct.dedup();
+    let halfway = |w: &[f32]| w[0] + (w[1] - w[0]) / 2.0;
+    if distinct.len() <= BINS {
+        return distinct.windows(2).map(halfway).collect();
+    }
+    let mut out: Vec<f32> = (1..BINS)
+        .filter_map(|i| {
+            let at = i * sorted.len() / BINS;
+            let here = sorted[at];
+            let before = distinct.partition_point(|d| *d < here).checked_sub(1)?;
+            Some(halfway(&[distinct[before], here]))
+        })
+        .collect();
+    out.dedup();
+    out
+}
+
+#[derive(Clone, Copy, Default)]
+struct Bin {
+    gradient: f64,
+    weight: f64,
+}
+
+type Histogram = Vec<Bin>;
+
+struct Leaf {
+    node: usize,
+    rows: Vec<u32>,
+    histogram: Histogram,
+    best: Option<Split>,
+}
+
+#[derive(Clone, Copy)]
+struct Split {
+    gain: f64,
+    feature: usize,
+    bin: usize,
+}
+
+/// One fit in progress.
+struct Grower<'a> {
+    data: &'a Binned,
+    plan: Plan,
+    residual: Vec<f64>,
+    gradient: Vec<f64>,
+    weight: &'a [f64],
+    columns: Vec<usize>,
+}
+
+/// Fits a forest to `y` (weights `w`) on the rows whose indices are given.
+pub(super) fn fit(data: &Binned, chosen: &[u32], y: &[f64], w: &[f64], plan: Plan) -> Forest {
+    let base = start(chosen, y, w, plan.loss);
+    let mut grower = Grower {
+        data,
+        plan,
+        residual: y.iter().map(|v| v - base).collect(),
+        gradient: vec![0.0; y.len()],
+        weight: w,
+        columns: Vec::new(),
+    };
+    let mut forest = Forest { base: base as f32, ..Forest::default() };
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..plan.trees {
+        grower.columns = draw(plan.columns, &mut random);
+        if !grower.grow(chosen, &mut forest) {
+            break;
+        }
+    }
+    forest
+}
+
+fn start(chosen: &[u32], y: &[f64], w: &[f64], loss: Loss) -> f64 {
+    let mut pairs: Vec<(f64, f64)> = chosen.iter().map(|i| (y[*i as usize], w[*i as usize])).collect();
+    let level = match loss {
+        Loss::Huber(_) => 0.5,
+        Loss::Quantile(level) => level,
+    };
+    weighted_quantile(&mut pairs, level)
+}
+
+/// The smallest value below or at which a share `level` of the weight lies; 0 for none.
+fn weighted_quantile(pairs: &mut [(f64, f64)], level: f64) -> f64 {
+    pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let wanted = level * pairs.iter().map(|p| p.1).sum::<f64>();
+    let mut sum = 0.0;
+    let found = pairs.iter().find(|p| {
+        sum += p.1;
+        sum >= wanted
+    });
+    found.or(pairs.last()).map_or(0.0, |p| p.0)
+}
+
+/// Draws a share of the features without repetition; the sequence is fixed by the seed.
+fn draw(share: f64, random: &mut u64) -> Vec<usize> {
+    let wanted = ((FEATURES as f64 * share).ceil() as usize).clamp(1, FEATURES);
+    let mut all: Vec<usize> = (0..FEATURES).collect();
+    for i in 0..wanted {
+        let j = i + (splitmix(random) % (FEATURES - i) as u64) as usize;
+        all.swap(i, j);
+    }
+    all.truncate(wanted);
+    all.sort_unstable();
+    all
+}
+
+/// SplitMix64 (G. Steele et al., OOPSLA 2014).
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Grower<'_> {
+    /// Adds one tree; false where nothing is left to split.
+    fn grow(&mut self, chosen: &[u32], forest: &mut Forest) -> bool {
+        self.point();
+        let root = forest.nodes.len();
+        forest.nodes.push(Node { feature: Node::LEAF, number: 0.0, left: 0 });
+        let mut leaves = vec![self.leaf(root, chosen.to_vec(), None)];
+        while leaves.len() < self.plan.leaves {
+            let gain = |l: &Leaf| l.best.map_or(0.0, |s| s.gain);
+            let Some(at) = (0..leaves.len()).max_by(|a, b| gain(&leaves[*a]).total_cmp(&gain(&leaves[*b]))) else { break };
+            let Some(split) = leaves[at].best.filter(|s| s.gain > 1e-12) else { break };
+            let leaf = leaves.swap_remove(at);
+            leaves.extend(self.split(leaf, split, forest));
+        }
+        if leaves.len() == 1 {
+            forest.nodes.truncate(root);
+            return false;
+        }
+        forest.roots.push(root as u32);
+        for leaf in leaves {
+            self.settle(&leaf, forest);
+        }
+        true
+    }
+
+    fn point(&mut self) {
+        for (g, r) in self.gradient.iter_mut().zip(&self.residual) {
+            *g = match self.plan.loss {
+                Loss::Huber(limit) => r.clamp(-limit, limit),
+                Loss::Quantile(level) => level - f64::from(u8::from(*r < 0.0)),
+            };
+        }
+    }
+
+    fn leaf(&self, node: usize, rows: Vec<u32>, histogram: Option<Histogram>) -> Leaf {
+        let histogram = histogram.unwrap_or_else(|| self.histogram(&rows));
+        let best = self.best(&histogram);
+        Leaf { node, rows, histogram, best }
+    }
+
+    fn histogram(&self, rows: &[u32]) -> Histogram {
+        let mut out = vec![Bin::default(); FEATURES * BINS];
+        for i in rows {
+            let i = *i as usize;
+            let (w, g) = (self.weight[i], self.gradient[i] * self.weight[i]);
+            let bins = &self.data.rows[i];
+            for f in &self.columns {
+                let bin = &mut out[f * BINS + usize::from(bins[*f])];
+                bin.gradient += g;
+                bin.weight += w;
+            }
+        }
+        out
+    }
+
+    fn best(&self, histogram: &[Bin]) -> Option<Split> {
+        let mut best: Option<Split> = None;
+        for f in &self.columns {
+            let bins = &histogram[f * BINS..(f + 1) * BINS];
+            let (all_g, all_w) = bins.iter().fold((0.0, 0.0), |(g, w), b| (g + b.gradient, w + b.weight));
+            let score = |g: f64, w: f64| g * g / (w + self.plan.ridge);
+            let (mut g, mut w) = (0.0, 0.0);
+            for bin in 0..self.data.cuts[*f].len() {
+                g += bins[bin].gradient;
+                w += bins[bin].weight;
+                if w < self.plan.least_in_leaf || all_w - w < self.plan.least_in_leaf {
+                    continue;
+                }
+                let gain = score(g, w) + score(all_g - g, all_w - w) - score(all_g, all_w);
+                if best.is_none_or(|b| gain > b.gain) {
+                    best = Some(Split { gain, feature: *f, bin });
+                }
+            }
+        }
+        best
+    }
+
+    fn split(&self, leaf: Leaf, split: Split, forest: &mut Forest) -> [Leaf; 2] {
+        let goes_left = |i: &u32| usize::from(self.data.rows[*i as usize][split.feature]) <= split.bin;
+        let (left, right): (Vec<u32>, Vec<u32>) = leaf.rows.iter().partition(|i| goes_left(i));
+        let at = forest.nodes.len();
+        forest.nodes[leaf.node] = Node {
+            feature: split.feature as u8,
+            number: self.data.cuts[split.feature][split.bin],
+            left: at as u32,
+        };
+        let blank = Node { feature: Node::LEAF, number: 0.0, left: 0 };
+        forest.nodes.extend([blank, blank]);
+        // Only the smaller child is counted; the larger one is what remains of the parent.
+        let small_is_left = left.len() <= right.len();
+        let small = self.histogram(if small_is_left { &left } else { &right });
+        let mut large = leaf.histogram;
+        for (l, s) in large.iter_mut().zip(&small) {
+            l.gradient -= s.gradient;
+            l.weight -= s.weight;
+        }
+        let (hl, hr) = if small_is_left { (small, large) } else { (large, small) };
+        [self.leaf(at, left, Some(hl)), self.leaf(at + 1, right, Some(hr))]
+    }
+
+    /// Gives a leaf its value and takes it off the residuals of its rows.
+    fn settle(&mut self, leaf: &Leaf, forest: &mut Forest) {
+        let value = match self.plan.loss {
+            Loss::Huber(_) => {
+                let sum = |of: fn(&Self, usize) -> f64| leaf.rows.iter().map(|i| of(self, *i as usize)).sum::<f64>();
+                sum(|s, i| s.gradient[i] * s.weight[i]) / (sum(|s, i| s.weight[i]) + self.plan.ridge)
+            }
+            Loss::Quantile(level) => {
+                let mut pairs: Vec<(f64, f64)> =
+                    leaf.rows.iter().map(|i| (self.residual[*i as usize], self.weight[*i as usize])).collect();
+                weighted_quantile(&mut pairs, level)
+            }
+        };
+        let step = (value * self.plan.rate) as f32;
+        forest.nodes[leaf.node].number = step;
+        for i in &leaf.rows {
+            self.residual[*i as usize] -= f64::from(step);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: Plan = Plan {
+        loss: Loss::Huber(10.0),
+        trees: 200,
+        rate: 0.1,
+        leaves: 8,
+        least_in_leaf: 3.0,
+        ridge: 0.0,
+        columns: 1.0,
+    };
+
+    fn data(n: usize) -> (Vec<Row>, Vec<f64>) {
+        let mut random = 7;
+        let mut unit = || (splitmix(&mut random) >> 11) as f64 / (1u64 << 53) as f64;
+        let rows: Vec<Row> = (0..n)
+            .map(|_| {
+                let mut row = [0.0; FEATURES];
+                row[0] = unit() as f32;
+                row[1] = unit() as f32;
+                row[2] = unit() as f32;
+                row
+            })
+            .collect();
+        let y = rows.iter().map(|r| f64::from((r[0] * 6.0).sin() + if r[1] > 0.5 { 2.0 } else { 0.0 })).collect();
+        (rows, y)
+    }
+
+    #[test]
+    fn a_smooth_and_a_stepped_effect_are_learnt() {
+        let (rows, y) = data(600);
+        let chosen: Vec<u32> = (0..500).collect();
+        let forest = fit(&Binned::new(&rows), &chosen, &y, &vec![1.0; y.len()], PLAN);
+        assert!(forest.is_sound());
+        let error = (500..600).map(|i| (forest.value(&rows[i]) - y[i]).abs()).sum::<f64>() / 100.0;
+        assert!(error < 0.15, "mean error {error}");
+    }
+
+    #[test]
+    fn a_permuted_target_is_not_learnt() {
+        let (rows, mut y) = data(600);
+        let mut random = 3;
+        for i in 0..500 {
+            y.swap(i, i + (splitmix(&mut random) % (500 - i as u64)) as usize);
+        }
+        let chosen: Vec<u32> = (0..500).collect();
+        let forest = fit(&Binned::new(&rows), &chosen, &y, &vec![1.0; y.len()], Plan { least_in_leaf: 25.0, ..PLAN });
+        let mean = y[..500].iter().sum::<f64>() / 500.0;
+        let spread = |of: &dyn Fn(usize) -> f64| (500..600).map(|i| (of(i) - y[i]).powi(2)).sum::<f64>();
+        assert!(spread(&|i| forest.value(&rows[i])) > 0.9 * spread(&|_| mean));
+    }
+
+    #[test]
+    fn quantiles_hold_their_share() {
+        let (rows, _) = data(2000);
+        let mut random = 11;
+        let y: Vec<f64> = rows.iter().map(|r| f64::from(r[0]) * ((splitmix(&mut random) >> 11) as f64 / (1u64 << 53) as f64)).collect();
+        let chosen: Vec<u32> = (0..1000).collect();
+        let plan = Plan { loss: Loss::Quantile(0.9), trees: 60, least_in_leaf: 30.0, ..PLAN };
+        let forest = fit(&Binned::new(&rows), &chosen, &y, &vec![1.0; y.len()], plan);
+        let below = (1000..2000).filter(|i| y[*i] <= forest.value(&rows[*i])).count();
+        assert!((860..=940).contains(&below), "{below} of 1000 below the 0.9 quantile");
+    }
+}

@@ -1,0 +1,145 @@
+//! Held-out residuals: by cell within the sources, by source, and by cell on this cluster.
+
+use crate::advisor::conformal::{Calibration, GroupKey, score};
+use crate::advisor::model::{SiteResidual, site_shift};
+
+use super::boost::{Binned, Loss, Plan, fit};
+use super::prepare::Sample;
+
+/// Folds of the cross-validation by cell.
+pub(super) const FOLDS: u64 = 5;
+
+/// Fewest scores of this cluster from which its own interval is made.
+const FEWEST_HOME_SCORES: u32 = 9;
+
+/// How the centre is grown.
+pub(super) const CENTRE: Plan =
+    Plan { loss: Loss::Huber(0.4), trees: 500, rate: 0.06, leaves: 24, least_in_leaf: 3.0, ridge: 1.0, columns: 0.5 };
+
+/// How a quantile about the centre is grown.
+pub(super) const fn spread(level: f64) -> Plan {
+    Plan { loss: Loss::Quantile(level), trees: 40, rate: 0.15, leaves: 6, least_in_leaf: 25.0, ridge: 1.0, columns: 0.7 }
+}
+
+/// One target's rows: indices into the samples, and the log residual by sample index.
+pub(super) struct Task<'a> {
+    pub(super) samples: &'a [Sample<'a>],
+    pub(super) data: &'a Binned,
+    pub(super) rows: &'a [crate::advisor::features::Row],
+    pub(super) chosen: Vec<u32>,
+    pub(super) y: Vec<f64>,
+    pub(super) weights: Vec<f64>,
+}
+
+impl Task<'_> {
+    fn fold(&self, i: u32) -> u64 {
+        // The high bits: the low ones of FNV-1a follow the last letter.
+        (self.samples[i as usize].cell >> 33) % FOLDS
+    }
+
+    fn group(&self, i: u32) -> GroupKey {
+        self.samples[i as usize].group
+    }
+
+    /// What remains of each chosen row about a centre that never saw its cell.
+    pub(super) fn out_of_fold(&self) -> Vec<f64> {
+        let mut remains = vec![0.0; self.y.len()];
+        for fold in 0..FOLDS {
+            let (held, kept): (Vec<u32>, Vec<u32>) = self.chosen.iter().partition(|i| self.fold(**i) == fold);
+            if held.is_empty() || kept.is_empty() {
+                continue;
+            }
+            let centre = fit(self.data, &kept, &self.y, &self.weights, CENTRE);
+            for i in held {
+                remains[i as usize] = self.y[i as usize] - centre.value(&self.rows[i as usize]);
+            }
+        }
+        remains
+    }
+
+    /// Scores of cells that neither the centre nor the quantiles about it have seen.
+    pub(super) fn cell_scores(&self, remains: &[f64]) -> Vec<(u32, f64)> {
+        let mut out = Vec::new();
+        for fold in 0..FOLDS {
+            let (held, kept): (Vec<u32>, Vec<u32>) = self.chosen.iter().partition(|i| self.fold(**i) == fold);
+            if held.is_empty() || kept.is_empty() {
+                continue;
+            }
+            let [lower, upper] = [0.1, 0.9].map(|q| fit(self.data, &kept, remains, &self.weights, spread(q)));
+            for i in held {
+                let row = &self.rows[i as usize];
+                out.push((i, score(lower.value(row).min(0.0), upper.value(row).max(0.0), remains[i as usize])));
+            }
+        }
+        out.sort_by_key(|(i, _)| *i);
+        out
+    }
+
+    /// Calibration from the scores of these rows.
+    pub(super) fn by_group(&self, scores: &[(u32, f64)], home: bool) -> Calibration {
+        let of = |i: u32| !home || self.samples[i as usize].is_home();
+        let scored: Vec<(GroupKey, f64)> =
+            scores.iter().filter(|(i, _)| of(*i)).map(|(i, s)| (self.group(*i), *s)).collect();
+        enough_at_home(Calibration::from_scores(&scored), home)
+    }
+
+    /// For each source in turn, the scores of its rows under a centre that never saw the source.
+    /// The quantiles about the centre are the final ones: their share of the width is small.
+    pub(super) fn source_scores(&self, quantiles: &dyn Fn(u32) -> [f64; 2]) -> Vec<Vec<f64>> {
+        let mut names: Vec<&str> = self.chosen.iter().map(|i| self.source(*i)).collect();
+        names.sort_unstable();
+        names.dedup();
+        let left_out = |name: &str| {
+            let (held, kept): (Vec<u32>, Vec<u32>) = self.chosen.iter().partition(|i| self.source(**i) == name);
+            if kept.is_empty() {
+                return Vec::new();
+            }
+            let centre = fit(self.data, &kept, &self.y, &self.weights, CENTRE);
+            let scored = |i: u32| {
+                let remains = self.y[i as usize] - centre.value(&self.rows[i as usize]);
+                let [lower, upper] = quantiles(i);
+                score(lower, upper, remains)
+            };
+            held.into_iter().map(scored).collect()
+        };
+        names.into_iter().map(left_out).collect()
+    }
+
+    fn source(&self, i: u32) -> &str {
+        &self.samples[i as usize].run.source
+    }
+}
+
+/// This cluster's calibration from its own few runs: each cell is scored under the shift that the
+/// other cells call for.
+pub(super) fn home_calibration(
+    home: &[&Sample],
+    site: &[SiteResidual],
+    quantiles: &dyn Fn(usize) -> [f64; 2],
+) -> Calibration {
+    let scored: Vec<(GroupKey, f64)> = home
+        .iter()
+        .enumerate()
+        .map(|(i, sample)| {
+            let others: Vec<SiteResidual> = home
+                .iter()
+                .zip(site)
+                .filter(|(other, _)| other.cell != sample.cell)
+                .map(|(_, residual)| residual.clone())
+                .collect();
+            let shift = site_shift(&others, &sample.setup, &sample.physics);
+            let remains = site.get(i).map_or(0.0, |r| f64::from(r.residual)) - shift;
+            let [lower, upper] = quantiles(i);
+            (sample.group, score(lower, upper, remains))
+        })
+        .collect();
+    enough_at_home(Calibration::from_scores(&scored), true)
+}
+
+fn enough_at_home(mut calibration: Calibration, home: bool) -> Calibration {
+    if home && calibration.n < FEWEST_HOME_SCORES {
+        calibration.pooled = None;
+        calibration.groups.clear();
+    }
+    calibration
+}

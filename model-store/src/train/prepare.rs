@@ -1,0 +1,109 @@
+//! Rows for fitting: features, log residuals against the physics, cells, sources, weights.
+
+use crate::advisor::conformal::GroupKey;
+use crate::advisor::features::{Codebook, Row, row};
+use crate::advisor::model::{SiteResidual, group_key};
+use crate::advisor::physics::{Physics, physics};
+use crate::advisor::{Catalogue, Origin, Run, RunOutcome, Setup, Target};
+
+/// One run, ready to be fitted.
+pub(super) struct Sample<'a> {
+    pub(super) run: &'a Run,
+    pub(super) setup: Setup<'a>,
+    pub(super) physics: Physics,
+    /// Model x context x concurrency: held out as a whole, since a configuration beside it in the
+    /// same cell would give the answer away.
+    pub(super) cell: u64,
+    pub(super) group: GroupKey,
+}
+
+impl Sample<'_> {
+    /// `ln(measured / estimated)` of one target, where it was measured.
+    pub(super) fn residual(&self, target: Target) -> Option<f64> {
+        let value = self.run.measured.target(target).filter(|v| v.is_finite() && *v > 0.0)?;
+        Some((value / self.physics.estimate(&self.setup, target)).ln())
+    }
+
+    pub(super) fn is_home(&self) -> bool {
+        self.run.origin == Origin::ThisCluster
+    }
+
+    pub(super) fn site_residual(&self, residual: f64) -> SiteResidual {
+        SiteResidual {
+            model: self.setup.card.name.clone(),
+            gpu: self.setup.gpu.name.into(),
+            precision: self.setup.precision.pooled(),
+            at: SiteResidual::at(&self.setup, &self.physics),
+            residual: residual as f32,
+        }
+    }
+}
+
+/// Runs that were taken, and how many were not, by reason.
+pub(super) struct Prepared<'a> {
+    pub(super) samples: Vec<Sample<'a>>,
+    pub(super) left_out: Vec<(String, u32)>,
+}
+
+/// Looks every run up. Runs are sorted by their own content, so that the order of the store does
+/// not reach the fit.
+pub(super) fn prepare<'a>(runs: &'a [Run], catalogue: &'a Catalogue) -> Prepared<'a> {
+    let mut left_out: std::collections::BTreeMap<String, u32> = std::collections::BTreeMap::new();
+    let mut samples = Vec::new();
+    for run in runs {
+        match sample(run, catalogue) {
+            Ok(sample) => samples.push(sample),
+            Err(reason) => *left_out.entry(reason).or_default() += 1,
+        }
+    }
+    samples.sort_by(|a, b| by_content(a.run, b.run));
+    Prepared { samples, left_out: left_out.into_iter().collect() }
+}
+
+fn by_content(a: &Run, b: &Run) -> std::cmp::Ordering {
+    (a.origin, &a.source, &a.run_id, &a.source_ref)
+        .cmp(&(b.origin, &b.source, &b.run_id, &b.source_ref))
+        .then_with(|| format!("{a:?}").cmp(&format!("{b:?}")))
+}
+
+fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, String> {
+    let setup = Setup::of_case(&run.case, &run.source, catalogue).map_err(|axis| match axis {
+        "family" => format!("no card for model {}", crate::options::shorten(&run.case.model)),
+        "gpu" => format!("GPU {} is not in the catalogue", crate::options::shorten(&run.case.gpu)),
+        _ => "tensor-parallel degree not recorded".to_owned(),
+    })?;
+    if setup.variant.disaggregated || setup.variant.speculative {
+        return Err("disaggregated or speculative serving".into());
+    }
+    let physics = physics(&setup);
+    let cell = cell(&setup);
+    let group = group_key(&setup);
+    Ok(Sample { run, cell, group, setup, physics })
+}
+
+/// FNV-1a over model, lengths and concurrency.
+fn cell(s: &Setup) -> u64 {
+    let concurrency = s.concurrency.or(s.rate).unwrap_or(-1.0);
+    let text = format!("{}|{:.0}|{:.0}|{:.3}", s.card.name, s.isl, s.osl, concurrency);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+impl<'a> Prepared<'a> {
+    /// Category names of all samples.
+    pub(super) fn codes(&self) -> Codebook {
+        Codebook::of(self.samples.iter().map(|s| &s.setup))
+    }
+
+    /// Features of all samples.
+    pub(super) fn rows(&self, codes: &Codebook) -> Vec<Row> {
+        self.samples.iter().map(|s| row(&s.setup, &s.physics, codes)).collect()
+    }
+}
+
+/// True where a run shows what its configuration delivers, so that it extends the envelope.
+pub(super) fn shows_performance(s: &Sample) -> bool {
+    let m = &s.run.measured;
+    s.setup.variant.is_plain()
+        && m.outcome == RunOutcome::Ok
+        && [m.output_tok_s, m.ttft_ms, m.tpot_ms].iter().any(Option::is_some)
+}
