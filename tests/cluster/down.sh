@@ -72,7 +72,7 @@ stop_daemons() {
 
 main() {
   use_prefix "$prefix"
-  [ -d "$P/run" ] || return 0
+  [ -e "$P/$MARKER" ] || return 0
   # A watchdog that runs this script is not to end itself half way.
   if recorded watchdog && [ "$pid" = "${OMNIPILOT_WATCHDOG_PID:-}" ]; then rm -f "$P/run/watchdog.proc"; fi
   cancel_jobs

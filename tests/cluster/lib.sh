@@ -9,6 +9,9 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export HERE
 
+# The file by which a cluster's folder is known: a folder without it is never touched.
+MARKER=.omnipilot-cluster
+
 # Fails with one line, and the end of a log file when one is given.
 die() { # MESSAGE [LOG]
   echo "${0##*/}: $1" >&2

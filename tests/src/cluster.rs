@@ -460,7 +460,7 @@ fn sweep() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if is_ours(&entry) && owner_is_gone(&name) {
             drop(down(&entry.path()));
-            drop(fs::remove_dir(entry.path()));
+            drop(fs::remove_dir_all(entry.path()));
         }
     }
 }
