@@ -10,7 +10,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export HERE
 
 # The file by which a cluster's folder is known: a folder without it is never touched.
-MARKER=.omnipilot-cluster
+export MARKER=.omnipilot-cluster
 
 # Fails with one line, and the end of a log file when one is given.
 die() { # MESSAGE [LOG]

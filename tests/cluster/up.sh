@@ -85,7 +85,8 @@ set_run_as() { # USER
 
 make_folders() {
   if [ -d "$P/run" ] && [ ! -e "$P/$MARKER" ]; then die "$P has another use already: choose an empty or a new folder"; fi
-  mkdir -p "$P" && : >"$P/$MARKER" || die "cannot write to $P"
+  mkdir -p "$P" || die "cannot make $P"
+  : >"$P/$MARKER" || die "cannot write to $P"
   mkdir -p "$P"/{etc,run,log,state,spool,dev,munge,mysql,plugstack.d,work} || die "cannot write to $P"
   chmod 755 "$P" "$P"/{etc,run,log,dev,munge,plugstack.d}
   chmod 1777 "$P/work"

@@ -437,12 +437,33 @@ fn parent() -> PathBuf {
     std::env::temp_dir().join(format!("omnipilot-e2e-{}", nix::unistd::geteuid()))
 }
 
+/// Makes the parent folder. Its name is known to all, so somebody else may have made it first: that is refused.
+fn own_parent() -> Result<()> {
+    let parent = parent();
+    doing(
+        format!("make {}", parent.display()),
+        fs::create_dir_all(&parent),
+    )?;
+    let data = doing(
+        format!("look at {}", parent.display()),
+        fs::symlink_metadata(&parent),
+    )?;
+    if data.is_dir() && data.uid() == nix::unistd::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "{} belongs to somebody else",
+        parent.display()
+    )))
+}
+
 /// A folder that names its owner by pid and start time.
 fn new_prefix() -> Result<PathBuf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let pid = std::process::id();
     let began = start_time(pid).ok_or_else(|| Error::new("cannot read /proc/self/stat"))?;
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    own_parent()?;
     let prefix = parent().join(format!("{pid}.{began}.{number}"));
     doing(
         format!("make {}", prefix.display()),
