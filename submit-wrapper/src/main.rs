@@ -4,9 +4,11 @@
 //! Each verb is one module under [`cmd`]: it parses nothing itself, takes its arguments and the
 //! [`Site`](site::Site), and prints data on standard output and everything else on standard error.
 
+mod ask;
 mod cmd;
 mod engine;
 mod exit;
+mod publish;
 mod site;
 mod slurm;
 

@@ -1,14 +1,128 @@
-//! Not written yet.
+//! `omnipilot advise`: what would be chosen, and every candidate beside it.
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use model_store::advisor::words::grouped;
+use model_store::advisor::{Assessed, Fallen, Pins, Target, utility};
+use model_store::consult::{Action, Consulted, consult};
+use serde_json::{Value, json};
+
+use crate::ask::AskArgs;
+use crate::exit;
 use crate::site::SiteArgs;
 
 /// Arguments.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// Print the advice as JSON
+    #[arg(long)]
+    json: bool,
+}
 
-/// Runs the verb.
-pub(crate) fn run(_site: &SiteArgs, _args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+/// Runs the verb. Abstaining and refusing are answers: their exit codes are the plugin's.
+pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
+    let config = site.config()?;
+    let consulted = consult(&config, &args.ask.options, &Pins::default())
+        .map_err(|fault| exit::fail(fault.reason, fault.hint))?;
+    if args.json {
+        println!("{}", as_json(&consulted)?);
+    } else {
+        print(&consulted)?;
+    }
+    Ok(match &consulted.action {
+        Action::Rewrite(_) => ExitCode::SUCCESS,
+        Action::Refuse(refusal) => ExitCode::from(refusal.code),
+    })
+}
+
+fn as_json(c: &Consulted) -> anyhow::Result<Value> {
+    let candidates: Vec<Value> = c.advice.candidates.iter().map(candidate_json).collect();
+    let (decision, message, gres) = match &c.action {
+        Action::Rewrite(r) => ("rewrite", &r.message, Some(&r.gres)),
+        Action::Refuse(r) => ("refuse", &r.message, None),
+    };
+    Ok(json!({
+        "schema": 1,
+        "advice": c.advice.id,
+        "snapshot": c.advice.snapshot_id,
+        "model": c.advice.model,
+        "decision": decision,
+        "gres": gres,
+        "message": message,
+        "verdict": serde_json::to_value(&c.advice.verdict)?,
+        "evidence": serde_json::to_value(c.advice.evidence)?,
+        "nearest_run": c.advice.nearest_run,
+        "request": serde_json::to_value(&c.request)?,
+        "candidates": candidates,
+    }))
+}
+
+fn candidate_json(a: &Assessed) -> Value {
+    let targets: serde_json::Map<String, Value> = Target::ALL
+        .iter()
+        .map(|t| (t.name().to_owned(), json!(a.prediction(*t))))
+        .collect();
+    json!({
+        "gpu": a.config.gres,
+        "catalogue_gpu": a.config.gpu,
+        "tp": a.config.tp,
+        "precision": a.config.precision.name(),
+        "checkpoint": a.config.checkpoint,
+        "targets": targets,
+        "tokens_per_gpu_hour": a.tokens_per_gpu_hour,
+        "tokens_per_price": a.tokens_per_price,
+        "price_per_hour": a.price_per_hour,
+        "fallen": a.fallen,
+    })
+}
+
+fn print(c: &Consulted) -> std::io::Result<()> {
+    let message = match &c.action {
+        Action::Rewrite(r) => &r.message,
+        Action::Refuse(r) => &r.message,
+    };
+    let mut out = std::io::stdout().lock();
+    for line in message {
+        writeln!(out, "{line}")?;
+    }
+    if c.advice.candidates.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{:<18} {:>9} {:>19} {:>14} {:>11}", "candidate", "tok/s", "interval", "tok/GPU-hour", "tok/price")?;
+    for a in &c.advice.candidates {
+        writeln!(out, "{}", line(a))?;
+    }
+    Ok(())
+}
+
+fn line(a: &Assessed) -> String {
+    let name = utility::name(&a.config);
+    let reason = a.fallen.as_ref().map(why);
+    let Some(p) = a.prediction(Target::OutputTokS) else {
+        return format!("{name:<18} {}", reason.unwrap_or_default());
+    };
+    let number = |x: Option<f64>| x.map_or_else(|| "-".into(), grouped);
+    let interval = format!("[{}-{}]", grouped(p.lo), grouped(p.hi));
+    let numbers = format!(
+        "{name:<18} {:>9} {interval:>19} {:>14} {:>11}",
+        grouped(p.q50),
+        number(a.tokens_per_gpu_hour),
+        number(a.tokens_per_price)
+    );
+    reason.map_or(numbers.clone(), |r| format!("{numbers}  {r}"))
+}
+
+fn why(fallen: &Fallen) -> String {
+    match fallen {
+        Fallen::Infeasible(reason) => format!("infeasible: {reason}"),
+        Fallen::OutOfSupport(axes) => {
+            let all: Vec<String> = axes.iter().map(|a| format!("{} {}, measured {}", a.axis, a.asked, a.measured)).collect();
+            format!("out of support: {}", all.join("; "))
+        }
+        Fallen::NotKnown => "not known: too few runs or sources to calibrate".into(),
+        Fallen::MissesTarget(reason) => reason.clone(),
+    }
 }

@@ -1,14 +1,114 @@
-//! Not written yet.
+//! `omnipilot predict`: the eight targets for cases from a CSV file.
 
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use model_store::advisor::model::Model;
+use model_store::advisor::physics::physics;
+use model_store::advisor::{Catalogue, Prediction, Setup, Target};
+use model_store::snapshot::Snapshot;
+use model_store::store::runs_csv::{CaseRow, RowError, read_cases};
+
+use crate::exit;
 use crate::site::SiteArgs;
 
 /// Arguments.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Cases: the columns of runs-csv; columns that hold outcomes are never read
+    #[arg(long, value_name = "CASES.csv")]
+    input: PathBuf,
+    /// Predictions, one line a case
+    #[arg(long, value_name = "PRED.csv")]
+    output: PathBuf,
+}
+
+/// One line of the output.
+struct Line {
+    run_id: String,
+    predictions: Vec<Option<Prediction>>,
+    axes: Vec<String>,
+    nearest: String,
+}
 
 /// Runs the verb.
-pub(crate) fn run(_site: &SiteArgs, _args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
+    let config = site.config()?;
+    let snapshot = Snapshot::read(&config.snapshot)
+        .map_err(|e| exit::fail(e.to_string(), "`omnipilot train` publishes one"))?;
+    let input = File::open(&args.input)
+        .map_err(|e| exit::with_code(exit::USAGE, format!("cannot read {}: {e}", args.input.display()), ""))?;
+    let cases = read_cases(BufReader::new(input))
+        .map_err(|e| exit::with_code(exit::USAGE, format!("{}: {e}", args.input.display()), "the columns are those of `--format runs-csv`"))?;
+    let mut counts = [0u32; 3];
+    let draft = tempfile::NamedTempFile::new_in(args.output.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or_else(|| ".".as_ref()))?;
+    let mut out = csv::Writer::from_writer(BufWriter::new(draft));
+    out.write_record(header())?;
+    for case in cases {
+        let line = predict(&snapshot.body.model, &snapshot.body.catalogue, case);
+        counts[if line.axes.is_empty() { 0 } else { 1 }] += 1;
+        counts[2] += u32::from(line.axes.iter().any(|a| a == "unreadable"));
+        out.write_record(fields(&line))?;
+    }
+    let mut file = out.into_inner().map_err(|e| e.into_error())?;
+    file.flush()?;
+    let draft = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    use std::os::unix::fs::PermissionsExt;
+    draft.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    draft.persist(&args.output)?;
+    println!("{} cases: {} in support, {} out of it, {} of them unreadable", counts[0] + counts[1], counts[0], counts[1], counts[2]);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn header() -> Vec<String> {
+    let mut out = vec!["run_id".to_owned()];
+    for target in Target::ALL {
+        out.extend(["q10", "q50", "q90", "lo", "hi"].map(|end| format!("{}_{end}", target.name())));
+    }
+    out.extend(["support", "axes", "nearest_run"].map(str::to_owned));
+    out
+}
+
+fn predict(model: &Model, catalogue: &Catalogue, case: Result<CaseRow, RowError>) -> Line {
+    let blank = |run_id: String, axis: &str| Line {
+        run_id,
+        predictions: vec![None; Target::ALL.len()],
+        axes: vec![axis.to_owned()],
+        nearest: String::new(),
+    };
+    let row = match case {
+        Ok(row) => row,
+        Err(error) => return blank(error.run_id, "unreadable"),
+    };
+    let setup = match Setup::of_case(&row.case, &row.source, catalogue) {
+        Ok(setup) => setup,
+        Err(axis) => return blank(row.run_id, axis),
+    };
+    let p = physics(&setup);
+    let mut axes: Vec<String> = model.envelope.axes_out(&setup, &p).into_iter().map(|a| a.axis).collect();
+    axes.dedup();
+    let nearest = model.envelope.nearest(&setup, &p).map(|l| l.run_id.clone()).unwrap_or_default();
+    Line { predictions: model.predict(&setup, model.step_to(&row.source)), run_id: row.run_id, axes, nearest }
+}
+
+fn fields(line: &Line) -> Vec<String> {
+    let mut out = vec![line.run_id.clone()];
+    for prediction in &line.predictions {
+        match prediction {
+            Some(p) => out.extend([p.q10, p.q50, p.q90, p.lo, p.hi].map(number)),
+            None => out.extend(std::iter::repeat_n(String::new(), 5)),
+        }
+    }
+    out.push(if line.axes.is_empty() { "in" } else { "out" }.to_owned());
+    out.push(line.axes.join(" "));
+    out.push(line.nearest.clone());
+    out
+}
+
+/// Six significant digits.
+fn number(x: f64) -> String {
+    let text = format!("{x:.5e}");
+    text.parse::<f64>().map_or(text, |rounded| rounded.to_string())
 }

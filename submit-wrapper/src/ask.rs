@@ -1,0 +1,51 @@
+//! The `--llm-*` options on the command line, made from the one table that the plugin registers.
+
+use clap::{Arg, ArgMatches, Command, error::ErrorKind};
+use model_store::options::{OPTIONS, RawOptions};
+
+/// The options of one request. Each is spelt as for `sbatch`, or without `llm-`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AskArgs {
+    /// What was given.
+    pub(crate) options: RawOptions,
+}
+
+impl clap::Args for AskArgs {
+    fn augment_args(command: Command) -> Command {
+        OPTIONS.iter().fold(command, |command, spec| {
+            let short = spec.name.trim_start_matches("llm-");
+            command.arg(
+                Arg::new(spec.name)
+                    .long(spec.name)
+                    .visible_alias(short)
+                    .value_name(spec.metavar)
+                    .help(spec.help)
+                    .help_heading("What to serve"),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for AskArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut asked = Self::default();
+        asked.update_from_arg_matches(matches)?;
+        Ok(asked)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for spec in &OPTIONS {
+            if let Some(value) = matches.get_one::<String>(spec.name) {
+                self.options.set(spec.name, value).map_err(|e| {
+                    let text = format!("{e}\n  hint: {}\n", e.hint);
+                    clap::Error::raw(ErrorKind::ValueValidation, text)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
