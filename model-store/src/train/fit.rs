@@ -41,9 +41,10 @@ pub fn train(runs: &[Run], catalogue: &Catalogue, progress: Progress) -> (Model,
     let launch = super::launch::table(&prepared.samples);
     let evidence = evidence(&prepared.samples);
     let mut report = Report { evidence, left_out: prepared.left_out.clone(), targets: reports };
-    let launches = launch.pooled.map_or(0, |r| r.n as usize);
-    let mut last = TargetReport::unknown(Target::LaunchSuccess, launches);
-    last.calibrated = launch.pooled.is_some();
+    let launches: u32 = launch.groups.iter().map(|(_, rate)| rate.n).sum();
+    let mut last = TargetReport::unknown(Target::LaunchSuccess, launches as usize);
+    last.calibrated = !launch.groups.is_empty();
+    last.calibrated_elsewhere = launch.pooled.is_some();
     report.targets.push(last);
     let model = Model { codes, targets, launch, envelope: envelope(&prepared), sources: sources(&prepared.samples), evidence };
     (model, report)

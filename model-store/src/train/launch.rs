@@ -38,7 +38,10 @@ pub(super) fn table(samples: &[Sample]) -> LaunchTable {
         let prior = [pooled * PRIOR_LAUNCHES, (1.0 - pooled) * PRIOR_LAUNCHES];
         rate(ok, n, prior).map(|r| (key, r))
     };
-    LaunchTable { pooled: rate(ok, all, [0.5, 0.5]), groups: groups.into_iter().filter_map(of_group).collect() }
+    // What was never launched here is only known where this cluster's own launches are.
+    let home = samples.iter().filter(|s| s.run.origin == Origin::ThisCluster).count();
+    let anywhere = (home >= FEWEST as usize).then(|| rate(ok, all, [0.5, 0.5])).flatten();
+    LaunchTable { pooled: anywhere, groups: groups.into_iter().filter_map(of_group).collect() }
 }
 
 fn rate(ok: u32, n: u32, [a, b]: [f64; 2]) -> Option<Rate> {
