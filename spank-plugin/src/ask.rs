@@ -1,0 +1,265 @@
+//! Asks for advice in a child process, under a time limit.
+//!
+//! A process and not a thread: a snapshot on a hung file system, a crash, an `abort` for want of memory or a stack that
+//! overflows then cost the user an advice and never the submission. The child has nothing of its parent's open but the
+//! pipe, so that a launcher which waits for the end of `sbatch`'s output does not wait for it.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use crate::child::{self, Answer, Frame, Terms};
+use crate::guard;
+use crate::submission::Submission;
+
+/// The terms until the site's are known, and where they never become known.
+const USUAL_TERMS: Terms = Terms { time_limit_ms: 500, refuse_on_fault: false };
+
+/// Longest time limit that a configuration can set, ms.
+const LONGEST_MS: u64 = 60_000;
+
+/// Largest answer that is taken, bytes.
+const LARGEST: usize = 1 << 20;
+
+/// Asks, and gives the answer with the terms under which it came.
+pub(crate) fn ask(submission: &Submission) -> (Answer, Terms) {
+    let begun = Instant::now();
+    let child = match Child::start(|pipe| child::run(submission, pipe)) {
+        Ok(child) => child,
+        Err(error) => return (Answer::fault(format!("cannot start a process: {error}")), USUAL_TERMS),
+    };
+    let mut listener = Listener { begun, terms: USUAL_TERMS, heard: Vec::new() };
+    let answer = listener.listen(&child.pipe);
+    (answer, listener.terms)
+}
+
+/// A child process; ended when dropped.
+struct Child {
+    pid: libc::pid_t,
+    pipe: File,
+}
+
+impl Child {
+    fn start(body: impl FnOnce(&mut File)) -> std::io::Result<Self> {
+        let (ours, theirs) = pipe()?;
+        // SAFETY: a submitting command has one thread, so the child has no lock that nobody would release; it leaves
+        // through `_exit` alone.
+        match unsafe { libc::fork() } {
+            -1 => Err(std::io::Error::last_os_error()),
+            0 => in_child(&theirs, body),
+            pid => Ok(Self { pid, pipe: File::from(ours) }),
+        }
+    }
+}
+
+impl Drop for Child {
+    /// Ends the child and takes its status; a process that hangs in the kernel is left to it.
+    fn drop(&mut self) {
+        // SAFETY: a child of this process that nobody else waits for.
+        unsafe { libc::kill(self.pid, libc::SIGKILL) };
+        for _ in 0..40 {
+            // SAFETY: as above; a null pointer for a status that is not wanted.
+            if unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::WNOHANG) } != 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(250));
+        }
+    }
+}
+
+fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends: [RawFd; 2] = [-1; 2];
+    // SAFETY: room for two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: just opened, and owned by nobody else.
+    Ok(ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }).into())
+}
+
+/// Runs the body and ends the process, without any of the parent's exit handlers.
+fn in_child(pipe: &OwnedFd, body: impl FnOnce(&mut File)) -> ! {
+    guard::quietly(|| withdraw(pipe.as_raw_fd()).map(|mut pipe| body(&mut pipe)));
+    // SAFETY: ends the process at once.
+    unsafe { libc::_exit(0) }
+}
+
+/// Lets go of everything of the parent's: no descriptor but the pipe, no output, no core file, no life of its own.
+fn withdraw(pipe: RawFd) -> Option<File> {
+    // SAFETY: these calls take numbers, and a limit and a path that live through them; the duplicate belongs to the
+    // `File` alone.
+    unsafe {
+        let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        let kept = libc::fcntl(pipe, libc::F_DUPFD_CLOEXEC, 3);
+        if kept < 3 {
+            return None;
+        }
+        close_all_from_3_but(kept);
+        let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        for standard in 0..3 {
+            libc::dup2(nothing, standard);
+        }
+        Some(File::from_raw_fd(kept))
+    }
+}
+
+fn close_all_from_3_but(kept: RawFd) {
+    close_range(3, kept - 1);
+    close_range(kept + 1, RawFd::MAX);
+}
+
+/// Kernels before 5.9 do not know the call; there the first thousand descriptors are closed one by one.
+fn close_range(first: RawFd, last: RawFd) {
+    if first > last {
+        return;
+    }
+    // SAFETY: the child uses none of these descriptors.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, last, 0) != 0 {
+            for descriptor in first..=last.min(1024) {
+                libc::close(descriptor);
+            }
+        }
+    }
+}
+
+/// Hears what a child says, until it has answered or time is up.
+struct Listener {
+    begun: Instant,
+    terms: Terms,
+    heard: Vec<u8>,
+}
+
+impl Listener {
+    fn listen(&mut self, mut pipe: &File) -> Answer {
+        let mut part = [0_u8; 4096];
+        loop {
+            if let Some(answer) = self.take_frames() {
+                return answer;
+            }
+            if !wait_readable(pipe, self.left()) {
+                return Answer::fault(format!("not worked out within {} ms", self.limit().as_millis()));
+            }
+            match pipe.read(&mut part) {
+                Ok(0) => return Answer::fault("the advisor ended without an answer"),
+                Ok(n) => self.heard.extend_from_slice(part.get(..n).unwrap_or_default()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Answer::fault(format!("cannot hear the advisor: {error}")),
+            }
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_millis(self.terms.time_limit_ms.min(LONGEST_MS))
+    }
+
+    fn left(&self) -> Duration {
+        self.limit().saturating_sub(self.begun.elapsed())
+    }
+
+    /// Takes whole frames off what was heard; gives the answer when it is among them.
+    fn take_frames(&mut self) -> Option<Answer> {
+        while let Some((length, rest)) = self.heard.split_first_chunk::<4>() {
+            let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+            if length > LARGEST {
+                return Some(Answer::fault("the advisor's answer is too long"));
+            }
+            let body = rest.get(..length)?;
+            match postcard::from_bytes(body) {
+                Ok(Frame::Answer(answer)) => return Some(answer),
+                Ok(Frame::Terms(terms)) => self.terms = terms,
+                Err(_) => return Some(Answer::fault("the advisor's answer cannot be read")),
+            }
+            self.heard.drain(..4 + length);
+        }
+        None
+    }
+}
+
+/// Waits until there is something to read (or its end); false when the time is up.
+fn wait_readable(pipe: &File, left: Duration) -> bool {
+    let until = Instant::now() + left;
+    loop {
+        let ms = until.saturating_duration_since(Instant::now()).as_millis();
+        let ms = libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX);
+        let mut wanted = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry, valid through the call.
+        match unsafe { libc::poll(&raw mut wanted, 1, ms) } {
+            0 => return false,
+            n if n > 0 => return true,
+            _ if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted => return false,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn answer_of(terms: Terms, body: impl FnOnce(&mut File)) -> Answer {
+        let child = Child::start(body).unwrap();
+        Listener { begun: Instant::now(), terms, heard: Vec::new() }.listen(&child.pipe)
+    }
+
+    fn reason(answer: &Answer) -> &str {
+        match answer {
+            Answer::Fault { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_child_that_says_nothing_is_a_fault() {
+        assert_eq!(reason(&answer_of(USUAL_TERMS, |_| {})), "the advisor ended without an answer");
+        assert_eq!(reason(&answer_of(USUAL_TERMS, |_| panic!("boom"))), "the advisor ended without an answer");
+        assert_eq!(reason(&answer_of(USUAL_TERMS, |_| std::process::abort())), "the advisor ended without an answer");
+    }
+
+    #[test]
+    fn a_child_that_hangs_is_left_behind() {
+        let terms = Terms { time_limit_ms: 50, ..USUAL_TERMS };
+        let begun = Instant::now();
+        let answer = answer_of(terms, |_| std::thread::sleep(Duration::from_secs(30)));
+        assert_eq!(reason(&answer), "not worked out within 50 ms");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn nonsense_from_a_child_is_a_fault() {
+        let text = |bytes: &'static [u8]| reason(&answer_of(USUAL_TERMS, |pipe| pipe.write_all(bytes).unwrap())).to_owned();
+        assert_eq!(text(&[255; 8]), "the advisor's answer is too long");
+        assert_eq!(text(&[1, 0, 0, 0, 9]), "the advisor's answer cannot be read");
+        assert_eq!(text(&[9, 0, 0, 0, 1]), "the advisor ended without an answer");
+    }
+
+    #[test]
+    fn the_child_holds_nothing_of_its_parents() {
+        let open = File::open("/dev/null").unwrap();
+        let answer = answer_of(USUAL_TERMS, |pipe| {
+            let held = std::fs::read_dir("/proc/self/fd").unwrap().count();
+            // The three standard ones, the pipe, and the folder being read.
+            pipe.write_all(&[0, 0, 16, u8::try_from(held).unwrap()]).unwrap();
+        });
+        drop(open);
+        assert_eq!(reason(&answer), "the advisor's answer is too long");
+    }
+
+    #[test]
+    fn terms_come_before_the_answer() {
+        let frame = |frame: &Frame| {
+            let body = postcard::to_stdvec(frame).unwrap();
+            [&u32::try_from(body.len()).unwrap().to_le_bytes()[..], &body].concat()
+        };
+        let terms = Terms { time_limit_ms: 7, refuse_on_fault: true };
+        let answer = Answer::Check { message: vec!["x".into()] };
+        let heard = [frame(&Frame::Terms(terms)), frame(&Frame::Answer(answer.clone()))].concat();
+        let mut listener = Listener { begun: Instant::now(), terms: USUAL_TERMS, heard };
+        assert_eq!(listener.take_frames(), Some(answer));
+        assert_eq!(listener.terms, terms);
+    }
+}

@@ -1,0 +1,220 @@
+//! What happens in the child process: the configuration, the script and the snapshot are read, the advisor is asked, and
+//! the answer goes back through a pipe. Whatever goes wrong here (a hang, a crash, no memory) ends with the child.
+
+use std::fs::File;
+use std::io::Write;
+
+use model_store::advisor::{Pins, Precision};
+use model_store::config::{Config, OnFault};
+use model_store::consult::{Action, Consulted, Refusal, Rewrite, consult, exit_code};
+use model_store::engine_args::{ScriptPins, scan_script};
+use model_store::options::AdviceMode;
+use model_store::outcome::env;
+use serde::{Deserialize, Serialize};
+
+use crate::guard::{self, Hook};
+use crate::rewrite::Change;
+use crate::submission::Submission;
+
+/// What the child sends, in this order: once the terms, once the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Frame {
+    /// The site's terms.
+    Terms(Terms),
+    /// What is to be done.
+    Answer(Answer),
+}
+
+/// What the site's configuration says of faults and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Terms {
+    /// Milliseconds from the question to the answer, at most.
+    pub(crate) time_limit_ms: u64,
+    /// True where a fault refuses the job.
+    pub(crate) refuse_on_fault: bool,
+}
+
+/// What is to be done with the job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// Change it.
+    Rewrite {
+        /// The options to change.
+        change: Change,
+        /// Variables for the job.
+        environment: Vec<(String, String)>,
+        /// What to tell.
+        message: Vec<String>,
+    },
+    /// Leave its GPUs; only note what it is, so that its outcome can be learnt from.
+    Explore {
+        /// Text for the comment; empty for none.
+        comment: String,
+        /// Variables for the job.
+        environment: Vec<(String, String)>,
+    },
+    /// Only tell.
+    Check {
+        /// What to tell.
+        message: Vec<String>,
+    },
+    /// Refuse it.
+    Refuse {
+        /// Exit code.
+        code: u8,
+        /// What to tell.
+        message: Vec<String>,
+    },
+    /// There is no advice because something is broken.
+    Fault {
+        /// What.
+        reason: String,
+        /// What to do about it; empty where nothing is known.
+        hint: String,
+    },
+}
+
+impl Answer {
+    /// A fault without a hint.
+    pub(crate) fn fault(reason: impl Into<String>) -> Self {
+        Self::Fault { reason: reason.into(), hint: String::new() }
+    }
+}
+
+/// Works a submission out and sends what it finds.
+pub(crate) fn run(submission: &Submission, pipe: &mut File) {
+    guard::inject(Hook::Child);
+    let answer = match Config::read(&submission.config) {
+        Ok(config) => {
+            send(pipe, &Frame::Terms(terms(&config)));
+            answer(submission, &config)
+        }
+        Err(error) => Answer::Fault { reason: error.to_string(), hint: "`omnipilot --config FILE advise` shows the same".into() },
+    };
+    send(pipe, &Frame::Answer(answer));
+}
+
+/// A frame is four bytes of length, least significant first, and its text.
+fn send(pipe: &mut File, frame: &Frame) {
+    let Ok(body) = postcard::to_stdvec(frame) else { return };
+    let Ok(length) = u32::try_from(body.len()) else { return };
+    // Where nobody listens any more there is nobody to tell.
+    drop(pipe.write_all(&[&length.to_le_bytes()[..], &body].concat()));
+}
+
+fn terms(config: &Config) -> Terms {
+    Terms { time_limit_ms: config.time_limit_ms, refuse_on_fault: config.on_fault == OnFault::Refuse }
+}
+
+fn answer(submission: &Submission, config: &Config) -> Answer {
+    let script = submission.script.read().map(|text| scan_script(&text));
+    match script_pins(submission, script.as_ref()) {
+        Ok(pins) => consulted(submission, config, &pins, script.is_some_and(|s| s.takes_checkpoint_format())),
+        Err(answer) => answer,
+    }
+}
+
+/// What the script fixes. Where it cannot be read, the number of GPUs stays as it was asked for: an engine command in it may
+/// count on them.
+fn script_pins(submission: &Submission, script: Option<&ScriptPins>) -> Result<Pins, Answer> {
+    let Some(script) = script else {
+        let tp = submission.asked.as_ref().and_then(|asked| asked.count);
+        return Ok(Pins { tp, ..Pins::default() });
+    };
+    if script.differ() {
+        return Err(Answer::fault("the script starts engines of different tensor-parallel degree or precision"));
+    }
+    let pins = script.pins();
+    contradiction(submission, &pins).map_or(Ok(pins), Err)
+}
+
+/// An option that contradicts the script's own text: neither can be kept without breaking the other.
+fn contradiction(submission: &Submission, script: &Pins) -> Option<Answer> {
+    let typed = &submission.options.pins;
+    let tp = typed.tp.zip(script.tp).filter(|(typed, script)| typed != script);
+    let precision = typed.precision.zip(script.precision).filter(|(typed, script)| typed != script);
+    let reason = match (tp, precision) {
+        (Some((typed, script)), _) => format!("--llm-tp={typed}, but the script's engine command has degree {script}"),
+        (_, Some((typed, script))) => {
+            format!("--llm-precision={}, but the script's engine command has {}", typed.name(), script.name())
+        }
+        (None, None) => return None,
+    };
+    let hint = "hint: start the engine by `omnipilot run -- COMMAND`, which puts both in, or leave the option away";
+    Some(Answer::Refuse { code: exit_code::USAGE, message: vec![reason, hint.into()] })
+}
+
+fn consulted(submission: &Submission, config: &Config, pins: &Pins, own_format: bool) -> Answer {
+    let first = consult(config, &submission.options, pins);
+    let consulted = match first {
+        Ok(first) if own_format && changes_format(&first) => {
+            let pins = Pins { precision: first.request.checkpoint_precision.or(Some(Precision::Bf16)), ..pins.clone() };
+            consult(config, &submission.options, &pins)
+        }
+        other => other,
+    };
+    match consulted {
+        Ok(consulted) => in_mode(submission, config, consulted),
+        Err(fault) => Answer::Fault { reason: fault.reason, hint: fault.hint },
+    }
+}
+
+/// True where the advice needs an engine argument or a checkpoint that a script which starts the engine by itself does not
+/// have.
+fn changes_format(consulted: &Consulted) -> bool {
+    consulted.request.pins.precision.is_none()
+        && consulted.advice.recommended().is_some_and(|best| best.config.quantise_at_load || best.config.checkpoint.is_some())
+}
+
+fn in_mode(submission: &Submission, config: &Config, consulted: Consulted) -> Answer {
+    match (submission.options.mode, consulted.action) {
+        (AdviceMode::Explore, _) => explore(submission, config, &consulted.advice.id),
+        (AdviceMode::Check, Action::Rewrite(rewrite)) => check(rewrite.message, &format!("--gres={}", rewrite.gres)),
+        (AdviceMode::Check, Action::Refuse(refusal)) => check(refusal.message, "refused"),
+        (_, Action::Rewrite(rewrite)) => rewritten(submission, config, &consulted.advice, rewrite),
+        (_, Action::Refuse(Refusal { code, message })) => Answer::Refuse { code, message },
+    }
+}
+
+fn check(mut message: Vec<String>, would_be: &str) -> Answer {
+    message.truncate(3);
+    message.push(format!("submitted as written; without `--llm-advice=check` it would be {would_be}"));
+    Answer::Check { message }
+}
+
+fn rewritten(submission: &Submission, config: &Config, advice: &model_store::advisor::Advice, rewrite: Rewrite) -> Answer {
+    let mut message = rewrite.message;
+    if let Some(asked) = submission.asked.as_ref().filter(|asked| asked.text != rewrite.gres) {
+        message.truncate(3);
+        message.push(format!("instead of {}", asked.text));
+    }
+    let of_candidates = advice.candidates.iter().map(|candidate| candidate.config.gres.clone());
+    let gpu_types = of_candidates.chain(config.gpu.keys().cloned()).chain(submission.asked.as_ref().and_then(|a| a.gpu.clone()));
+    Answer::Rewrite {
+        change: Change { gpus: rewrite.gres, comment: rewrite.comment, gpu_types: unique(gpu_types) },
+        environment: rewrite.environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        message,
+    }
+}
+
+fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
+    names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+/// What the job is said to be, without a choice: `omnipilot run` measures it as it runs.
+fn explore(submission: &Submission, config: &Config, advice: &str) -> Answer {
+    let options = &submission.options;
+    let number = |value: Option<f64>| value.map(|value| value.to_string());
+    let pairs = [
+        (env::ADVICE, Some(advice.to_owned())),
+        (env::MODEL, options.model.clone()),
+        (env::ISL, number(options.isl)),
+        (env::OSL, number(options.osl)),
+        (env::CONCURRENCY, number(options.concurrency)),
+        (env::GPU, submission.asked.as_ref().and_then(|asked| asked.gpu.clone())),
+        (env::SPOOL, config.spool.to_str().map(str::to_owned)),
+    ];
+    let known = pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.filter(|v| !v.is_empty())?)));
+    let comment = if advice.is_empty() { String::new() } else { format!("omnipilot:{advice}") };
+    Answer::Explore { comment, environment: known.collect() }
+}

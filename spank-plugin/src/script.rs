@@ -1,0 +1,148 @@
+//! Where the text is that will start the engine: the script's file, `--wrap`, or the command of `srun` and `salloc`.
+//! It is read, never changed. Slurm gives a plugin no look at the script it has read, so its file is read again.
+
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::host::{self, JobOptions};
+use crate::{ffi, inherit};
+
+/// Largest script that is read, bytes: Slurm's own limit, unless a site raised it.
+const LARGEST: u64 = 4 << 20;
+
+/// Where the text is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Here.
+    Text(String),
+    /// In the first of these that is there.
+    Files(Vec<PathBuf>),
+    /// Out of sight: a script on stdin, or a command line that is not understood.
+    Unseen,
+}
+
+/// Looks for the text of the submission at hand.
+pub(crate) fn find(job: &impl JobOptions) -> Source {
+    if let Some(text) = job.given(c"wrap") {
+        return Source::Text(text);
+    }
+    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    let Some(first) = host::first_argument() else { return Source::Unseen };
+    let path = inherit::get("PATH").unwrap_or_default();
+    let chdir = job.is_set(c"chdir");
+    let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    match program.file_name().and_then(OsStr::to_str) {
+        Some("srun" | "salloc") => command(&line, first),
+        _ => file(&line, first, path, chdir),
+    }
+}
+
+fn arguments(line: &[u8]) -> Vec<&[u8]> {
+    line.strip_suffix(b"\0").unwrap_or(line).split(|byte| *byte == 0).collect()
+}
+
+/// The command of `srun` or `salloc` as shell text.
+fn command(line: &[u8], first: usize) -> Source {
+    let words = arguments(line);
+    match words.get(first..) {
+        None | Some([]) => Source::Unseen,
+        Some(words) if words.contains(&&b":"[..]) => Source::Unseen,
+        Some(words) => Source::Text(words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")),
+    }
+}
+
+fn quoted(word: &[u8]) -> String {
+    format!("'{}'", String::from_utf8_lossy(word).replace('\'', r"'\''"))
+}
+
+/// The script's file. In a heterogeneous job the position counts from the component, so nothing is said there.
+fn file(line: &[u8], first: usize, path: CString, chdir: bool) -> Source {
+    let words = arguments(line);
+    if words.contains(&&b":"[..]) {
+        return Source::Unseen;
+    }
+    words.get(first).filter(|name| !name.is_empty()).map_or(Source::Unseen, |name| places(name, &path, chdir))
+}
+
+/// Where `sbatch` looks for a script of this name: one that begins with a slash or a dot is a path, another is looked for
+/// along `PATH` first.
+fn places(name: &[u8], path: &CString, chdir: bool) -> Source {
+    let plain = Path::new(OsStr::from_bytes(name));
+    if name.starts_with(b"/") {
+        return Source::Files(vec![plain.into()]);
+    }
+    if name.starts_with(b".") {
+        return if chdir { Source::Unseen } else { Source::Files(vec![plain.into()]) };
+    }
+    let folders = std::env::split_paths(ffi::os(path)).filter(|folder| folder.is_absolute());
+    Source::Files(folders.map(|folder| folder.join(plain)).chain([plain.into()]).collect())
+}
+
+impl Source {
+    /// Reads the text; `None` where it is out of sight or cannot be read.
+    pub(crate) fn read(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text.clone()),
+            Self::Files(files) => {
+                let file = files.iter().find(|file| file.exists())?;
+                let bytes = model_store::snapshot::read_regular(file, LARGEST).ok()?;
+                Some(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            Self::Unseen => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn files(line: &[u8], first: usize) -> Source {
+        file(line, first, ffi::c_string("/bin:relative:/usr/bin"), false)
+    }
+
+    #[test]
+    fn the_script_is_found_where_sbatch_finds_it() {
+        let line = b"sbatch\0-N1\0/a/job.sh\0x\0";
+        assert_eq!(files(line, 2), Source::Files(vec!["/a/job.sh".into()]));
+        assert_eq!(files(b"sbatch\0./job.sh\0", 1), Source::Files(vec!["./job.sh".into()]));
+        let plain = ["/bin/job.sh", "/usr/bin/job.sh", "job.sh"].map(PathBuf::from).to_vec();
+        assert_eq!(files(b"sbatch\0job.sh\0", 1), Source::Files(plain));
+        assert_eq!(file(b"sbatch\0-D/x\0./job.sh\0", 2, ffi::c_string(""), true), Source::Unseen);
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_out_of_sight() {
+        assert_eq!(files(b"sbatch\0-N1\0", 2), Source::Unseen);
+        assert_eq!(files(b"sbatch\0-N1\0:\0-N1\0job.sh\0", 4), Source::Unseen);
+        assert_eq!(files(b"", 0), Source::Unseen);
+        assert_eq!(command(b"salloc\0-N1\0", 2), Source::Unseen);
+    }
+
+    #[test]
+    fn a_command_keeps_its_words() {
+        let found = command(b"srun\0-n1\0bash\0-c\0it's vllm serve\0", 2);
+        assert_eq!(found, Source::Text(r"'bash' '-c' 'it'\''s vllm serve'".into()));
+    }
+
+    #[test]
+    fn a_fifo_in_place_of_the_script_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        let name = ffi::c_string(fifo.as_os_str().as_bytes());
+        // SAFETY: the name ends with NUL.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        assert_eq!(Source::Files(vec![fifo]).read(), None);
+        assert_eq!(Source::Files(vec![folder.path().into()]).read(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_command_line_panics(line in prop::collection::vec(any::<u8>(), 0..80), first in 0_usize..90) {
+            drop(files(&line, first));
+            drop(command(&line, first));
+        }
+    }
+}
