@@ -1,5 +1,8 @@
 //! Held-out residuals: by cell within the sources, by source, and by cell on this cluster.
 
+use std::collections::BTreeSet;
+
+use crate::advisor::Target;
 use crate::advisor::conformal::{Calibration, GroupKey, score};
 use crate::advisor::model::{SiteResidual, site_shift};
 
@@ -11,6 +14,9 @@ pub(super) const FOLDS: u64 = 5;
 
 /// Fewest scores of this cluster from which its own interval is made.
 const FEWEST_HOME_SCORES: u32 = 9;
+
+/// Fewest laboratories from which the step between them is measured.
+const FEWEST_LABORATORIES: usize = 3;
 
 /// How the centre is grown.
 pub(super) const CENTRE: Plan =
@@ -85,12 +91,15 @@ impl Task<'_> {
 
     /// For each source in turn, the scores of its rows under a centre that never saw the source.
     /// The quantiles about the centre are the final ones: their share of the width is small.
+    ///
+    /// Where fewer than three laboratories are known, each engine version of each counts as one:
+    /// the nearest thing to another laboratory that there is.
     pub(super) fn source_scores(&self, quantiles: &dyn Fn(u32) -> [f64; 2]) -> Vec<Vec<f64>> {
-        let mut names: Vec<&str> = self.chosen.iter().map(|i| self.source(*i)).collect();
-        names.sort_unstable();
-        names.dedup();
-        let left_out = |name: &str| {
-            let (held, kept): (Vec<u32>, Vec<u32>) = self.chosen.iter().partition(|i| self.source(**i) == name);
+        let by_version = self.laboratories() < FEWEST_LABORATORIES;
+        let name = |i: &u32| self.campaign(*i, by_version);
+        let names: BTreeSet<(&str, &str)> = self.chosen.iter().map(name).collect();
+        let left_out = |left: (&str, &str)| {
+            let (held, kept): (Vec<u32>, Vec<u32>) = self.chosen.iter().partition(|i| name(i) == left);
             if kept.is_empty() {
                 return Vec::new();
             }
@@ -105,8 +114,34 @@ impl Task<'_> {
         names.into_iter().map(left_out).collect()
     }
 
-    fn source(&self, i: u32) -> &str {
-        &self.samples[i as usize].run.source
+    /// Calibration for a source that was never seen.
+    pub(super) fn elsewhere(&self, target: Target, quantiles: &dyn Fn(u32) -> [f64; 2]) -> Calibration {
+        let mut calibration = Calibration::from_sources(&self.source_scores(quantiles));
+        if self.laboratories() < FEWEST_LABORATORIES {
+            calibration.pooled = calibration.pooled.zip(between_laboratories(target)).map(|(own, least)| own.max(least));
+        }
+        calibration
+    }
+
+    /// Distinct sources among the chosen rows.
+    pub(super) fn laboratories(&self) -> usize {
+        self.chosen.iter().map(|i| self.campaign(*i, false)).collect::<BTreeSet<_>>().len()
+    }
+
+    fn campaign(&self, i: u32, by_version: bool) -> (&str, &str) {
+        let run = self.samples[i as usize].run;
+        (&run.source, if by_version { &run.case.engine_version } else { "" })
+    }
+}
+
+/// Least widening (log) of a step between laboratories while too few are known to measure it:
+/// what leaving out each of eight to ten public laboratories in turn gave (`docs/accuracy.md`).
+fn between_laboratories(target: Target) -> Option<f64> {
+    match target {
+        Target::OutputTokS | Target::ReqS => Some(0.74),
+        Target::TtftMs => Some(1.53),
+        Target::TpotMs => Some(1.25),
+        _ => None,
     }
 }
 

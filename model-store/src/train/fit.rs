@@ -12,7 +12,6 @@ use super::boost::{Binned, fit};
 use super::calibrate::{CENTRE, Task, home_calibration, spread};
 use super::prepare::{Prepared, Sample, prepare, shows_performance};
 use super::report::{Report, TargetReport};
-use crate::advisor::conformal::Calibration;
 
 /// Fewest runs from which a target is fitted.
 const FEWEST_RUNS: usize = 30;
@@ -115,7 +114,7 @@ fn fit_target(target: Target, task: &Task, home: &[u32]) -> (TargetModel, Target
         let row = &task.rows[i as usize];
         [lower.value(row).min(0.0), upper.value(row).max(0.0)]
     };
-    let elsewhere = Calibration::from_sources(&task.source_scores(&ends));
+    let elsewhere = task.elsewhere(target, &ends);
     let centre = fit(task.data, &task.chosen, &task.y, &task.weights, CENTRE);
     let near: Vec<&Sample> = home.iter().map(|i| &task.samples[*i as usize]).collect();
     let site: Vec<_> = home
@@ -149,13 +148,11 @@ fn target_report(target: Target, task: &Task, remains: &[f64], model: &TargetMod
         .iter()
         .map(|i| task.y[*i as usize] + of(i).physics.estimate(&of(i).setup, target).ln())
         .collect();
-    let mut names: Vec<&str> = task.chosen.iter().map(|i| of(i).run.source.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
     let mut report = TargetReport::unknown(target, model.runs as usize).with_errors(&held, &logs);
-    report.sources = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    report.sources = u32::try_from(task.laboratories()).unwrap_or(u32::MAX);
     report.calibrated = model.same_source.pooled.is_some();
     report.calibrated_elsewhere = model.elsewhere.pooled.is_some();
+    report.widening = [model.same_source.pooled, model.this_cluster.pooled, model.elsewhere.pooled];
     report
 }
 

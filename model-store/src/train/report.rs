@@ -30,11 +30,13 @@ pub struct TargetReport {
     pub median_ape: Option<f64>,
     /// R2 of the logarithms on held-out cells.
     pub log_r2: Option<f64>,
-    /// Interval ends as factors about the median where the source is known, pooled: the half
-    /// width of the log interval.
+    /// True where an interval can be given for a source that was trained on.
     pub calibrated: bool,
     /// True where an interval can be given for a source that was never seen.
     pub calibrated_elsewhere: bool,
+    /// Pooled conformal widening of the log quantiles: to an unseen cell of a known source, of
+    /// this cluster, and to an unseen source.
+    pub widening: [Option<f64>; 3],
 }
 
 impl TargetReport {
@@ -49,6 +51,7 @@ impl TargetReport {
             log_r2: None,
             calibrated: false,
             calibrated_elsewhere: false,
+            widening: [None; 3],
         }
     }
 

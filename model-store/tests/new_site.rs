@@ -1,0 +1,206 @@
+//! A new site: the built-in published figures and a cluster, nothing measured. What the advisor
+//! answers, through the same road as plugin and command.
+
+use std::sync::LazyLock;
+
+use model_store::advisor::{
+    Case, Catalogue, ClusterState, Fallen, GpuPool, Measured, Origin, Pins, Run, SiteGpu, Target, Verdict, Workload,
+    gpu_name_of_gres,
+};
+use model_store::config::Config;
+use model_store::consult::{Action, Consulted, consult_snapshot, exit_code};
+use model_store::options::RawOptions;
+use model_store::snapshot::{Body, Snapshot};
+use model_store::store::published_figures;
+use model_store::train::train;
+
+fn cluster() -> ClusterState {
+    let pool = |gres: &str| GpuPool {
+        gres: gres.into(),
+        nodes: 1,
+        per_node: 8,
+        total: 8,
+        free: 8,
+        ..GpuPool::default()
+    };
+    ClusterState { pools: ["a100", "h100", "h200"].map(pool).to_vec(), observed_at: Some(0) }
+}
+
+fn snapshot_of(runs: &[Run]) -> Snapshot {
+    let (model, _) = train(runs, &Catalogue::built_in(), &|_, _| {});
+    let cluster = cluster();
+    let gpus = cluster
+        .pools
+        .iter()
+        .map(|p| SiteGpu { gres: p.gres.clone(), gpu: gpu_name_of_gres(&p.gres).unwrap().into(), price_per_hour: 1.0 })
+        .collect();
+    let body = Body { model, cluster, gpus, catalogue: Catalogue::built_in(), models: Vec::new(), engine: "vllm".into() };
+    Snapshot::new(body, 0)
+}
+
+static PUBLISHED: LazyLock<Vec<Run>> = LazyLock::new(|| published_figures().unwrap());
+static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| snapshot_of(&PUBLISHED));
+
+fn ask_of(snapshot: &Snapshot, options: &[(&str, &str)]) -> Consulted {
+    let mut raw = RawOptions::default();
+    for (name, value) in options {
+        raw.set(name, value).unwrap();
+    }
+    let config = Config::beside_store("/nowhere/store.db".as_ref());
+    consult_snapshot(snapshot, &config, &raw, &Pins::default()).unwrap()
+}
+
+fn ask(options: &[(&str, &str)]) -> Consulted {
+    ask_of(&SNAPSHOT, options)
+}
+
+const LLAMA_70B: [(&str, &str); 4] = [
+    ("llm-model", "meta-llama/Llama-3.1-70B-Instruct"),
+    ("llm-isl", "2000"),
+    ("llm-osl", "300"),
+    ("llm-concurrency", "64"),
+];
+
+#[test]
+fn a_known_model_gets_a_configuration_with_an_interval_and_says_what_it_rests_on() {
+    let consulted = ask(&LLAMA_70B);
+    let best = consulted.advice.recommended().unwrap_or_else(|| panic!("{:#?}", consulted.advice.verdict));
+    let p = best.prediction(Target::OutputTokS).unwrap();
+    assert!(p.lo < p.q50 && p.q50 < p.hi && p.lo > 0.0, "{p:?}");
+    let Action::Rewrite(rewrite) = &consulted.action else { panic!("{:?}", consulted.action) };
+    assert!(rewrite.message[0].ends_with("(from 717 published figures alone)"), "{:?}", rewrite.message);
+    assert_eq!(rewrite.gres, format!("gpu:{}:{}", best.config.gres, best.config.tp));
+    let of = |name: &str| rewrite.environment.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
+    assert_eq!(of("SLURM_LLM_TP"), Some(best.config.tp.to_string().as_str()));
+    assert_eq!(of("SLURM_LLM_ADVICE"), Some(consulted.advice.id.as_str()));
+    assert_eq!(rewrite.comment, format!("omnipilot:{}", consulted.advice.id));
+}
+
+#[test]
+fn an_unmeasured_family_is_refused_with_the_axis_the_range_and_the_nearest_run() {
+    let consulted = ask(&[("llm-model", "google/gemma-2-27b-it"), ("llm-isl", "512"), ("llm-osl", "128")]);
+    let Action::Refuse(refusal) = &consulted.action else { panic!("{:?}", consulted.action) };
+    assert_eq!(refusal.code, exit_code::OUT_OF_SUPPORT);
+    assert!(refusal.message.len() <= 4, "{:?}", refusal.message);
+    assert!(refusal.message[1].starts_with("family gemma, measured "), "{:?}", refusal.message);
+    assert!(refusal.message.iter().any(|l| l.contains("nearest run ")), "{:?}", refusal.message);
+    assert!(refusal.message.last().unwrap().starts_with("hint: "));
+}
+
+#[test]
+fn a_model_that_does_not_fit_anywhere_is_infeasible_in_numbers() {
+    let consulted = ask(&[("llm-model", "moonshotai/Kimi-K2.5"), ("llm-gpu", "a100")]);
+    let Action::Refuse(refusal) = &consulted.action else { panic!("{:?}", consulted.action) };
+    assert_eq!(refusal.code, exit_code::INFEASIBLE, "{:?}", refusal.message);
+    assert!(refusal.message[1].contains("GiB usable"), "{:?}", refusal.message);
+}
+
+#[test]
+fn pins_are_kept() {
+    for (name, value) in [("llm-gpu", "h200"), ("llm-tp", "8"), ("llm-precision", "bf16")] {
+        let mut options = LLAMA_70B.to_vec();
+        options.push((name, value));
+        for a in &ask(&options).advice.candidates {
+            let c = &a.config;
+            assert!(c.gres == value || c.tp.to_string() == value || c.precision.name() == value, "{name}: {c:?}");
+        }
+    }
+}
+
+#[test]
+fn what_nothing_is_known_about_is_not_a_number() {
+    let consulted = ask(&LLAMA_70B);
+    for a in &consulted.advice.candidates {
+        for target in [Target::KvUsage, Target::ColdStartS, Target::PowerW, Target::LaunchSuccess] {
+            assert_eq!(a.prediction(target), None, "{target:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stated_rate_that_nothing_serves_is_infeasible_and_one_that_all_serve_goes_to_the_cheapest() {
+    let with_rate = |rate: &'static str| {
+        let mut options = LLAMA_70B.to_vec();
+        options.push(("llm-rate", rate));
+        ask(&options)
+    };
+    assert!(matches!(with_rate("100000").advice.verdict, Verdict::Infeasible(_)));
+    let consulted = with_rate("0.01");
+    let cheapest = consulted.advice.recommended().unwrap().price_per_hour;
+    let all = consulted.advice.candidates.iter().filter(|a| a.fallen.is_none());
+    assert!(all.into_iter().all(|a| a.price_per_hour >= cheapest));
+}
+
+#[test]
+fn every_published_configuration_is_feasible() {
+    let catalogue = Catalogue::built_in();
+    let mut wrong: Vec<String> = PUBLISHED
+        .iter()
+        .filter_map(|run| {
+            let setup = model_store::advisor::Setup::of_case(&run.case, &run.source, &catalogue).ok()?;
+            let reason = model_store::advisor::feasible::infeasible(&setup, false)?;
+            Some(format!("{} on {} x {}: {reason}", run.case.model, run.case.gpu, setup.tp))
+        })
+        .collect();
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "measured, and called infeasible:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn training_does_not_depend_on_the_order_of_the_runs() {
+    let few: Vec<Run> = PUBLISHED.iter().take(120).cloned().collect();
+    let turned: Vec<Run> = few.iter().rev().cloned().collect();
+    assert_eq!(snapshot_of(&few).encode(), snapshot_of(&turned).encode());
+}
+
+/// What a job of this cluster reports, at a share of what was predicted for it.
+fn home_run(consulted: &Consulted, share: f64, n: usize) -> Run {
+    let best = consulted.advice.recommended().unwrap();
+    let predicted = best.prediction(Target::OutputTokS).unwrap().q50;
+    let load = consulted.request.load;
+    Run {
+        run_id: format!("job {n}"),
+        origin: Origin::ThisCluster,
+        source: "cluster:test".into(),
+        source_ref: format!("job {n}"),
+        case: Case {
+            model: consulted.advice.model.clone(),
+            params_b: None,
+            active_params_b: None,
+            gpu: best.config.gpu.clone(),
+            gpu_mem_gb: None,
+            tp: Some(best.config.tp),
+            pp: 1,
+            dp: 1,
+            precision: Some(best.config.precision),
+            kv_precision: None,
+            isl: Some(load.isl),
+            osl: Some(load.osl),
+            workload: Workload::ClosedLoop,
+            concurrency: load.concurrency,
+            request_rate: None,
+            engine: "vllm".into(),
+            engine_version: "0.11.2".into(),
+            variant: model_store::advisor::Variant::default(),
+        },
+        measured: Measured { output_tok_s: Some(predicted * share), ..Measured::default() },
+        notes: String::new(),
+    }
+}
+
+#[test]
+fn a_site_that_measures_less_than_was_promised_gets_another_advice() {
+    let before = ask(&LLAMA_70B);
+    let mut runs = PUBLISHED.clone();
+    runs.extend((0..2).map(|n| home_run(&before, 0.3, n)));
+    let snapshot = snapshot_of(&runs);
+    let after = ask_of(&snapshot, &LLAMA_70B);
+    let of = |c: &Consulted| c.advice.recommended().unwrap().config.clone();
+    assert_ne!(of(&before), of(&after));
+    let again = after.advice.candidates.iter().find(|a| a.config == of(&before)).unwrap();
+    let first = before.advice.recommended().unwrap().prediction(Target::OutputTokS).unwrap().q50;
+    let second = again.prediction(Target::OutputTokS).unwrap().q50;
+    assert!(second < 0.6 * first, "{first} -> {second}");
+    assert!(!matches!(again.fallen, Some(Fallen::NotKnown)));
+}
