@@ -18,7 +18,7 @@ mod flags;
 mod script;
 mod shell;
 
-pub use apply::{Advised, ApplyError, apply};
+pub use apply::{Advised, ApplyError, apply, apply_to};
 pub use choice::{Choice, made_at_load};
 pub use command::{EngineCommand, precision_of};
 pub use flags::{EngineKind, Setting};

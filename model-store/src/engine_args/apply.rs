@@ -135,7 +135,20 @@ pub fn apply<S: AsRef<str>>(command: &[S], advised: &Advised) -> Result<Vec<Stri
         return Ok(words);
     }
     let engine = EngineCommand::parse(&words).ok_or(ApplyError::UnknownEngine)?;
-    check_precision(&engine, advised)?;
+    apply_to(&engine, &words, advised)
+}
+
+/// [`apply`] for a command that was read already, by [`EngineCommand::parse_as`] for instance.
+///
+/// # Errors
+/// [`ApplyError::Contradiction`].
+pub fn apply_to<S: AsRef<str>>(
+    engine: &EngineCommand,
+    command: &[S],
+    advised: &Advised,
+) -> Result<Vec<String>, ApplyError> {
+    let words = command.iter().map(|w| w.as_ref().to_owned()).collect();
+    check_precision(engine, advised)?;
     let mut edit = Edit { kind: engine.kind, first: engine.first, words };
     for wanted in advised.settings() {
         match wanted.setting {
@@ -240,9 +253,9 @@ impl Edit {
 
     /// A flag outside the table: there once, or added as advised.
     fn other(&mut self, wanted: &Wanted) -> Result<(), ApplyError> {
-        let same = |w: &&str| split(w).0 == wanted.flag;
+        let same = |w: &str| split(w).0 == wanted.flag;
         let args = self.args();
-        let Some(at) = args.iter().rposition(|w| same(&w)) else {
+        let Some(at) = args.iter().rposition(|w| same(w)) else {
             self.words.push(wanted.flag.clone());
             self.words.extend(wanted.value.clone());
             return Ok(());

@@ -37,11 +37,24 @@ impl EngineCommand {
     pub fn parse<S: AsRef<str>>(command: &[S]) -> Option<Self> {
         let words: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
         let (kind, first) = recognise(&words)?;
+        Some(Self::read(kind, first, &words))
+    }
+
+    /// Reads a command that starts this engine under another name: a script or a container's
+    /// launcher that hands its arguments on. They begin after a word `serve`, else after the first.
+    pub fn parse_as<S: AsRef<str>>(kind: EngineKind, command: &[S]) -> Self {
+        let words: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
+        let serve = words.iter().position(|w| *w == "serve").unwrap_or(0);
+        let (kind, first) = recognise(&words).unwrap_or((kind, words.len().min(serve + 1)));
+        Self::read(kind, first, &words)
+    }
+
+    fn read(kind: EngineKind, first: usize, words: &[&str]) -> Self {
         let last = |setting| last_value(kind, words.get(first..).unwrap_or_default(), setting);
-        Some(Self {
+        Self {
             kind,
             first,
-            model: last(Setting::Model).or_else(|| positional(kind, &words, first).map(|i| words[i].to_owned())),
+            model: last(Setting::Model).or_else(|| positional(kind, words, first).map(|i| words[i].to_owned())),
             tp: last(Setting::Tp).and_then(|v| v.parse().ok()),
             pp: last(Setting::Pp).and_then(|v| v.parse().ok()),
             dp: last(Setting::Dp).and_then(|v| v.parse().ok()),
@@ -50,7 +63,7 @@ impl EngineCommand {
             host: last(Setting::Host),
             port: last(Setting::Port).and_then(|v| v.parse().ok()),
             max_len: last(Setting::MaxLen).and_then(|v| v.parse().ok()),
-        })
+        }
     }
 
     /// Weight format that the command states, by method, by the checkpoint's name or by type.
@@ -252,6 +265,15 @@ mod tests {
         for line in ["vllm bench serve --model m", "python serve.py", "sleep 100", "vllm"] {
             assert_eq!(parse(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn an_engine_under_another_name_is_read_when_named() {
+        let words = ["./start.sh", "serve", "m", "-tp", "2"];
+        assert_eq!(EngineCommand::parse(&words), None);
+        let read = EngineCommand::parse_as(EngineKind::Vllm, &words);
+        assert_eq!((read.first, read.model.as_deref(), read.tp), (2, Some("m"), Some(2)));
+        assert_eq!(EngineCommand::parse_as(EngineKind::Vllm, &[] as &[&str]).model, None);
     }
 
     #[test]

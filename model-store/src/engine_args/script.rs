@@ -217,8 +217,8 @@ fn engine_in(words: &[Seen], line: u32) -> Option<ScriptEngine> {
 }
 
 fn under_run(before: &[&str]) -> bool {
-    let named = |w: &&str| w.rsplit('/').next().is_some_and(|b| b.to_ascii_lowercase().contains("omnipilot"));
-    let Some(at) = before.iter().position(|w| named(&w)) else { return false };
+    let named = |w: &str| w.rsplit('/').next().is_some_and(|b| b.to_ascii_lowercase().contains("omnipilot"));
+    let Some(at) = before.iter().position(|w| named(w)) else { return false };
     before[at..].contains(&"run")
 }
 

@@ -1,0 +1,185 @@
+//! From a page of metrics to the figures that windows are made of.
+//!
+//! Names of every engine and version stand in one table: they begin differently, so that nothing
+//! is counted twice, and an engine that renames a metric needs one more word here. Counters are
+//! found with and without `_total`; `_created` beside them holds a time and never matches.
+
+use std::collections::HashMap;
+
+use super::prometheus::{Sample, samples};
+
+/// Sum and count of a histogram.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Total {
+    /// Sum of the observed values, in the metric's unit.
+    pub(crate) sum: f64,
+    /// Number of observations.
+    pub(crate) count: f64,
+}
+
+/// One look at an engine. Counters count since its start; `None` = the engine does not say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Reading {
+    /// Seconds since the engine was started.
+    pub(crate) at: f64,
+    /// Requests in flight, running plus waiting.
+    pub(crate) load: Option<f64>,
+    /// KV-cache usage, 0 to 1; of the fullest engine where there are several.
+    pub(crate) kv_usage: Option<f64>,
+    /// Tokens put out.
+    pub(crate) output_tokens: Option<f64>,
+    /// Tokens of prompts.
+    pub(crate) prompt_tokens: Option<f64>,
+    /// Requests finished, aborted ones and errors not among them.
+    pub(crate) requests: Option<f64>,
+    /// Preemptions.
+    pub(crate) preemptions: Option<f64>,
+    /// Prompt tokens of finished requests.
+    pub(crate) isl: Option<Total>,
+    /// Output tokens of finished requests.
+    pub(crate) osl: Option<Total>,
+    /// Time to first token, s.
+    pub(crate) ttft: Option<Total>,
+    /// Time per output token, s.
+    pub(crate) tpot: Option<Total>,
+    /// End-to-end latency, s.
+    pub(crate) e2e: Option<Total>,
+    /// Power of the job's GPUs at this moment, W.
+    pub(crate) power_w: Option<f64>,
+}
+
+const RUNNING: &[&str] = &["vllm:num_requests_running", "sglang:num_running_reqs", "trtllm_num_requests_running", "tgi_batch_current_size"];
+const WAITING: &[&str] = &["vllm:num_requests_waiting", "sglang:num_queue_reqs", "trtllm_num_requests_waiting", "tgi_queue_size"];
+const KV_USAGE: &[&str] = &["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage", "trtllm_kv_cache_utilization"];
+const OUTPUT_TOKENS: &[&str] = &["vllm:generation_tokens", "sglang:generation_tokens", "trtllm_generation_tokens"];
+const PROMPT_TOKENS: &[&str] = &["vllm:prompt_tokens", "sglang:prompt_tokens", "trtllm_prompt_tokens"];
+const REQUESTS: &[&str] = &["vllm:request_success", "sglang:num_requests", "trtllm_request_success", "tgi_request_success"];
+const PREEMPTIONS: &[&str] = &["vllm:num_preemptions", "sglang:num_retracted_requests"];
+const ISL: &[&str] = &["vllm:request_prompt_tokens", "tgi_request_input_length"];
+const OSL: &[&str] = &["vllm:request_generation_tokens", "tgi_request_generated_tokens"];
+const TTFT: &[&str] = &["vllm:time_to_first_token_seconds", "sglang:time_to_first_token_seconds", "trtllm_time_to_first_token_seconds"];
+/// The mean over requests first; the mean over tokens where there is no other.
+const TPOT: &[&str] = &[
+    "vllm:request_time_per_output_token_seconds",
+    "vllm:inter_token_latency_seconds",
+    "vllm:time_per_output_token_seconds",
+    "sglang:request_time_per_output_token_seconds",
+    "sglang:inter_token_latency_seconds",
+    "sglang:time_per_output_token_seconds",
+    "trtllm_time_per_output_token_seconds",
+    "tgi_request_mean_time_per_token_duration",
+];
+const E2E: &[&str] = &["vllm:e2e_request_latency_seconds", "sglang:e2e_request_latency_seconds", "trtllm_e2e_request_latency_seconds", "tgi_request_duration"];
+
+impl Reading {
+    /// Reads a page that was fetched `at` seconds after the engine's start.
+    pub(crate) fn of_page(page: &str, at: f64) -> Self {
+        let sums = Sums::of(page);
+        let osl = sums.total(OSL);
+        Self {
+            at,
+            load: sums.one(RUNNING).map(|running| running + sums.one(WAITING).unwrap_or(0.0)),
+            kv_usage: KV_USAGE.iter().find_map(|n| sums.most.get(n).copied()),
+            output_tokens: sums.one(OUTPUT_TOKENS).or(osl.map(|t| t.sum)),
+            prompt_tokens: sums.one(PROMPT_TOKENS),
+            requests: sums.one(REQUESTS),
+            preemptions: sums.one(PREEMPTIONS),
+            isl: sums.total(ISL),
+            osl,
+            ttft: sums.total(TTFT),
+            tpot: sums.total(TPOT),
+            e2e: sums.total(E2E),
+            power_w: None,
+        }
+    }
+
+    /// True where a counter is lower than before: the engine began anew.
+    pub(crate) fn restarted_since(&self, before: &Self) -> bool {
+        let fell = |now: Option<f64>, then: Option<f64>| matches!((now, then), (Some(n), Some(t)) if n < t);
+        fell(self.output_tokens, before.output_tokens)
+            || fell(self.prompt_tokens, before.prompt_tokens)
+            || fell(self.requests, before.requests)
+    }
+}
+
+/// Values of a page by name, summed over labels: data-parallel engines each have a sample.
+struct Sums<'a> {
+    sum: HashMap<&'a str, f64>,
+    most: HashMap<&'a str, f64>,
+}
+
+impl<'a> Sums<'a> {
+    fn of(page: &'a str) -> Self {
+        let mut sums = Self { sum: HashMap::new(), most: HashMap::new() };
+        for sample in samples(page).filter(counts) {
+            *sums.sum.entry(sample.name).or_default() += sample.value;
+            let most = sums.most.entry(sample.name).or_insert(sample.value);
+            *most = most.max(sample.value);
+        }
+        sums
+    }
+
+    fn named(&self, name: &str) -> Option<f64> {
+        self.sum.get(name).copied()
+    }
+
+    fn one(&self, names: &[&str]) -> Option<f64> {
+        names.iter().find_map(|n| self.named(n).or_else(|| self.named(&format!("{n}_total"))))
+    }
+
+    fn total(&self, names: &[&str]) -> Option<Total> {
+        names.iter().find_map(|n| {
+            Some(Total { sum: self.named(&format!("{n}_sum"))?, count: self.named(&format!("{n}_count"))? })
+        })
+    }
+}
+
+/// Numbers of requests that were served; buckets are of no use here.
+fn counts(sample: &Sample<'_>) -> bool {
+    let given_up = matches!(sample.label("finished_reason"), Some("abort" | "error"));
+    sample.value.is_finite() && !given_up && !sample.name.ends_with("_bucket")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capture(name: &str) -> Reading {
+        let path = format!("{}/../tests/fixtures/engine/vllm/0.32.0/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        Reading::of_page(&std::fs::read_to_string(path).unwrap(), 0.0)
+    }
+
+    #[test]
+    fn a_real_page_under_load_is_read() {
+        let r = capture("m-load");
+        assert_eq!((r.load, r.output_tokens, r.prompt_tokens), (Some(16.0), Some(3961.0), Some(2601.0)));
+        assert_eq!((r.requests, r.preemptions), (Some(30.0), Some(0.0)));
+        assert_eq!(r.isl, Some(Total { sum: 1953.0, count: 30.0 }));
+        assert_eq!(r.osl, Some(Total { sum: 3864.0, count: 30.0 }));
+        assert_eq!(r.ttft.unwrap().count, 38.0);
+        assert_eq!(r.tpot, Some(Total { sum: 0.069_936_859_589_856_06, count: 30.0 }));
+        assert!((r.kv_usage.unwrap() - 0.000_488).abs() < 1e-6);
+    }
+
+    #[test]
+    fn idle_after_load_and_preemption_pages_are_read() {
+        assert_eq!(capture("m-idle").load, Some(0.0));
+        assert_eq!(capture("m-idle").output_tokens, Some(0.0));
+        assert_eq!((capture("m-after").load, capture("m-after").requests), (Some(0.0), Some(22.0)));
+        let r = capture("m-preempt");
+        assert_eq!((r.load, r.preemptions, r.kv_usage), (Some(7.0), Some(8.0), Some(1.0)));
+    }
+
+    #[test]
+    fn data_parallel_engines_add_up_but_their_caches_do_not() {
+        let page = "vllm:num_requests_running{engine=\"0\"} 3\nvllm:num_requests_running{engine=\"1\"} 4\n\
+                    vllm:generation_tokens{engine=\"0\"} 10\nvllm:generation_tokens{engine=\"1\"} 20\n\
+                    vllm:generation_tokens_created{engine=\"1\"} 1.7e9\n\
+                    vllm:gpu_cache_usage_perc{engine=\"0\"} 0.5\nvllm:gpu_cache_usage_perc{engine=\"1\"} 0.7\n\
+                    vllm:request_success_total{engine=\"0\",finished_reason=\"stop\"} 2\n\
+                    vllm:request_success_total{engine=\"0\",finished_reason=\"abort\"} 9\n";
+        let r = Reading::of_page(page, 1.0);
+        assert_eq!((r.load, r.output_tokens, r.kv_usage, r.requests), (Some(7.0), Some(30.0), Some(0.7), Some(2.0)));
+        assert_eq!((r.ttft, r.isl), (None, None));
+    }
+}

@@ -1,0 +1,158 @@
+//! The record of one engine's life: what becomes the outcome file.
+
+use std::path::PathBuf;
+
+use model_store::advisor::RunOutcome;
+use model_store::outcome::{Asked, Outcome, SCHEMA, env as names};
+
+use super::plan::{Env, Plan};
+use super::supervise::Supervisor;
+use super::verdict::{End, Exit, verdict};
+use super::{log::LogNotes, spool, watch::Watch};
+
+/// The job as Slurm tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Job {
+    /// Job id; `None` outside a job.
+    pub(crate) id: Option<u64>,
+    cluster: String,
+    advice_id: Option<String>,
+}
+
+impl Job {
+    /// From the environment.
+    pub(crate) fn of(env: Env) -> Self {
+        Self {
+            id: env("SLURM_JOB_ID").and_then(|t| t.trim().parse().ok()),
+            cluster: env("SLURM_CLUSTER_NAME").unwrap_or_default(),
+            advice_id: env(names::ADVICE),
+        }
+    }
+}
+
+/// Makes and leaves the record.
+pub(crate) struct Recorder {
+    job: Job,
+    engine: String,
+    is_server: bool,
+    asked: Asked,
+    started_at: f64,
+    /// Where the file goes; `None` = nowhere.
+    path: Option<PathBuf>,
+    warned: bool,
+}
+
+/// How the engine ended, for the file and for people.
+pub(crate) struct Ended {
+    /// Seconds from start to end, or to now.
+    pub(crate) elapsed_s: f64,
+    /// `None` while it is still stopping.
+    pub(crate) exit: Option<Exit>,
+    /// From the supervisor.
+    pub(crate) asked_s: Option<f64>,
+    /// From the supervisor.
+    pub(crate) gave_up_s: Option<f64>,
+}
+
+impl Ended {
+    /// From the supervisor's view.
+    pub(crate) fn of(supervisor: &Supervisor, elapsed_s: f64, exit: Option<Exit>) -> Self {
+        Self { elapsed_s, exit, asked_s: supervisor.asked_s(), gave_up_s: supervisor.gave_up_s() }
+    }
+}
+
+/// Where an outcome goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To this file.
+    File(PathBuf),
+    /// Into this directory, under the job's name.
+    Spool(PathBuf),
+}
+
+impl Recorder {
+    /// A recorder of one engine; without a place it leaves nothing.
+    pub(crate) fn new(job: Job, plan: &Plan, started_at: f64, place: Option<Place>) -> Self {
+        let name = || spool::file_name(&job.cluster, job.id.unwrap_or(0), started_at, std::process::id());
+        let path = place.map(|place| match place {
+            Place::File(file) => file,
+            Place::Spool(dir) => dir.join(name()),
+        });
+        let (engine, asked) = (plan.engine.clone(), plan.asked.clone());
+        Self { job, engine, is_server: plan.urls.is_some(), asked, started_at, path, warned: false }
+    }
+
+    /// The record as of now.
+    pub(crate) fn outcome(&self, ended: &Ended, log: &LogNotes, watch: &Watch) -> Outcome {
+        let ready_s = watch.ready_s().or(log.ready);
+        let end = End {
+            exit: ended.exit,
+            elapsed_s: ended.elapsed_s,
+            ready_s,
+            asked_s: ended.asked_s,
+            gave_up_s: ended.gave_up_s,
+            is_server: self.is_server,
+        };
+        let (outcome, evidence) = verdict(&end, log);
+        let (exit_code, signal) = match ended.exit {
+            Some(Exit::Code(code)) => (Some(code), None),
+            Some(Exit::Signal(signal)) => (None, Some(signal)),
+            None => (None, None),
+        };
+        Outcome {
+            schema: SCHEMA,
+            job_id: self.job.id.unwrap_or(0),
+            cluster: self.job.cluster.clone(),
+            advice_id: self.job.advice_id.clone(),
+            uid: nix::unistd::geteuid().as_raw(),
+            asked: self.asked.clone(),
+            engine: self.engine.clone(),
+            engine_version: watch.version().or_else(|| log.version.clone()).unwrap_or_default(),
+            started_at: self.started_at,
+            cold_start_s: ready_s,
+            elapsed_s: ended.elapsed_s,
+            exit_code,
+            signal,
+            outcome,
+            evidence,
+            windows: watch.windows(),
+        }
+    }
+
+    /// Leaves the record in its place. A place that takes none costs one warning, nothing else.
+    pub(crate) fn leave(&mut self, outcome: &Outcome) {
+        let Some(path) = &self.path else { return };
+        if let Err(error) = spool::write(path, outcome)
+            && !std::mem::replace(&mut self.warned, true)
+        {
+            warn(&format!("the outcome was not recorded in {}: {error}", path.display()));
+        }
+    }
+}
+
+/// One line on standard error; a standard error that is gone is no reason to end.
+pub(crate) fn warn(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "omnipilot: {text}");
+}
+
+/// What to tell people of an engine that did not end well: the reason, then a hint.
+pub(crate) fn told(outcome: &Outcome) -> Option<[String; 2]> {
+    let (what, hint) = match outcome.outcome {
+        RunOutcome::Ok => return None,
+        RunOutcome::OutOfMemory => {
+            ("had too little GPU memory", "more GPUs, a smaller weight format or a shorter `--max-model-len` need less on each GPU")
+        }
+        RunOutcome::Incompatible => {
+            ("refused the configuration", "`--llm-tp` and `--llm-precision` at submission choose another one")
+        }
+        RunOutcome::TimeOut => ("was not ready in time", "`--ready-timeout` sets how long `omnipilot run` waits"),
+        RunOutcome::Crash => ("died", "the cause stands in the engine's log above"),
+    };
+    let status = match (outcome.exit_code, outcome.outcome) {
+        (Some(0), RunOutcome::Crash) => ", its exit status 0 is passed on",
+        _ => "",
+    };
+    let reason = format!("the engine {what} after {:.1} s{status}: {}", outcome.elapsed_s, outcome.evidence);
+    Some([reason, format!("  hint: {hint}")])
+}

@@ -1,0 +1,152 @@
+//! Waits until the engine serves and then reads its metrics, in one thread.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use model_store::outcome::Window;
+
+use super::http::Client;
+use super::plan::Urls;
+use super::power::PowerMeter;
+use super::reading::Reading;
+use super::tee::{SharedLog, locked};
+use super::window::{Cut, Windows};
+
+/// Time for which readiness is asked often, and the pauses then and later. The pause is the error
+/// of a cold start.
+const OFTEN_S: f64 = 120.0;
+const OFTEN: Duration = Duration::from_millis(200);
+const SELDOM: Duration = Duration::from_secs(1);
+
+/// Seconds after the log's word of readiness for which an answer is still waited for: an engine
+/// on a Unix socket or behind TLS never answers here.
+const WORD_COUNTS_AFTER_S: f64 = 10.0;
+
+/// What was seen of the engine so far.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Seconds from start to the first answer.
+    pub(crate) ready_s: Option<f64>,
+    /// Version that it told.
+    pub(crate) version: Option<String>,
+    windows: Windows,
+}
+
+/// A running watch. It ends when this is dropped or told to.
+pub(crate) struct Watch {
+    seen: Arc<Mutex<Seen>>,
+    /// Dropped to stop the thread.
+    stop: Option<Sender<()>>,
+}
+
+impl Watch {
+    /// A watch that sees nothing yet.
+    pub(crate) fn new(cut: Cut) -> Self {
+        let seen = Seen { ready_s: None, version: None, windows: Windows::new(cut) };
+        Self { seen: Arc::new(Mutex::new(seen)), stop: None }
+    }
+
+    /// Begins to watch an engine that was started at `started`.
+    pub(crate) fn begin(&mut self, urls: Urls, started: Instant, interval: Duration, log: SharedLog, meter: Box<dyn PowerMeter>) {
+        let (stop, stopped) = channel();
+        let mut watcher = Watcher { urls, started, interval, log, meter, stopped, seen: self.seen.clone(), client: Client::new() };
+        let thread = thread::Builder::new().name("watch".into()).stack_size(512 * 1024);
+        if thread.spawn(move || watcher.work()).is_ok() {
+            self.stop = Some(stop);
+        }
+    }
+
+    /// Stops reading: what the engine does while it stops is no load.
+    pub(crate) fn stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// Seconds from start to the first answer, if there was one.
+    pub(crate) fn ready_s(&self) -> Option<f64> {
+        locked(&self.seen).ready_s
+    }
+
+    /// Version that the engine told.
+    pub(crate) fn version(&self) -> Option<String> {
+        locked(&self.seen).version.clone()
+    }
+
+    /// Steady windows so far.
+    pub(crate) fn windows(&self) -> Vec<Window> {
+        locked(&self.seen).windows.so_far()
+    }
+}
+
+/// True where something answers before the engine was started.
+pub(crate) fn answers(urls: &Urls) -> bool {
+    Client::new().is_up(&urls.ready)
+}
+
+struct Watcher {
+    urls: Urls,
+    started: Instant,
+    interval: Duration,
+    log: SharedLog,
+    meter: Box<dyn PowerMeter>,
+    stopped: Receiver<()>,
+    seen: Arc<Mutex<Seen>>,
+    client: Client,
+}
+
+impl Watcher {
+    fn now(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// False once the watch is to end.
+    fn pause(&self, time: Duration) -> bool {
+        matches!(self.stopped.recv_timeout(time), Err(RecvTimeoutError::Timeout))
+    }
+
+    fn work(&mut self) {
+        if !self.wait_until_ready() {
+            return;
+        }
+        locked(&self.seen).version = self.client.version(&self.urls.version);
+        let mut next = Instant::now();
+        loop {
+            self.read();
+            // A slow answer shifts no later reading; readings that it swallowed are left out.
+            while next <= Instant::now() {
+                next += self.interval;
+            }
+            if !self.pause(next.saturating_duration_since(Instant::now())) {
+                return;
+            }
+        }
+    }
+
+    fn wait_until_ready(&self) -> bool {
+        loop {
+            if self.client.is_up(&self.urls.ready) {
+                locked(&self.seen).ready_s = Some(self.now());
+                return true;
+            }
+            let word = locked(&self.log).ready;
+            if let Some(at) = word.filter(|at| self.now() > at + WORD_COUNTS_AFTER_S) {
+                locked(&self.seen).ready_s = Some(at);
+                return true;
+            }
+            let pause = if self.now() < OFTEN_S { OFTEN } else { SELDOM };
+            if !self.pause(pause) {
+                return false;
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        let asked = self.now();
+        let Some(page) = self.client.text(&self.urls.metrics) else { return };
+        // The engine looked at its counters somewhere between question and answer.
+        let at = 0.5 * (asked + self.now());
+        let reading = Reading { power_w: self.meter.watts(), ..Reading::of_page(&page, at) };
+        locked(&self.seen).windows.push(reading);
+    }
+}
