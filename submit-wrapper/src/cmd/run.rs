@@ -33,10 +33,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     ready_timeout: Option<Duration>,
     /// Seconds between two readings of the metrics
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = interval)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = interval, env = "OMNIPILOT_RUN_INTERVAL")]
     interval: Duration,
     /// Seconds of traffic that are not counted after the start
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, env = "OMNIPILOT_RUN_WARMUP")]
     warmup: Duration,
     /// Seconds from a stop to the second SIGTERM; ten more and the engine is killed
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
