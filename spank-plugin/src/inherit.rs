@@ -4,7 +4,7 @@
 //! component of a heterogeneous job gets the value of the first as if it had been typed. And whatever a job carries in
 //! `SLURM_LLM_*` is copied into the jobs that it submits. Both would put one job's choice onto another.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 
 use model_store::options::{OPTIONS, OptionSpec};
 use model_store::outcome::env as names;
@@ -39,6 +39,23 @@ pub(crate) fn forget_options() {
     }
 }
 
+/// Offers the user's own `OMNIPILOT_*` variables to Slurm as values of the options, in the form in which Slurm takes values from
+/// the environment: they then count more than an `#SBATCH` line and less than the command line, as Slurm's own do.
+pub(crate) fn offer_environment() {
+    for spec in &OPTIONS {
+        if let Some(value) = of_the_user(spec) {
+            set_bytes(&format!("SLURM_SPANK_{}", passed_on_as(spec)), &value);
+        }
+    }
+}
+
+/// What the user's environment says of an option (`OMNIPILOT_MODEL` of `--llm-model`); never inside a job, whose environment
+/// is a copy.
+pub(crate) fn of_the_user(spec: &OptionSpec) -> Option<CString> {
+    let name = spec.name.strip_prefix("llm-").unwrap_or(spec.name).replace('-', "_").to_ascii_uppercase();
+    get(&format!("OMNIPILOT_{name}")).filter(|value| !value.is_empty() && !inside_job())
+}
+
 /// Forgets the advice of the job around this command, which a new job must not be given.
 pub(crate) fn forget_advice() {
     OF_THE_JOB.iter().for_each(|name| remove(name));
@@ -60,10 +77,11 @@ fn passed_on_as(spec: &OptionSpec) -> String {
 
 /// Sets a variable of this process, which becomes one of the job.
 pub(crate) fn set(name: &str, value: &str) {
-    let (name, value) = (ffi::c_string(name), ffi::c_string(value));
-    if name.is_empty() {
-        return;
-    }
+    set_bytes(name, &ffi::c_string(value));
+}
+
+fn set_bytes(name: &str, value: &CStr) {
+    let name = ffi::c_string(name);
     // SAFETY: both end with NUL; at this point a submitting command has one thread.
     unsafe { libc::setenv(name.as_ptr(), value.as_ptr(), 1) };
 }
@@ -88,9 +106,9 @@ mod tests {
 
     #[test]
     fn a_value_from_the_environment_is_told_from_one_that_was_typed() {
-        let spec = &OPTIONS[0];
+        let spec = &OPTIONS[9];
         let name = format!("SLURM_SPANK_{}", passed_on_as(spec));
-        assert_eq!(name, "SLURM_SPANK__SLURM_SPANK_OPTION_omnipilot_llm_model");
+        assert_eq!(name, "SLURM_SPANK__SLURM_SPANK_OPTION_omnipilot_llm_advice");
         let typed = c"same";
         assert!(!is_inherited(spec, typed.as_ptr()));
         set(&name, "same");

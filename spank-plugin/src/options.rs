@@ -88,11 +88,10 @@ extern "C" fn on_option(number: c_int, value: *const c_char, remote: c_int) -> c
 
 fn collect(number: c_int, value: *const c_char) {
     let Some((number, spec)) = usize::try_from(number).ok().and_then(|n| Some((n, OPTIONS.get(n)?))) else { return };
-    if inherit::is_inherited(spec, value) {
-        return;
+    let text = if inherit::is_inherited(spec, value) { inherit::of_the_user(spec) } else { ffi::text(value) };
+    if let Some(text) = text {
+        typed().get_or_insert_default().take_value(number, spec, &readable(text));
     }
-    let text = ffi::text(value).unwrap_or_default();
-    typed().get_or_insert_default().take_value(number, spec, &readable(text));
 }
 
 /// Bytes that are no UTF-8 become the replacement character, which no option takes for more than a name.

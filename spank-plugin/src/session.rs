@@ -30,6 +30,7 @@ pub(crate) fn begin(spank: *mut c_void) -> Then {
             inherit::forget_advice();
         }
     }
+    inherit::offer_environment();
     options::register(spank);
     Then::Continue
 }

@@ -1,0 +1,168 @@
+//! The built plugin in a stand-in for Slurm's processes: each context, each hook broken on purpose, and what the library
+//! exports. `tests/host.c` is the stand-in.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const REMOTE: &str = "2";
+const ALLOCATOR: &str = "3";
+const LOCAL: &str = "1";
+
+/// The library that cargo built together with this test.
+fn plugin() -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    let plugin = here.with_file_name("libspank_omnipilot.so");
+    assert!(plugin.exists(), "{} is not built", plugin.display());
+    plugin
+}
+
+/// Builds the stand-in once a flavour.
+fn host(flavour: &'static str) -> PathBuf {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| tempfile::tempdir().unwrap()).path();
+    let program = folder.join(format!("{:?}{flavour}", std::thread::current().id()).replace(['(', ')'], ""));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host.c");
+    let mut cc = Command::new("cc");
+    cc.args(["-rdynamic", "-Wall", "-o"]).arg(&program).arg(source).arg("-ldl");
+    match flavour {
+        "no options" => cc.args(["-DNO_OPTIONS", "-DAPI=38"]),
+        "newer" => cc.arg("-DAPI=99"),
+        _ => cc.arg("-DAPI=38"),
+    };
+    assert!(cc.status().unwrap().success());
+    program
+}
+
+struct Ran {
+    code: Option<i32>,
+    lines: Vec<String>,
+}
+
+fn run(flavour: &'static str, inject: &str, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(host(flavour));
+    command.env_clear().env("OMNIPILOT_INJECT", inject).arg(plugin()).args(arguments);
+    let output = command.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "only Slurm's own log is written to");
+    let lines = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    Ran { code: output.status.code(), lines }
+}
+
+fn says(ran: &Ran) -> Vec<&str> {
+    ran.lines.iter().map(String::as_str).filter(|line| line.starts_with("error: ") || line.starts_with("info: ")).collect()
+}
+
+#[test]
+fn outside_submitting_commands_nothing_happens() {
+    for context in ["0", REMOTE, "4", "5", "77"] {
+        for inject in ["", "panic:Init", "panic:PostOpt"] {
+            let ran = run("", inject, &[context]);
+            assert_eq!(ran.lines[1..], ["init: 0", "options: 0", "post_opt: 0"], "context {context}, {inject}");
+            assert_eq!(ran.code, Some(0));
+        }
+    }
+}
+
+#[test]
+fn submitting_commands_get_the_options() {
+    for context in [ALLOCATOR, LOCAL] {
+        let ran = run("", "", &[context]);
+        assert_eq!(
+            ran.lines,
+            ["name omnipilot, type spank, version 0x160500", "init: 0", "options: 10", "post_opt: 0"],
+            "untagged: nothing is read or said"
+        );
+    }
+}
+
+#[test]
+fn a_tagged_job_goes_as_written_when_the_site_has_no_configuration() {
+    let ran = run("", "", &[ALLOCATOR, "gres=gpu:a100:2", "comment=mine", "--llm-model=m"]);
+    assert_eq!(ran.code, Some(0));
+    let [line] = says(&ran)[..] else { panic!("{:?}", ran.lines) };
+    assert!(line.starts_with("info: omnipilot: no advice: cannot read the configuration /nowhere/omnipilot.toml: "), "{line}");
+    assert!(line.ends_with("; the job goes as written"), "{line}");
+    assert_eq!(ran.lines[ran.lines.len() - 3..], ["post_opt: 0", "job gres=gpu:a100:2", "job comment=mine"]);
+}
+
+#[test]
+fn no_broken_hook_harms_the_submission() {
+    let cases = [
+        ("panic:Init", "internal error"),
+        ("panic:Option", ""),
+        ("panic:PostOpt", "internal error"),
+        ("panic:Child", "ended without an answer"),
+        ("abort:Child", "ended without an answer"),
+        ("exit:Child", "ended without an answer"),
+        ("hang:Child", "not worked out within 500 ms"),
+    ];
+    for (inject, said) in cases {
+        let ran = run("", inject, &[ALLOCATOR, "gres=gpu:a100:2", "--llm-model=m"]);
+        assert_eq!(ran.code, Some(0), "{inject}");
+        assert!(ran.lines.iter().any(|line| line == "post_opt: 0"), "{inject}");
+        assert!(ran.lines.iter().any(|line| line == "job gres=gpu:a100:2"), "{inject}");
+        let lines = says(&ran);
+        assert_eq!(lines.len(), usize::from(!said.is_empty()), "{inject}: {lines:?}");
+        assert!(lines.iter().all(|line| line.contains(said)), "{inject}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_slurm_that_hides_its_options_is_told_in_one_line() {
+    let ran = run("no options", "", &[ALLOCATOR, "--llm-model=m"]);
+    assert_eq!(ran.code, Some(0));
+    assert_eq!(
+        says(&ran),
+        ["info: omnipilot: no advice: this Slurm does not let a plugin see a job's options; the job goes as written"]
+    );
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_reason_and_a_hint() {
+    let ran = run("", "", &[ALLOCATOR, "--llm-model=m", "--llm-tp=zero"]);
+    assert_eq!(ran.code, Some(2));
+    assert_eq!(
+        says(&ran),
+        ["error: omnipilot: --llm-tp=zero is not a tensor-parallel degree from 1 to 64", "error: omnipilot: hint: --llm-tp=4"]
+    );
+    let healed = run("", "", &[ALLOCATOR, "--llm-tp=zero", "--llm-tp=2", "--llm-advice=off", "--llm-model=m"]);
+    assert_eq!((healed.code, says(&healed).len()), (Some(0), 0));
+}
+
+#[test]
+fn text_from_outside_is_never_a_format() {
+    let ran = run("", "", &[ALLOCATOR, "--llm-tp=%s%n%n%n"]);
+    assert_eq!(says(&ran)[0], "error: omnipilot: --llm-tp=%s%n%n%n is not a tensor-parallel degree from 1 to 64");
+}
+
+#[test]
+fn options_without_a_model_and_advice_off_change_nothing() {
+    for arguments in [&["--llm-tp=4"][..], &["--llm-model=m", "--llm-advice=off"]] {
+        let ran = run("", "", &[&[ALLOCATOR], arguments].concat());
+        assert_eq!((ran.code, says(&ran).len()), (Some(0), 0), "{arguments:?}");
+    }
+}
+
+/// A release that the table does not know, and no plugin of Slurm's beside its library: the stamp stays 0, which Slurm
+/// declines in a line of its own.
+#[test]
+fn an_unknown_slurm_finds_no_stamp() {
+    assert_eq!(run("newer", "", &[REMOTE]).lines[0], "name omnipilot, type spank, version 0");
+}
+
+#[test]
+fn nothing_but_the_hooks_is_exported() {
+    let output = Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(plugin()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut names: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["plugin_name", "plugin_type", "plugin_version", "slurm_spank_init", "slurm_spank_init_post_opt"]);
+}
+
+/// Every Slurm symbol is looked up at run time, so a release that lacks one still loads the plugin.
+#[test]
+fn nothing_of_slurm_is_needed_to_load() {
+    let output = Command::new("nm").args(["-D", "--undefined-only", "--format=posix"]).arg(plugin()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("spank") && !text.contains("slurm"), "{text}");
+}
