@@ -1,14 +1,272 @@
-//! Not written yet.
+//! `omnipilot ingest`: outcome files and Slurm's accounting into the store, exactly once.
+//!
+//! A file is removed only after the transaction that holds its runs has been committed; a file
+//! that comes again is known by its content. So the command may be killed anywhere and started
+//! again.
 
+mod claims;
+mod judge;
+mod spool;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use model_store::advisor::gpu_name_of_gres;
+use model_store::config::Config;
+use model_store::outcome::Outcome;
+use model_store::store::{FileFate, Ingested, Quarantined, Store};
+use serde_json::json;
+
+use self::judge::Verdict;
+use self::spool::{Entry, SpoolFile};
+use crate::exit;
 use crate::site::SiteArgs;
+use crate::slurm::accounting::{self, Row, Stage};
+
+/// Files of one transaction, and of one question to accounting.
+const BATCH: usize = 256;
+/// A file that cannot be read as an outcome and is younger than this may still be being written.
+const FRESH: Duration = Duration::from_secs(60);
+/// Under this name the store remembers how far accounting has been read.
+const WATERMARK: &str = "sacct";
+/// How far back the first call reads, s.
+const FIRST_LOOK: i64 = 24 * 3600;
+/// A job may reach accounting late by this, s.
+const OVERLAP: i64 = 600;
+/// Reasons that are printed.
+const MOST_REASONS: usize = 20;
 
 /// Arguments.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
 
-/// Runs the verb.
-pub(crate) fn run(_site: &SiteArgs, _args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+/// What one call did.
+#[derive(Default)]
+struct Report {
+    read: u64,
+    runs: u64,
+    known: u64,
+    jobs: usize,
+    waiting: Reasons,
+    quarantined: Reasons,
+    unremovable: Reasons,
+}
+
+/// Files by reason: how many, and the first one.
+#[derive(Default)]
+struct Reasons(BTreeMap<String, (u64, String)>);
+
+impl Reasons {
+    fn add(&mut self, reason: &str, file: &str) {
+        self.0.entry(reason.to_owned()).or_insert((0, file.to_owned())).0 += 1;
+    }
+
+    fn total(&self) -> u64 {
+        self.0.values().map(|(files, _)| files).sum()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let one = |(reason, (files, first)): (&String, &(u64, String))| {
+            json!({ "reason": reason, "files": files, "first": first })
+        };
+        self.0.iter().map(one).collect()
+    }
+}
+
+/// Takes what is in the spool.
+pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
+    let config = site.config()?;
+    let mut store = Store::open(&config.store).map_err(exit::store)?;
+    let names = spool::names(&config.spool).map_err(|e| {
+        let reason = format!("cannot read the spool {}: {e}", config.spool.display());
+        exit::fail(reason, "`omnipilot init` makes it; `spool` in the configuration names it")
+    })?;
+    let mut report = Report::default();
+    for batch in names.chunks(BATCH) {
+        take(&config, &mut store, batch, &mut report)?;
+    }
+    report.jobs = read_accounting(&mut store)?;
+    print(&report, args.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One batch: read, judge, commit, remove.
+fn take(config: &Config, store: &mut Store, names: &[OsString], report: &mut Report) -> anyhow::Result<()> {
+    let mut batch = Batch::default();
+    for name in names {
+        batch.read(&config.spool, name, store, report)?;
+    }
+    let ids: Vec<u64> = batch.files.iter().map(|(_, _, outcome)| outcome.job_id).collect();
+    let rows = accounting::jobs(&ids).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+    batch.judge(config, &rows, report);
+    batch.commit(store, report)?;
+    for name in &batch.done {
+        if let Err(e) = remove(&config.spool, name) {
+            report.unremovable.add(&e.to_string(), &name.to_string_lossy());
+        }
+    }
+    Ok(())
+}
+
+/// The files of one transaction.
+#[derive(Default)]
+struct Batch {
+    files: Vec<(OsString, SpoolFile, Outcome)>,
+    taken: Vec<(OsString, SpoolFile, Ingested)>,
+    refused: Vec<(OsString, Quarantined)>,
+    /// Names that may be removed once everything is committed.
+    done: Vec<OsString>,
+}
+
+impl Batch {
+    fn read(&mut self, spool: &Path, name: &OsString, store: &Store, report: &mut Report) -> anyhow::Result<()> {
+        let file = match spool::read(spool, name) {
+            Entry::Gone => return Ok(()),
+            Entry::Leave(reason) => {
+                report.waiting.add(&reason, &name.to_string_lossy());
+                return Ok(());
+            }
+            Entry::Junk(junk) => {
+                report.read += 1;
+                self.refused.push((name.clone(), junk));
+                return Ok(());
+            }
+            Entry::File(file) => file,
+        };
+        report.read += 1;
+        if store.has_outcome_file(&file.hash).map_err(exit::store)? {
+            report.known += 1;
+            self.done.push(name.clone());
+            return Ok(());
+        }
+        match serde_json::from_slice(&file.bytes) {
+            Ok(outcome) => self.files.push((name.clone(), file, outcome)),
+            Err(_) if file.age < FRESH => report.waiting.add("not readable as an outcome yet", &file.name),
+            Err(e) => self.refused.push((name.clone(), file.refused(format!("no outcome file: {e}")))),
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, config: &Config, rows: &[Row], report: &mut Report) {
+        for (name, file, outcome) in std::mem::take(&mut self.files) {
+            match judge::judge(&file, &outcome, rows, |gres| gpu_of(config, gres)) {
+                Verdict::Take(ingested) => self.taken.push((name, file, *ingested)),
+                Verdict::Wait(reason) => report.waiting.add(&reason, &file.name),
+                Verdict::Refuse(reason) => {
+                    let refused = file.refused(reason);
+                    self.refused.push((name, refused));
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, store: &mut Store, report: &mut Report) -> anyhow::Result<()> {
+        let taken = std::mem::take(&mut self.taken);
+        let mut ingested = Vec::with_capacity(taken.len());
+        let mut named = Vec::with_capacity(taken.len());
+        for (name, file, one) in taken {
+            ingested.push(one);
+            named.push((name, file));
+        }
+        let fates = store.ingest(&ingested).map_err(exit::store)?;
+        for ((name, file), fate) in named.into_iter().zip(fates) {
+            self.settle(name, &file, fate, report);
+        }
+        let refused: Vec<Quarantined> = self.refused.iter().map(|(_, q)| q.clone()).collect();
+        store.quarantine(&refused).map_err(exit::store)?;
+        for (name, refused) in self.refused.drain(..) {
+            report.quarantined.add(&refused.reason, &refused.file);
+            self.done.push(name);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, name: OsString, file: &SpoolFile, fate: FileFate, report: &mut Report) {
+        let reason = match fate {
+            FileFate::Added(runs) => {
+                report.runs += runs;
+                self.done.push(name);
+                return;
+            }
+            FileFate::Known => {
+                report.known += 1;
+                self.done.push(name);
+                return;
+            }
+            FileFate::Contradicted => "another file told of the same start of an engine before",
+            FileFate::TooMany => "its job has left more outcome files than it can have started engines",
+        };
+        self.refused.push((name, file.refused(reason)));
+    }
+}
+
+/// What a Slurm GPU type means: the configuration's word, else the usual meaning of its name.
+fn gpu_of(config: &Config, gres: &str) -> Option<String> {
+    let entry = config.gpu.iter().find(|(name, _)| name.eq_ignore_ascii_case(gres)).map(|(_, e)| e);
+    let named = entry.and_then(|e| e.is.as_deref()).unwrap_or(gres);
+    gpu_name_of_gres(named).map(str::to_owned)
+}
+
+/// A name that is gone is removed.
+fn remove(spool: &Path, name: &OsString) -> std::io::Result<()> {
+    match std::fs::remove_file(spool.join(name)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Keeps what accounting says of the jobs that ran under an advice and have ended since the last
+/// call; those that leave no file are seen only so.
+fn read_accounting(store: &mut Store) -> anyhow::Result<usize> {
+    let now = crate::publish::now();
+    let since = store.watermark(WATERMARK).map_err(exit::store)?.unwrap_or(now - FIRST_LOOK);
+    let rows =
+        accounting::ended_within(now - since + OVERLAP).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+    let tagged = |row: Row| (row.stage == Stage::Over && row.job.advice_id.is_some()).then_some(row.job);
+    let jobs: Vec<_> = rows.into_iter().filter_map(tagged).collect();
+    store.save_jobs(&jobs, WATERMARK, now).map_err(exit::store)?;
+    Ok(jobs.len())
+}
+
+fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        return Ok(writeln!(out, "{}", json_of(report))?);
+    }
+    let Report { read, runs, known, waiting, quarantined, unremovable, .. } = report;
+    writeln!(
+        out,
+        "{read} outcome files read: {runs} runs added, {known} files already known, {} waiting, {} quarantined",
+        waiting.total(),
+        quarantined.total()
+    )?;
+    for (word, reasons) in [("waiting", waiting), ("quarantined", quarantined), ("not removed", unremovable)] {
+        for (reason, (files, first)) in reasons.0.iter().take(MOST_REASONS) {
+            writeln!(out, "  {files} {word}: {reason}, first `{}`", first.escape_debug())?;
+        }
+    }
+    if *runs > 0 {
+        eprintln!("hint: `omnipilot train` learns from them");
+    }
+    Ok(())
+}
+
+fn json_of(report: &Report) -> serde_json::Value {
+    json!({
+        "files": report.read,
+        "runs": report.runs,
+        "known": report.known,
+        "jobs": report.jobs,
+        "waiting": report.waiting.json(),
+        "quarantined": report.quarantined.json(),
+        "not_removed": report.unremovable.json(),
+    })
 }

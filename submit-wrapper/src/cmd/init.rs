@@ -1,14 +1,87 @@
-//! Not written yet.
+//! `omnipilot init`: a working store from the built-in published figures, and the spool.
 
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 
+use model_store::config::Config;
+use model_store::store::{Store, published_figures};
+
+use super::import::make_parent;
+use crate::exit;
 use crate::site::SiteArgs;
+
+/// Everyone may add an outcome file, and only its owner and the service account may remove it.
+const SPOOL_MODE: u32 = 0o1777;
 
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
-/// Runs the verb.
-pub(crate) fn run(_site: &SiteArgs, _args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+/// Makes what is missing, and says what it made.
+pub(crate) fn run(site: &SiteArgs, _args: &Args) -> anyhow::Result<ExitCode> {
+    let config = site.config()?;
+    let mut out = std::io::stdout().lock();
+    init_store(&config.store, &mut out)?;
+    make_parent(&config.snapshot)?;
+    init_spool(&config.spool, &mut out)?;
+    out.flush()?;
+    eprintln!("hint: `{}` asks Slurm which GPUs the cluster has", next(site, &config));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The next command with the options that this one was given.
+fn next(site: &SiteArgs, config: &Config) -> String {
+    match (&site.config, &site.store) {
+        (Some(file), _) => format!("omnipilot --config {} observe", file.display()),
+        (None, Some(_)) => format!("omnipilot --store {} observe", config.store.display()),
+        (None, None) => "omnipilot observe".into(),
+    }
+}
+
+fn init_store(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+    make_parent(path)?;
+    let existed = path.exists();
+    let mut store = Store::create(path).map_err(exit::store)?;
+    let figures = published_figures().map_err(|e| exit::fail(format!("built-in figures: {e}"), ""))?;
+    let report = store.insert_runs(figures.into_iter()).map_err(exit::store)?;
+    let (path, new, all) = (path.display(), report.new, store.count().map_err(exit::store)?);
+    if existed {
+        writeln!(out, "the store {path} was there: {new} published runs added, {} already known, {all} in all", report.known)?;
+    } else {
+        writeln!(out, "made the store {path} with {new} runs from published documents")?;
+    }
+    Ok(())
+}
+
+fn init_spool(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+    let cannot = |e: std::io::Error| {
+        exit::fail(format!("cannot make the spool {}: {e}", path.display()), "run it as a user who may, or set `spool`")
+    };
+    match fs::symlink_metadata(path) {
+        Ok(meta) => {
+            check_spool(path, &meta);
+            return Ok(());
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(cannot(e)),
+    }
+    fs::create_dir_all(path).map_err(cannot)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(SPOOL_MODE)).map_err(cannot)?;
+    writeln!(out, "made the spool {} (mode 1777: every job may leave its outcome there)", path.display())?;
+    Ok(())
+}
+
+/// An existing spool is left as it is, with a word where jobs could not write to it, or could
+/// remove the files of others.
+fn check_spool(path: &Path, meta: &fs::Metadata) {
+    let mode = meta.permissions().mode() & 0o7777;
+    if !meta.is_dir() {
+        eprintln!("warning: the spool {} is no directory, so no outcome comes back", path.display());
+    } else if mode & 0o1003 != 0o1003 {
+        eprintln!("warning: the spool {} has mode {mode:o}, not 1777", path.display());
+        eprintln!("hint: `chmod 1777 {}` lets every job leave its outcome, and none remove another's", path.display());
+    }
 }

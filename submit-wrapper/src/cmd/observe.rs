@@ -1,14 +1,83 @@
-//! Not written yet.
+//! `omnipilot observe`: the cluster's nodes, GPUs and load, from Slurm into the store and the
+//! published snapshot.
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use model_store::store::Store;
+use serde_json::json;
+
 use crate::site::SiteArgs;
+use crate::slurm::cluster::{self, Observed};
+use crate::{exit, publish};
 
 /// Arguments.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Print what was seen as JSON
+    #[arg(long)]
+    json: bool,
+}
 
-/// Runs the verb.
-pub(crate) fn run(_site: &SiteArgs, _args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+/// Asks Slurm, keeps the answer, and publishes the snapshot with it where there is one.
+pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
+    let config = site.config()?;
+    let mut store = Store::open(&config.store).map_err(exit::store)?;
+    let seen = cluster::observe(publish::now()).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+    store.save_cluster(&seen.state).map_err(exit::store)?;
+    let published = publish::republish_cluster(&config, &seen.state)?.is_some();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", as_json(&seen, published))?;
+    } else {
+        print(&mut out, &seen)?;
+        warn(&seen);
+        if !published {
+            eprintln!("hint: `omnipilot train` makes the snapshot that advice is read from");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
+    if seen.state.pools.is_empty() {
+        writeln!(out, "no node has GPUs with a type")?;
+    }
+    for pool in &seen.state.pools {
+        let partitions = if pool.partitions.is_empty() { "none".into() } else { pool.partitions.join(", ") };
+        write!(
+            out,
+            "{}: {} nodes with up to {} GPUs, {} of {} GPUs free, {} asked for by pending jobs, partitions {partitions}",
+            pool.gres, pool.nodes, pool.per_node, pool.free, pool.total, pool.pending,
+        )?;
+        let down = seen.down.iter().find(|d| d.gres == pool.gres);
+        match down {
+            Some(down) => writeln!(out, "; {} GPUs on {} nodes down or drained", down.gpus, down.nodes)?,
+            None => writeln!(out)?,
+        }
+    }
+    Ok(())
+}
+
+fn warn(seen: &Observed) {
+    if seen.untyped_nodes > 0 {
+        eprintln!("warning: {} nodes have GPUs without a type, which cannot be advised", seen.untyped_nodes);
+        eprintln!("hint: give them one in gres.conf and slurm.conf, as in `Gres=gpu:h100:8`");
+    }
+    if seen.untyped_pending > 0 {
+        eprintln!("note: pending jobs ask for {} GPUs of any type; they count for none", seen.untyped_pending);
+    }
+}
+
+fn as_json(seen: &Observed, published: bool) -> serde_json::Value {
+    let down: Vec<_> =
+        seen.down.iter().map(|d| json!({ "gres": d.gres, "nodes": d.nodes, "gpus": d.gpus })).collect();
+    json!({
+        "observed_at": seen.state.observed_at,
+        "pools": seen.state.pools,
+        "down": down,
+        "untyped_nodes": seen.untyped_nodes,
+        "untyped_pending": seen.untyped_pending,
+        "published": published,
+    })
 }

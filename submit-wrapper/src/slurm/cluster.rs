@@ -1,0 +1,122 @@
+//! Nodes and queue as the state of the cluster.
+
+use std::collections::BTreeSet;
+
+use model_store::advisor::{ClusterState, GpuPool};
+
+use super::command::{self, CommandError};
+use super::gres;
+use super::nodes::{self, Node};
+use super::pending;
+
+/// What Slurm says of the cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Observed {
+    /// GPUs of the nodes that can run jobs.
+    pub(crate) state: ClusterState,
+    /// Nodes with GPUs that cannot run jobs now.
+    pub(crate) down: Vec<Down>,
+    /// Nodes with GPUs to which Slurm gives no type.
+    pub(crate) untyped_nodes: u32,
+    /// GPUs that pending jobs ask for without a type.
+    pub(crate) untyped_pending: u32,
+}
+
+/// The nodes of one GPU type that are down or drained.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Down {
+    /// GPU type.
+    pub(crate) gres: String,
+    /// Nodes.
+    pub(crate) nodes: u32,
+    /// GPUs on them.
+    pub(crate) gpus: u32,
+}
+
+/// Asks Slurm.
+///
+/// # Errors
+/// A command that is absent, late or fails.
+pub(crate) fn observe(now: i64) -> Result<Observed, CommandError> {
+    let nodes = nodes::parse(&command::output("scontrol", &["-d", "-o", "show", "nodes"])?);
+    let format = pending::format();
+    let queue = command::output("squeue", &["-a", "-r", "-h", "-t", "PENDING", "-O", &format])?;
+    Ok(assemble(&nodes, &queue, now))
+}
+
+/// Puts nodes and queue together.
+fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
+    let types: BTreeSet<&str> =
+        nodes.iter().flat_map(|n| &n.gpus).map(|(gres, _)| gres.as_str()).filter(|g| !g.is_empty()).collect();
+    let names: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
+    let waiting = pending::parse(queue, &names);
+    let pools = types.iter().map(|gres| pool(nodes, gres, gres::count(&waiting, gres))).collect();
+    let untyped = nodes.iter().filter(|n| gres::count(&n.gpus, "") > 0).count();
+    Observed {
+        state: ClusterState { pools, observed_at: Some(now) },
+        down: types.iter().map(|gres| down(nodes, gres)).filter(|d| d.nodes > 0).collect(),
+        untyped_nodes: u32::try_from(untyped).unwrap_or(u32::MAX),
+        untyped_pending: gres::count(&waiting, ""),
+    }
+}
+
+fn pool(nodes: &[Node], gres: &str, pending: u32) -> GpuPool {
+    let mut pool = GpuPool { gres: gres.to_owned(), pending, ..GpuPool::default() };
+    let mut partitions = BTreeSet::new();
+    for node in nodes.iter().filter(|n| n.usable) {
+        let has = gres::count(&node.gpus, gres);
+        if has == 0 {
+            continue;
+        }
+        pool.nodes += 1;
+        pool.per_node = pool.per_node.max(has);
+        pool.total += has;
+        // A node of one type may report what is in use without it.
+        let untyped = if node.gpus.len() == 1 { gres::count(&node.used, "") } else { 0 };
+        pool.free += has.saturating_sub(gres::count(&node.used, gres) + untyped);
+        partitions.extend(node.partitions.iter().cloned());
+    }
+    pool.partitions = partitions.into_iter().collect();
+    pool
+}
+
+fn down(nodes: &[Node], gres: &str) -> Down {
+    let with = nodes.iter().filter(|n| !n.usable).map(|n| gres::count(&n.gpus, gres)).filter(|n| *n > 0);
+    with.fold(Down { gres: gres.to_owned(), ..Down::default() }, |down, gpus| Down {
+        nodes: down.nodes + 1,
+        gpus: down.gpus + gpus,
+        ..down
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_cluster_is_put_together() {
+        let nodes = nodes::parse(include_str!("captures/22.05/nodes.txt"));
+        let seen = assemble(&nodes, include_str!("captures/22.05/pending.txt"), 7);
+        let brief: Vec<_> = seen
+            .state
+            .pools
+            .iter()
+            .map(|p| (p.gres.as_str(), p.nodes, p.per_node, p.total, p.free, p.pending))
+            .collect();
+        assert_eq!(brief, [("a100", 1, 8, 8, 5, 8), ("h100", 1, 8, 8, 7, 32), ("h200", 0, 0, 0, 0, 8)]);
+        assert_eq!(seen.down, [Down { gres: "h200".into(), nodes: 1, gpus: 8 }]);
+        assert_eq!(seen.state.observed_at, Some(7));
+        assert_eq!((seen.untyped_nodes, seen.untyped_pending), (0, 0));
+    }
+
+    #[test]
+    fn gpus_without_a_type_are_counted_apart() {
+        let text = "NodeName=n1 Gres=gpu:4 GresUsed=gpu:1(IDX:0) State=MIXED Partitions=p\n\
+                    NodeName=n2 Gres=gpu:h100:4 GresUsed=gpu:2(IDX:0-1) State=MIXED Partitions=p,q\n";
+        let seen = assemble(&nodes::parse(text), "", 0);
+        assert_eq!(seen.untyped_nodes, 1);
+        assert_eq!(seen.state.pools.len(), 1);
+        assert_eq!((seen.state.pools[0].total, seen.state.pools[0].free), (4, 2));
+        assert_eq!(seen.state.pools[0].partitions, ["p", "q"]);
+    }
+}
