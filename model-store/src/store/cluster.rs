@@ -14,9 +14,15 @@ impl Store {
         let path = self.path.clone();
         self.write(|tx| {
             let insert = || -> rusqlite::Result<()> {
-                tx.execute("INSERT INTO observations (observed_at) VALUES (?)", [cluster.observed_at])?;
+                tx.execute(
+                    "INSERT INTO observations (observed_at) VALUES (?)",
+                    [cluster.observed_at],
+                )?;
                 let observation = tx.last_insert_rowid();
-                cluster.pools.iter().try_for_each(|pool| insert_pool(tx, observation, pool))
+                cluster
+                    .pools
+                    .iter()
+                    .try_for_each(|pool| insert_pool(tx, observation, pool))
             };
             insert().map_err(|e| StoreError::from_sqlite(&path, e))
         })
@@ -32,24 +38,51 @@ impl Store {
 
     fn latest_cluster(&self) -> rusqlite::Result<Option<ClusterState>> {
         let sql = "SELECT id, observed_at FROM observations ORDER BY id DESC LIMIT 1";
-        let latest: Option<(i64, Option<i64>)> =
-            self.db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let Some((observation, observed_at)) = latest else { return Ok(None) };
+        let latest: Option<(i64, Option<i64>)> = self
+            .db
+            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((observation, observed_at)) = latest else {
+            return Ok(None);
+        };
         let sql = "SELECT gres, nodes, per_node, total, free, pending, partitions FROM pools \
                    WHERE observation = ? ORDER BY gres";
         let mut statement = self.db.prepare(sql)?;
-        let pools = statement.query_map([observation], read_pool)?.collect::<rusqlite::Result<_>>()?;
+        let pools = statement
+            .query_map([observation], read_pool)?
+            .collect::<rusqlite::Result<_>>()?;
         Ok(Some(ClusterState { pools, observed_at }))
     }
 }
 
-fn insert_pool(tx: &rusqlite::Transaction<'_>, observation: i64, pool: &GpuPool) -> rusqlite::Result<()> {
+fn insert_pool(
+    tx: &rusqlite::Transaction<'_>,
+    observation: i64,
+    pool: &GpuPool,
+) -> rusqlite::Result<()> {
     let sql = "INSERT INTO pools (observation, gres, nodes, per_node, total, free, pending, partitions) \
                VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-    let GpuPool { gres, nodes, per_node, total, free, pending, partitions } = pool;
+    let GpuPool {
+        gres,
+        nodes,
+        per_node,
+        total,
+        free,
+        pending,
+        partitions,
+    } = pool;
     let partitions = partitions.join(",");
     tx.prepare_cached(sql)?
-        .execute(params![observation, gres, nodes, per_node, total, free, pending, partitions])
+        .execute(params![
+            observation,
+            gres,
+            nodes,
+            per_node,
+            total,
+            free,
+            pending,
+            partitions
+        ])
         .map(|_| ())
 }
 
@@ -62,6 +95,10 @@ fn read_pool(row: &Row<'_>) -> rusqlite::Result<GpuPool> {
         total: row.get(3)?,
         free: row.get(4)?,
         pending: row.get(5)?,
-        partitions: partitions.split(',').filter(|p| !p.is_empty()).map(str::to_owned).collect(),
+        partitions: partitions
+            .split(',')
+            .filter(|p| !p.is_empty())
+            .map(str::to_owned)
+            .collect(),
     })
 }

@@ -79,10 +79,14 @@ impl StoreError {
     /// SQLite's word for "not a database" becomes ours.
     pub(super) fn from_sqlite(path: &Path, source: rusqlite::Error) -> Self {
         match source.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => {
-                Self::NotAStore { path: path.into(), what: "no SQLite database".into() }
-            }
-            _ => Self::Sqlite { path: path.into(), source },
+            Some(ErrorCode::NotADatabase) => Self::NotAStore {
+                path: path.into(),
+                what: "no SQLite database".into(),
+            },
+            _ => Self::Sqlite {
+                path: path.into(),
+                source,
+            },
         }
     }
 

@@ -10,7 +10,10 @@ const TABLE: &str = include_str!("../../data/published-figures.csv");
 /// # Errors
 /// None in a program whose tests have passed: the table is part of it.
 pub fn published_figures() -> Result<Vec<Run>, RowError> {
-    let defaults = Defaults { origin: Origin::Published, source: "published".into() };
+    let defaults = Defaults {
+        origin: Origin::Published,
+        source: "published".into(),
+    };
     let rows = runs_csv::read_runs(TABLE.as_bytes(), defaults).map_err(|e| RowError {
         line: 1,
         run_id: String::new(),

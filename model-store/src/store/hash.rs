@@ -54,7 +54,12 @@ fn case(feed: &mut Feed, case: &Case) {
         request_rate,
         engine,
         engine_version,
-        variant: Variant { disaggregated, speculative, power_capped },
+        variant:
+            Variant {
+                disaggregated,
+                speculative,
+                power_capped,
+            },
     } = case;
     for text in [model, gpu, workload.name(), engine, engine_version] {
         feed.text(text);
@@ -62,13 +67,25 @@ fn case(feed: &mut Feed, case: &Case) {
     for precision in [precision, kv_precision] {
         feed.text(precision.map_or("", Precision::name));
     }
-    for number in [params_b, active_params_b, gpu_mem_gb, isl, osl, concurrency, request_rate] {
+    for number in [
+        params_b,
+        active_params_b,
+        gpu_mem_gb,
+        isl,
+        osl,
+        concurrency,
+        request_rate,
+    ] {
         feed.number(*number);
     }
     for count in [tp.unwrap_or(0), *pp, *dp] {
         feed.bytes(&count.to_le_bytes());
     }
-    feed.bytes(&[u8::from(*disaggregated), u8::from(*speculative), u8::from(*power_capped)]);
+    feed.bytes(&[
+        u8::from(*disaggregated),
+        u8::from(*speculative),
+        u8::from(*power_capped),
+    ]);
 }
 
 fn measured(feed: &mut Feed, measured: &Measured) {

@@ -146,8 +146,12 @@ impl Store {
     /// SQLite's own.
     pub fn quarantined(&self) -> Result<Vec<(String, String)>, StoreError> {
         let read = || -> rusqlite::Result<Vec<(String, String)>> {
-            let mut statement = self.db.prepare("SELECT file, reason FROM quarantine ORDER BY id")?;
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            let mut statement = self
+                .db
+                .prepare("SELECT file, reason FROM quarantine ORDER BY id")?;
+            statement
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
         };
         read().map_err(|e| self.wrap(e))
     }
@@ -157,11 +161,17 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn save_jobs(&mut self, jobs: &[AccountedJob], name: &str, read_to: i64) -> Result<(), StoreError> {
+    pub fn save_jobs(
+        &mut self,
+        jobs: &[AccountedJob],
+        name: &str,
+        read_to: i64,
+    ) -> Result<(), StoreError> {
         let path = self.path.clone();
         self.write(|tx| {
             let keep = || -> rusqlite::Result<()> {
-                jobs.iter().try_for_each(|job| save_job(tx, job).map(|_| ()))?;
+                jobs.iter()
+                    .try_for_each(|job| save_job(tx, job).map(|_| ()))?;
                 let sql = "INSERT INTO watermarks (name, at) VALUES (?, ?) \
                            ON CONFLICT (name) DO UPDATE SET at = max(at, excluded.at)";
                 tx.execute(sql, params![name, read_to]).map(|_| ())
@@ -176,22 +186,31 @@ impl Store {
     /// SQLite's own.
     pub fn watermark(&self, name: &str) -> Result<Option<i64>, StoreError> {
         self.db
-            .query_row("SELECT at FROM watermarks WHERE name = ?", [name], |row| row.get(0))
+            .query_row("SELECT at FROM watermarks WHERE name = ?", [name], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(|e| self.wrap(e))
     }
 }
 
-fn ingest_one(tx: &Transaction<'_>, inserter: &mut Inserter<'_>, file: &Ingested) -> rusqlite::Result<FileFate> {
+fn ingest_one(
+    tx: &Transaction<'_>,
+    inserter: &mut Inserter<'_>,
+    file: &Ingested,
+) -> rusqlite::Result<FileFate> {
     let mut known = tx.prepare_cached("SELECT 1 FROM outcome_files WHERE hash = ?")?;
     if known.exists([file.hash])? {
         return Ok(FileFate::Known);
     }
     let job = save_job(tx, &file.job)?;
-    let sql = "SELECT count(*), count(*) FILTER (WHERE started_at = ?) FROM outcome_files WHERE job = ?";
+    let sql =
+        "SELECT count(*), count(*) FILTER (WHERE started_at = ?) FROM outcome_files WHERE job = ?";
     let (files, same): (i64, i64) = tx
         .prepare_cached(sql)?
-        .query_row(params![file.started_at_ms, job], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row(params![file.started_at_ms, job], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
     match (files, same) {
         (_, 1..) => return Ok(FileFate::Contradicted),
         (MOST_FILES.., _) => return Ok(FileFate::TooMany),
@@ -203,7 +222,15 @@ fn ingest_one(tx: &Transaction<'_>, inserter: &mut Inserter<'_>, file: &Ingested
     }
     let sql = "INSERT INTO outcome_files (hash, job, started_at, advice_id, file, runs, ingested_at) \
                VALUES (?, ?, ?, ?, ?, ?, ?)";
-    let values = params![file.hash, job, file.started_at_ms, file.advice_id, file.file, added, now()];
+    let values = params![
+        file.hash,
+        job,
+        file.started_at_ms,
+        file.advice_id,
+        file.file,
+        added,
+        now()
+    ];
     tx.prepare_cached(sql)?.execute(values)?;
     Ok(FileFate::Added(added))
 }
@@ -217,10 +244,23 @@ fn save_job(tx: &Transaction<'_>, job: &AccountedJob) -> rusqlite::Result<i64> {
                advice_id = coalesce(excluded.advice_id, advice_id), comment = excluded.comment RETURNING id";
     let j = job;
     let values = params![
-        j.cluster, j.job_id, j.submit, j.start, j.ended, j.state, j.exit_code, j.elapsed_s, j.user, j.uid,
-        j.nodes, j.advice_id, j.comment
+        j.cluster,
+        j.job_id,
+        j.submit,
+        j.start,
+        j.ended,
+        j.state,
+        j.exit_code,
+        j.elapsed_s,
+        j.user,
+        j.uid,
+        j.nodes,
+        j.advice_id,
+        j.comment
     ];
-    let id: i64 = tx.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+    let id: i64 = tx
+        .prepare_cached(sql)?
+        .query_row(values, |row| row.get(0))?;
     let sql = "INSERT INTO job_gpus (job, gres, count) VALUES (?, ?, ?) \
                ON CONFLICT (job, gres) DO UPDATE SET count = excluded.count";
     let mut statement = tx.prepare_cached(sql)?;
@@ -234,6 +274,14 @@ fn quarantine_one(tx: &Transaction<'_>, file: &Quarantined) -> rusqlite::Result<
     let sql = "INSERT INTO quarantine (hash, file, uid, bytes, reason, head, quarantined_at) \
                VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (file, hash) DO NOTHING";
     let head = &file.head[..file.head.len().min(HEAD)];
-    let values = params![file.hash, file.file, file.uid, file.bytes, file.reason, head, now()];
+    let values = params![
+        file.hash,
+        file.file,
+        file.uid,
+        file.bytes,
+        file.reason,
+        head,
+        now()
+    ];
     tx.prepare_cached(sql)?.execute(values).map(|_| ())
 }

@@ -74,12 +74,18 @@ impl Store {
     /// cannot be made.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
         let absent = !path.exists();
-        let store =
-            Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let store = Self::open_with(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        )?;
         if absent {
             use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
-                .map_err(|source| StoreError::Io { path: path.into(), source })?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).map_err(
+                |source| StoreError::Io {
+                    path: path.into(),
+                    source,
+                },
+            )?;
         }
         Ok(store)
     }
@@ -92,7 +98,8 @@ impl Store {
     fn open_with(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
         check_magic(path)?;
         let wrap = |source| StoreError::from_sqlite(path, source);
-        let mut db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(wrap)?;
+        let mut db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(wrap)?;
         db.busy_timeout(BUSY).map_err(wrap)?;
         let version = check_identity(&db, path)?;
         set_pragmas(&db).map_err(wrap)?;
@@ -100,7 +107,10 @@ impl Store {
             migrate(&mut db, path)?;
         }
         db.set_transaction_behavior(TransactionBehavior::Immediate);
-        Ok(Self { db, path: path.into() })
+        Ok(Self {
+            db,
+            path: path.into(),
+        })
     }
 
     /// Wraps an error of SQLite with the path.
@@ -124,43 +134,68 @@ impl Store {
 
 /// Seconds since 1970 by this machine's clock; 0 before.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A file with content that does not begin as SQLite's do is somebody else's: SQLite is not even
 /// shown it. An empty or absent one is fine.
 fn check_magic(path: &Path) -> Result<(), StoreError> {
-    let io = |source| StoreError::Io { path: path.into(), source };
+    let io = |source| StoreError::Io {
+        path: path.into(),
+        source,
+    };
     let meta = match std::fs::metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(io)?,
     };
     if !meta.is_file() {
-        return Err(StoreError::NotAStore { path: path.into(), what: "no regular file".into() });
+        return Err(StoreError::NotAStore {
+            path: path.into(),
+            what: "no regular file".into(),
+        });
     }
     let mut head = Vec::with_capacity(MAGIC.len());
     let file = std::fs::File::open(path).map_err(io)?;
-    file.take(MAGIC.len() as u64).read_to_end(&mut head).map_err(io)?;
+    file.take(MAGIC.len() as u64)
+        .read_to_end(&mut head)
+        .map_err(io)?;
     if head.is_empty() || head == MAGIC {
         return Ok(());
     }
-    Err(StoreError::NotAStore { path: path.into(), what: "no SQLite database".into() })
+    Err(StoreError::NotAStore {
+        path: path.into(),
+        what: "no SQLite database".into(),
+    })
 }
 
 /// The schema version of a database that is ours, or empty (version 0).
 fn check_identity(db: &Connection, path: &Path) -> Result<i32, StoreError> {
     let wrap = |source| StoreError::from_sqlite(path, source);
-    let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(wrap);
+    let pragma = |name| {
+        db.pragma_query_value(None, name, |row| row.get::<_, i32>(0))
+            .map_err(wrap)
+    };
     let (id, version) = (pragma("application_id")?, pragma("user_version")?);
-    let tables: i64 =
-        db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(wrap)?;
+    let tables: i64 = db
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(wrap)?;
     if id == APPLICATION_ID && version > SCHEMA_VERSION {
-        return Err(StoreError::Newer { path: path.into(), found: version, known: SCHEMA_VERSION });
+        return Err(StoreError::Newer {
+            path: path.into(),
+            found: version,
+            known: SCHEMA_VERSION,
+        });
     }
     if id != APPLICATION_ID && (id != 0 || version != 0 || tables > 0) {
-        let what = format!("an SQLite database of another program, with {tables} tables and indexes");
-        return Err(StoreError::NotAStore { path: path.into(), what });
+        let what =
+            format!("an SQLite database of another program, with {tables} tables and indexes");
+        return Err(StoreError::NotAStore {
+            path: path.into(),
+            what,
+        });
     }
     Ok(version)
 }
@@ -189,5 +224,8 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
         }
         result = migrations.to_latest(db);
     }
-    result.map_err(|e| StoreError::Migration { path: path.into(), reason: e.to_string() })
+    result.map_err(|e| StoreError::Migration {
+        path: path.into(),
+        reason: e.to_string(),
+    })
 }

@@ -27,12 +27,26 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn record_model(&mut self, model: &PublishedModel, snapshot: Option<&[u8]>) -> Result<(), StoreError> {
+    pub fn record_model(
+        &mut self,
+        model: &PublishedModel,
+        snapshot: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO models (id, created_at, runs, path, bytes, metrics, snapshot) \
                    VALUES (?, ?, ?, ?, ?, ?, ?)";
-        let PublishedModel { id, created_at, runs, path, bytes, metrics } = model;
+        let PublishedModel {
+            id,
+            created_at,
+            runs,
+            path,
+            bytes,
+            metrics,
+        } = model;
         self.db
-            .execute(sql, params![id, created_at, runs, path, bytes, metrics, snapshot])
+            .execute(
+                sql,
+                params![id, created_at, runs, path, bytes, metrics, snapshot],
+            )
             .map(|_| ())
             .map_err(|e| self.wrap(e))
     }
@@ -67,7 +81,9 @@ impl Store {
     /// SQLite's own.
     pub fn model_snapshot(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.db
-            .query_row("SELECT snapshot FROM models WHERE id = ?", [id], |row| row.get(0))
+            .query_row("SELECT snapshot FROM models WHERE id = ?", [id], |row| {
+                row.get(0)
+            })
             .optional()
             .map(Option::flatten)
             .map_err(|e| self.wrap(e))

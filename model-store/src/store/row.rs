@@ -43,8 +43,22 @@ pub(super) fn bind(statement: &mut Statement<'_>, at: usize, run: &Run) -> rusql
     slots.put(c.variant.speculative)?;
     slots.put(c.variant.power_capped)?;
     slots.put(m.outcome.name())?;
-    slots.numbers(&[m.output_tok_s, m.total_tok_s, m.req_s, m.ttft_ms, m.ttft_p50_ms, m.ttft_p99_ms])?;
-    slots.numbers(&[m.tpot_ms, m.tpot_p99_ms, m.e2e_ms, m.e2e_p99_ms, m.kv_usage, m.power_w])?;
+    slots.numbers(&[
+        m.output_tok_s,
+        m.total_tok_s,
+        m.req_s,
+        m.ttft_ms,
+        m.ttft_p50_ms,
+        m.ttft_p99_ms,
+    ])?;
+    slots.numbers(&[
+        m.tpot_ms,
+        m.tpot_p99_ms,
+        m.e2e_ms,
+        m.e2e_p99_ms,
+        m.kv_usage,
+        m.power_w,
+    ])?;
     slots.numbers(&[m.peak_mem_gb, m.energy_j_per_tok, m.cold_start_s])?;
     slots.put(&run.notes)
 }
@@ -72,7 +86,11 @@ impl Slots<'_, '_> {
 
 /// Reads a row of [`COLUMNS`] followed by the name of the source.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Result<Run, UnknownWord>> {
-    let mut cells = Cells { row, at: 0, unknown: None };
+    let mut cells = Cells {
+        row,
+        at: 0,
+        unknown: None,
+    };
     let run_id = cells.take()?;
     let origin = cells.word("origin", Origin::parse, Origin::Published)?;
     let source_ref = cells.take()?;
@@ -80,7 +98,15 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Result<Run, UnknownWord>> 
     let measured = read_measured(&mut cells)?;
     let notes = cells.take()?;
     let source = cells.take()?;
-    let run = Run { run_id, origin, source, source_ref, case, measured, notes };
+    let run = Run {
+        run_id,
+        origin,
+        source,
+        source_ref,
+        case,
+        measured,
+        notes,
+    };
     Ok(cells.unknown.map_or(Ok(run), Err))
 }
 

@@ -47,15 +47,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Run`] for a figure that is no number, or SQLite's own; the store is then as
     /// it was before.
-    pub fn insert_runs(&mut self, runs: impl Iterator<Item = Run>) -> Result<InsertReport, StoreError> {
+    pub fn insert_runs(
+        &mut self,
+        runs: impl Iterator<Item = Run>,
+    ) -> Result<InsertReport, StoreError> {
         let path = self.path.clone();
         self.write(|tx| {
-            let mut inserter =
-                Inserter::new(tx).map_err(|e| StoreError::from_sqlite(&path, e))?;
+            let mut inserter = Inserter::new(tx).map_err(|e| StoreError::from_sqlite(&path, e))?;
             let mut report = InsertReport::default();
             for run in runs {
                 check_numbers(&run)?;
-                let new = inserter.insert(&run).map_err(|e| StoreError::from_sqlite(&path, e))?;
+                let new = inserter
+                    .insert(&run)
+                    .map_err(|e| StoreError::from_sqlite(&path, e))?;
                 report.new += u64::from(new);
                 report.known += u64::from(!new);
             }
@@ -73,13 +77,16 @@ impl Store {
             "SELECT {columns}, s.name FROM runs r JOIN sources s ON s.id = r.source ORDER BY r.hash"
         );
         let mut statement = self.db.prepare(&sql).map_err(|e| self.wrap(e))?;
-        let rows = statement.query_map([], row::read).map_err(|e| self.wrap(e))?;
+        let rows = statement
+            .query_map([], row::read)
+            .map_err(|e| self.wrap(e))?;
         rows.map(|row| {
-            row.map_err(|e| self.wrap(e))?.map_err(|word| StoreError::Word {
-                path: self.path.clone(),
-                column: word.column,
-                value: word.value,
-            })
+            row.map_err(|e| self.wrap(e))?
+                .map_err(|word| StoreError::Word {
+                    path: self.path.clone(),
+                    column: word.column,
+                    value: word.value,
+                })
         })
         .collect()
     }
@@ -89,7 +96,9 @@ impl Store {
     /// # Errors
     /// SQLite's own.
     pub fn count(&self) -> Result<u64, StoreError> {
-        self.db.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).map_err(|e| self.wrap(e))
+        self.db
+            .query_row("SELECT count(*) FROM runs", [], |row| row.get(0))
+            .map_err(|e| self.wrap(e))
     }
 
     /// Runs by origin and source, in that order.
@@ -100,15 +109,24 @@ impl Store {
         let sql = "SELECT r.origin, s.name, count(*) FROM runs r JOIN sources s ON s.id = r.source GROUP BY 1, 2";
         let mut statement = self.db.prepare(sql).map_err(|e| self.wrap(e))?;
         let rows = statement
-            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))
+            .query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
+            })
             .map_err(|e| self.wrap(e))?;
         let mut counts = rows
             .map(|row| {
                 let (value, source, runs) = row.map_err(|e| self.wrap(e))?;
                 let path = self.path.clone();
-                let origin = Origin::parse(&value)
-                    .ok_or(StoreError::Word { path, column: "origin", value })?;
-                Ok(SourceCount { origin, source, runs })
+                let origin = Origin::parse(&value).ok_or(StoreError::Word {
+                    path,
+                    column: "origin",
+                    value,
+                })?;
+                Ok(SourceCount {
+                    origin,
+                    source,
+                    runs,
+                })
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
         counts.sort_by(|a, b| (a.origin, &a.source).cmp(&(b.origin, &b.source)));
@@ -119,12 +137,32 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn record_import(&mut self, file: &ImportedFile, report: InsertReport) -> Result<(), StoreError> {
+    pub fn record_import(
+        &mut self,
+        file: &ImportedFile,
+        report: InsertReport,
+    ) -> Result<(), StoreError> {
         let sql = "INSERT INTO imports (file, format, origin, imported_at, added, known, skipped) \
                    VALUES (?, ?, ?, ?, ?, ?, ?)";
-        let ImportedFile { file, format, origin, skipped } = file;
+        let ImportedFile {
+            file,
+            format,
+            origin,
+            skipped,
+        } = file;
         self.db
-            .execute(sql, params![file, format, origin.name(), now(), report.new, report.known, skipped])
+            .execute(
+                sql,
+                params![
+                    file,
+                    format,
+                    origin.name(),
+                    now(),
+                    report.new,
+                    report.known,
+                    skipped
+                ],
+            )
             .map(|_| ())
             .map_err(|e| self.wrap(e))
     }
@@ -149,7 +187,8 @@ impl<'tx> Inserter<'tx> {
         Ok(Self {
             tx,
             insert: tx.prepare(&insert)?,
-            same_figure: tx.prepare("SELECT 1 FROM runs WHERE figure = ? AND source <> ? LIMIT 1")?,
+            same_figure: tx
+                .prepare("SELECT 1 FROM runs WHERE figure = ? AND source <> ? LIMIT 1")?,
             sources: HashMap::new(),
             at: now(),
         })
@@ -177,8 +216,15 @@ impl<'tx> Inserter<'tx> {
         if let Some(id) = self.sources.get(name) {
             return Ok(*id);
         }
-        self.tx.execute("INSERT INTO sources (name) VALUES (?) ON CONFLICT (name) DO NOTHING", [name])?;
-        let id = self.tx.query_row("SELECT id FROM sources WHERE name = ?", [name], |row| row.get(0))?;
+        self.tx.execute(
+            "INSERT INTO sources (name) VALUES (?) ON CONFLICT (name) DO NOTHING",
+            [name],
+        )?;
+        let id = self
+            .tx
+            .query_row("SELECT id FROM sources WHERE name = ?", [name], |row| {
+                row.get(0)
+            })?;
         self.sources.insert(name.to_owned(), id);
         Ok(id)
     }
@@ -186,15 +232,40 @@ impl<'tx> Inserter<'tx> {
 
 /// SQLite would turn "not a number" into "not measured" without a word.
 pub(super) fn check_numbers(run: &Run) -> Result<(), StoreError> {
-    let Case { params_b, active_params_b, gpu_mem_gb, isl, osl, concurrency, request_rate, .. } = &run.case;
+    let Case {
+        params_b,
+        active_params_b,
+        gpu_mem_gb,
+        isl,
+        osl,
+        concurrency,
+        request_rate,
+        ..
+    } = &run.case;
     let m = &run.measured;
     let measured = numbers(m);
-    let case = [params_b, active_params_b, gpu_mem_gb, isl, osl, concurrency, request_rate];
-    if case.iter().any(|n| n.is_some_and(f64::is_nan)) || measured.iter().any(|n| n.is_some_and(f64::is_nan)) {
-        return Err(StoreError::Run { run_id: run.run_id.clone(), reason: "a figure is not a number" });
+    let case = [
+        params_b,
+        active_params_b,
+        gpu_mem_gb,
+        isl,
+        osl,
+        concurrency,
+        request_rate,
+    ];
+    if case.iter().any(|n| n.is_some_and(f64::is_nan))
+        || measured.iter().any(|n| n.is_some_and(f64::is_nan))
+    {
+        return Err(StoreError::Run {
+            run_id: run.run_id.clone(),
+            reason: "a figure is not a number",
+        });
     }
     if run.case.tp == Some(0) || run.case.pp == 0 || run.case.dp == 0 {
-        return Err(StoreError::Run { run_id: run.run_id.clone(), reason: "a parallel degree is 0" });
+        return Err(StoreError::Run {
+            run_id: run.run_id.clone(),
+            reason: "a parallel degree is 0",
+        });
     }
     Ok(())
 }

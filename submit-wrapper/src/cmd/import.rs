@@ -69,7 +69,10 @@ impl Skipped {
             return;
         }
         self.rows += 1;
-        self.reasons.entry(error.reason.clone()).or_insert((0, error)).0 += 1;
+        self.reasons
+            .entry(error.reason.clone())
+            .or_insert((0, error))
+            .0 += 1;
     }
 }
 
@@ -98,38 +101,69 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     }
     if failed > 0 {
         let all = args.files.len();
-        return Err(exit::fail(format!("{failed} of {all} files were not imported"), ""));
+        return Err(exit::fail(
+            format!("{failed} of {all} files were not imported"),
+            "",
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Makes the folder of a store that is to be made.
 pub(crate) fn make_parent(store: &Path) -> anyhow::Result<()> {
-    let Some(dir) = store.parent().filter(|d| !d.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::create_dir_all(dir)
-        .map_err(|e| exit::fail(format!("cannot make {}: {e}", dir.display()), "run it as a user who may"))
+    let Some(dir) = store.parent().filter(|d| !d.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(dir).map_err(|e| {
+        exit::fail(
+            format!("cannot make {}: {e}", dir.display()),
+            "run it as a user who may",
+        )
+    })
 }
 
 fn import(store: &mut Store, path: &Path, origin: Origin) -> anyhow::Result<Report> {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     let rows = open(path, origin)?;
     let unknown_columns = rows.unknown_columns().map(str::to_owned).collect();
     let mut skipped = Skipped::default();
     let taken = rows.filter_map(|row| row.map_err(|e| skipped.count(e)).ok());
     let rows = store.insert_runs(taken).map_err(exit::store)?;
     if let Some(error) = skipped.fatal {
-        let reason = format!("{}: {error}; the {} runs before it were taken", path.display(), rows.new + rows.known);
+        let reason = format!(
+            "{}: {error}; the {} runs before it were taken",
+            path.display(),
+            rows.new + rows.known
+        );
         return Err(exit::fail(reason, ""));
     }
-    let record =
-        ImportedFile { file: name.clone(), format: "runs-csv".into(), origin, skipped: skipped.rows };
+    let record = ImportedFile {
+        file: name.clone(),
+        format: "runs-csv".into(),
+        origin,
+        skipped: skipped.rows,
+    };
     store.record_import(&record, rows).map_err(exit::store)?;
-    Ok(Report { file: name, rows, skipped, unknown_columns })
+    Ok(Report {
+        file: name,
+        rows,
+        skipped,
+        unknown_columns,
+    })
 }
 
 fn open(path: &Path, origin: Origin) -> anyhow::Result<RunRows<BufReader<File>>> {
-    let file = File::open(path).map_err(|e| exit::fail(format!("cannot read {}: {e}", path.display()), ""))?;
-    let source = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let file = File::open(path)
+        .map_err(|e| exit::fail(format!("cannot read {}: {e}", path.display()), ""))?;
+    let source = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     runs_csv::read_runs(BufReader::new(file), Defaults { origin, source }).map_err(|e| {
         exit::fail(
             format!("{}: {e}", path.display()),
@@ -143,20 +177,45 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     if json {
         return Ok(writeln!(out, "{}", as_json(report))?);
     }
-    let Report { file, rows, skipped, unknown_columns } = report;
-    writeln!(out, "{file}: {} rows taken, {} already known, {} skipped", rows.new, rows.known, skipped.rows)?;
+    let Report {
+        file,
+        rows,
+        skipped,
+        unknown_columns,
+    } = report;
+    writeln!(
+        out,
+        "{file}: {} rows taken, {} already known, {} skipped",
+        rows.new, rows.known, skipped.rows
+    )?;
     for (rows, first) in skipped.reasons.values() {
-        writeln!(out, "  {rows} skipped: {}, first at line {}{}", first.reason, first.line, shown(&first.value))?;
+        writeln!(
+            out,
+            "  {rows} skipped: {}, first at line {}{}",
+            first.reason,
+            first.line,
+            shown(&first.value)
+        )?;
     }
     if !unknown_columns.is_empty() {
-        let (count, names) = (unknown_columns.len(), unknown_columns.join("`, `").escape_debug().to_string());
-        writeln!(out, "  {count} columns not known, kept in the notes: `{names}`")?;
+        let (count, names) = (
+            unknown_columns.len(),
+            unknown_columns.join("`, `").escape_debug().to_string(),
+        );
+        writeln!(
+            out,
+            "  {count} columns not known, kept in the notes: `{names}`"
+        )?;
     }
     Ok(())
 }
 
 fn shown(value: &str) -> String {
-    if value.is_empty() { String::new() } else { format!(": `{}`", value.escape_debug()) }
+    if value.is_empty() {
+        String::new()
+    } else {
+        format!(": `{}`", value.escape_debug())
+    }
 }
 
 fn as_json(report: &Report) -> serde_json::Value {

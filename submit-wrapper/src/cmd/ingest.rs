@@ -66,7 +66,10 @@ struct Reasons(BTreeMap<String, (u64, String)>);
 
 impl Reasons {
     fn add(&mut self, reason: &str, file: &str) {
-        self.0.entry(reason.to_owned()).or_insert((0, file.to_owned())).0 += 1;
+        self.0
+            .entry(reason.to_owned())
+            .or_insert((0, file.to_owned()))
+            .0 += 1;
     }
 
     fn total(&self) -> u64 {
@@ -74,9 +77,7 @@ impl Reasons {
     }
 
     fn json(&self) -> serde_json::Value {
-        let one = |(reason, (files, first)): (&String, &(u64, String))| {
-            json!({ "reason": reason, "files": files, "first": first })
-        };
+        let one = |(reason, (files, first)): (&String, &(u64, String))| json!({ "reason": reason, "files": files, "first": first });
         self.0.iter().map(one).collect()
     }
 }
@@ -87,7 +88,10 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let mut store = Store::open(&config.store).map_err(exit::store)?;
     let names = spool::names(&config.spool).map_err(|e| {
         let reason = format!("cannot read the spool {}: {e}", config.spool.display());
-        exit::fail(reason, "`omnipilot init` makes it; `spool` in the configuration names it")
+        exit::fail(
+            reason,
+            "`omnipilot init` makes it; `spool` in the configuration names it",
+        )
     })?;
     let mut report = Report::default();
     for batch in names.chunks(BATCH) {
@@ -99,18 +103,29 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// One batch: read, judge, commit, remove.
-fn take(config: &Config, store: &mut Store, names: &[OsString], report: &mut Report) -> anyhow::Result<()> {
+fn take(
+    config: &Config,
+    store: &mut Store,
+    names: &[OsString],
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let mut batch = Batch::default();
     for name in names {
         batch.read(&config.spool, name, store, report)?;
     }
-    let ids: Vec<u64> = batch.files.iter().map(|(_, _, outcome)| outcome.job_id).collect();
+    let ids: Vec<u64> = batch
+        .files
+        .iter()
+        .map(|(_, _, outcome)| outcome.job_id)
+        .collect();
     let rows = accounting::jobs(&ids).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
     batch.judge(config, &rows, report);
     batch.commit(store, report)?;
     for name in &batch.done {
         if let Err(e) = remove(&config.spool, name) {
-            report.unremovable.add(&e.to_string(), &name.to_string_lossy());
+            report
+                .unremovable
+                .add(&e.to_string(), &name.to_string_lossy());
         }
     }
     Ok(())
@@ -127,7 +142,13 @@ struct Batch {
 }
 
 impl Batch {
-    fn read(&mut self, spool: &Path, name: &OsString, store: &Store, report: &mut Report) -> anyhow::Result<()> {
+    fn read(
+        &mut self,
+        spool: &Path,
+        name: &OsString,
+        store: &Store,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
         let file = match spool::read(spool, name) {
             Entry::Gone => return Ok(()),
             Entry::Leave(reason) => {
@@ -149,8 +170,12 @@ impl Batch {
         }
         match serde_json::from_slice(&file.bytes) {
             Ok(outcome) => self.files.push((name.clone(), file, outcome)),
-            Err(_) if file.age < FRESH => report.waiting.add("not readable as an outcome yet", &file.name),
-            Err(e) => self.refused.push((name.clone(), file.refused(format!("no outcome file: {e}")))),
+            Err(_) if file.age < FRESH => report
+                .waiting
+                .add("not readable as an outcome yet", &file.name),
+            Err(e) => self
+                .refused
+                .push((name.clone(), file.refused(format!("no outcome file: {e}")))),
         }
         Ok(())
     }
@@ -202,7 +227,9 @@ impl Batch {
                 return;
             }
             FileFate::Contradicted => "another file told of the same start of an engine before",
-            FileFate::TooMany => "its job has left more outcome files than it can have started engines",
+            FileFate::TooMany => {
+                "its job has left more outcome files than it can have started engines"
+            }
         };
         self.refused.push((name, file.refused(reason)));
     }
@@ -210,7 +237,11 @@ impl Batch {
 
 /// What a Slurm GPU type means: the configuration's word, else the usual meaning of its name.
 fn gpu_of(config: &Config, gres: &str) -> Option<String> {
-    let entry = config.gpu.iter().find(|(name, _)| name.eq_ignore_ascii_case(gres)).map(|(_, e)| e);
+    let entry = config
+        .gpu
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(gres))
+        .map(|(_, e)| e);
     let named = entry.and_then(|e| e.is.as_deref()).unwrap_or(gres);
     gpu_name_of_gres(named).map(str::to_owned)
 }
@@ -227,12 +258,18 @@ fn remove(spool: &Path, name: &OsString) -> std::io::Result<()> {
 /// call; those that leave no file are seen only so.
 fn read_accounting(store: &mut Store) -> anyhow::Result<usize> {
     let now = crate::publish::now();
-    let since = store.watermark(WATERMARK).map_err(exit::store)?.unwrap_or(now - FIRST_LOOK);
-    let rows =
-        accounting::ended_within(now - since + OVERLAP).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
-    let tagged = |row: Row| (row.stage == Stage::Over && row.job.advice_id.is_some()).then_some(row.job);
+    let since = store
+        .watermark(WATERMARK)
+        .map_err(exit::store)?
+        .unwrap_or(now - FIRST_LOOK);
+    let rows = accounting::ended_within(now - since + OVERLAP)
+        .map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+    let tagged =
+        |row: Row| (row.stage == Stage::Over && row.job.advice_id.is_some()).then_some(row.job);
     let jobs: Vec<_> = rows.into_iter().filter_map(tagged).collect();
-    store.save_jobs(&jobs, WATERMARK, now).map_err(exit::store)?;
+    store
+        .save_jobs(&jobs, WATERMARK, now)
+        .map_err(exit::store)?;
     Ok(jobs.len())
 }
 
@@ -241,16 +278,32 @@ fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return Ok(writeln!(out, "{}", json_of(report))?);
     }
-    let Report { read, runs, known, waiting, quarantined, unremovable, .. } = report;
+    let Report {
+        read,
+        runs,
+        known,
+        waiting,
+        quarantined,
+        unremovable,
+        ..
+    } = report;
     writeln!(
         out,
         "{read} outcome files read: {runs} runs added, {known} files already known, {} waiting, {} quarantined",
         waiting.total(),
         quarantined.total()
     )?;
-    for (word, reasons) in [("waiting", waiting), ("quarantined", quarantined), ("not removed", unremovable)] {
+    for (word, reasons) in [
+        ("waiting", waiting),
+        ("quarantined", quarantined),
+        ("not removed", unremovable),
+    ] {
         for (reason, (files, first)) in reasons.0.iter().take(MOST_REASONS) {
-            writeln!(out, "  {files} {word}: {reason}, first `{}`", first.escape_debug())?;
+            writeln!(
+                out,
+                "  {files} {word}: {reason}, first `{}`",
+                first.escape_debug()
+            )?;
         }
     }
     if *runs > 0 {

@@ -28,7 +28,10 @@ pub(crate) fn run(site: &SiteArgs, _args: &Args) -> anyhow::Result<ExitCode> {
     make_parent(&config.snapshot)?;
     init_spool(&config.spool, &mut out)?;
     out.flush()?;
-    eprintln!("hint: `{}` asks Slurm which GPUs the cluster has", next(site, &config));
+    eprintln!(
+        "hint: `{}` asks Slurm which GPUs the cluster has",
+        next(site, &config)
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -45,20 +48,37 @@ fn init_store(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     make_parent(path)?;
     let existed = path.exists();
     let mut store = Store::create(path).map_err(exit::store)?;
-    let figures = published_figures().map_err(|e| exit::fail(format!("built-in figures: {e}"), ""))?;
-    let report = store.insert_runs(figures.into_iter()).map_err(exit::store)?;
-    let (path, new, all) = (path.display(), report.new, store.count().map_err(exit::store)?);
+    let figures =
+        published_figures().map_err(|e| exit::fail(format!("built-in figures: {e}"), ""))?;
+    let report = store
+        .insert_runs(figures.into_iter())
+        .map_err(exit::store)?;
+    let (path, new, all) = (
+        path.display(),
+        report.new,
+        store.count().map_err(exit::store)?,
+    );
     if existed {
-        writeln!(out, "the store {path} was there: {new} published runs added, {} already known, {all} in all", report.known)?;
+        writeln!(
+            out,
+            "the store {path} was there: {new} published runs added, {} already known, {all} in all",
+            report.known
+        )?;
     } else {
-        writeln!(out, "made the store {path} with {new} runs from published documents")?;
+        writeln!(
+            out,
+            "made the store {path} with {new} runs from published documents"
+        )?;
     }
     Ok(())
 }
 
 fn init_spool(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let cannot = |e: std::io::Error| {
-        exit::fail(format!("cannot make the spool {}: {e}", path.display()), "run it as a user who may, or set `spool`")
+        exit::fail(
+            format!("cannot make the spool {}: {e}", path.display()),
+            "run it as a user who may, or set `spool`",
+        )
     };
     match fs::symlink_metadata(path) {
         Ok(meta) => {
@@ -70,7 +90,11 @@ fn init_spool(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     }
     fs::create_dir_all(path).map_err(cannot)?;
     fs::set_permissions(path, fs::Permissions::from_mode(SPOOL_MODE)).map_err(cannot)?;
-    writeln!(out, "made the spool {} (mode 1777: every job may leave its outcome there)", path.display())?;
+    writeln!(
+        out,
+        "made the spool {} (mode 1777: every job may leave its outcome there)",
+        path.display()
+    )?;
     Ok(())
 }
 
@@ -79,9 +103,18 @@ fn init_spool(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
 fn check_spool(path: &Path, meta: &fs::Metadata) {
     let mode = meta.permissions().mode() & 0o7777;
     if !meta.is_dir() {
-        eprintln!("warning: the spool {} is no directory, so no outcome comes back", path.display());
+        eprintln!(
+            "warning: the spool {} is no directory, so no outcome comes back",
+            path.display()
+        );
     } else if mode & 0o1003 != 0o1003 {
-        eprintln!("warning: the spool {} has mode {mode:o}, not 1777", path.display());
-        eprintln!("hint: `chmod 1777 {}` lets every job leave its outcome, and none remove another's", path.display());
+        eprintln!(
+            "warning: the spool {} has mode {mode:o}, not 1777",
+            path.display()
+        );
+        eprintln!(
+            "hint: `chmod 1777 {}` lets every job leave its outcome, and none remove another's",
+            path.display()
+        );
     }
 }

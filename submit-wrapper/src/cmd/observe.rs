@@ -44,7 +44,11 @@ fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
         writeln!(out, "no node has GPUs with a type")?;
     }
     for pool in &seen.state.pools {
-        let partitions = if pool.partitions.is_empty() { "none".into() } else { pool.partitions.join(", ") };
+        let partitions = if pool.partitions.is_empty() {
+            "none".into()
+        } else {
+            pool.partitions.join(", ")
+        };
         write!(
             out,
             "{}: {} nodes with up to {} GPUs, {} of {} GPUs free, {} asked for by pending jobs, partitions {partitions}",
@@ -52,7 +56,11 @@ fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
         )?;
         let down = seen.down.iter().find(|d| d.gres == pool.gres);
         match down {
-            Some(down) => writeln!(out, "; {} GPUs on {} nodes down or drained", down.gpus, down.nodes)?,
+            Some(down) => writeln!(
+                out,
+                "; {} GPUs on {} nodes down or drained",
+                down.gpus, down.nodes
+            )?,
             None => writeln!(out)?,
         }
     }
@@ -61,17 +69,26 @@ fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
 
 fn warn(seen: &Observed) {
     if seen.untyped_nodes > 0 {
-        eprintln!("warning: {} nodes have GPUs without a type, which cannot be advised", seen.untyped_nodes);
+        eprintln!(
+            "warning: {} nodes have GPUs without a type, which cannot be advised",
+            seen.untyped_nodes
+        );
         eprintln!("hint: give them one in gres.conf and slurm.conf, as in `Gres=gpu:h100:8`");
     }
     if seen.untyped_pending > 0 {
-        eprintln!("note: pending jobs ask for {} GPUs of any type; they count for none", seen.untyped_pending);
+        eprintln!(
+            "note: pending jobs ask for {} GPUs of any type; they count for none",
+            seen.untyped_pending
+        );
     }
 }
 
 fn as_json(seen: &Observed, published: bool) -> serde_json::Value {
-    let down: Vec<_> =
-        seen.down.iter().map(|d| json!({ "gres": d.gres, "nodes": d.nodes, "gpus": d.gpus })).collect();
+    let down: Vec<_> = seen
+        .down
+        .iter()
+        .map(|d| json!({ "gres": d.gres, "nodes": d.nodes, "gpus": d.gpus }))
+        .collect();
     json!({
         "observed_at": seen.state.observed_at,
         "pools": seen.state.pools,

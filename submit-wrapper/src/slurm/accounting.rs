@@ -78,7 +78,10 @@ pub(crate) fn ended_within(seconds: i64) -> Result<Vec<Row>, CommandError> {
 /// Without `-E` some releases print nothing for a window.
 fn ask(which: &[&str]) -> Result<Vec<Row>, CommandError> {
     let delimiter = delimiter();
-    let (option, format) = (format!("--delimiter={delimiter}"), format!("--format={}", FIELDS.join(",")));
+    let (option, format) = (
+        format!("--delimiter={delimiter}"),
+        format!("--format={}", FIELDS.join(",")),
+    );
     let mut args = vec!["-a", "-X", "-P", "-n", "-D", "-E", "now", &option, &format];
     args.extend(which);
     Ok(parse(&command::output("sacct", &args)?, &delimiter))
@@ -113,7 +116,21 @@ pub(crate) fn parse(text: &str, delimiter: &str) -> Vec<Row> {
 }
 
 fn row(cells: [&str; FIELDS.len()]) -> Option<Row> {
-    let [job_id, cluster, user, uid, state, exit_code, elapsed, submit, start, end, nodes, tres, comment] = cells;
+    let [
+        job_id,
+        cluster,
+        user,
+        uid,
+        state,
+        exit_code,
+        elapsed,
+        submit,
+        start,
+        end,
+        nodes,
+        tres,
+        comment,
+    ] = cells;
     let state = state.split_whitespace().next().unwrap_or_default();
     let start = start.parse::<i64>().ok();
     let ended = end.parse::<i64>().ok();
@@ -145,7 +162,10 @@ fn row(cells: [&str; FIELDS.len()]) -> Option<Row> {
 
 fn truncate(text: &mut String, most: usize) {
     if text.len() > most {
-        let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=most)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
         text.truncate(end);
     }
 }
@@ -159,7 +179,10 @@ mod tests {
     #[test]
     fn rows_of_a_real_cluster_are_read() {
         let rows = parse(CAPTURE, "@X@");
-        let brief: Vec<_> = rows.iter().map(|r| (r.job.job_id, r.stage, r.job.state.as_str())).collect();
+        let brief: Vec<_> = rows
+            .iter()
+            .map(|r| (r.job.job_id, r.stage, r.job.state.as_str()))
+            .collect();
         let expected = [
             (1, Stage::Over, "COMPLETED"),
             (2, Stage::Over, "FAILED"),
@@ -173,8 +196,14 @@ mod tests {
         ];
         assert_eq!(brief, expected);
         let first = &rows[0].job;
-        assert_eq!((first.cluster.as_str(), first.user.as_str(), first.uid), ("omnipilot", "alice", Some(1001)));
-        assert_eq!((first.elapsed_s, first.submit, first.ended), (2, 1_795_412_495, Some(1_795_412_497)));
+        assert_eq!(
+            (first.cluster.as_str(), first.user.as_str(), first.uid),
+            ("omnipilot", "alice", Some(1001))
+        );
+        assert_eq!(
+            (first.elapsed_s, first.submit, first.ended),
+            (2, 1_795_412_495, Some(1_795_412_497))
+        );
         assert_eq!(first.gpus, [("h100".to_owned(), 2)]);
         assert_eq!(first.advice_id.as_deref(), Some("7f3a91"));
         assert_eq!(rows[5].job.gpus.len(), 2);
@@ -183,7 +212,10 @@ mod tests {
     #[test]
     fn a_comment_with_line_ends_stays_a_comment() {
         let rows = parse(CAPTURE, "@X@");
-        assert_eq!(rows[1].job.comment, "two\nlines|pipe omnipilot:ab12cd\n77|77|forged");
+        assert_eq!(
+            rows[1].job.comment,
+            "two\nlines|pipe omnipilot:ab12cd\n77|77|forged"
+        );
         assert_eq!(rows[1].job.advice_id.as_deref(), Some("ab12cd"));
         assert_eq!(rows[1].job.exit_code, "3:0");
     }

@@ -38,30 +38,57 @@ pub(crate) struct Down {
 /// # Errors
 /// A command that is absent, late or fails.
 pub(crate) fn observe(now: i64) -> Result<Observed, CommandError> {
-    let nodes = nodes::parse(&command::output("scontrol", &["-d", "-o", "show", "nodes"])?);
+    let nodes = nodes::parse(&command::output(
+        "scontrol",
+        &["-d", "-o", "show", "nodes"],
+    )?);
     let format = pending::format();
-    let queue = command::output("squeue", &["-a", "-r", "-h", "-t", "PENDING", "-O", &format])?;
+    let queue = command::output(
+        "squeue",
+        &["-a", "-r", "-h", "-t", "PENDING", "-O", &format],
+    )?;
     Ok(assemble(&nodes, &queue, now))
 }
 
 /// Puts nodes and queue together.
 fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
-    let types: BTreeSet<&str> =
-        nodes.iter().flat_map(|n| &n.gpus).map(|(gres, _)| gres.as_str()).filter(|g| !g.is_empty()).collect();
+    let types: BTreeSet<&str> = nodes
+        .iter()
+        .flat_map(|n| &n.gpus)
+        .map(|(gres, _)| gres.as_str())
+        .filter(|g| !g.is_empty())
+        .collect();
     let names: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
     let waiting = pending::parse(queue, &names);
-    let pools = types.iter().map(|gres| pool(nodes, gres, gres::count(&waiting, gres))).collect();
-    let untyped = nodes.iter().filter(|n| gres::count(&n.gpus, "") > 0).count();
+    let pools = types
+        .iter()
+        .map(|gres| pool(nodes, gres, gres::count(&waiting, gres)))
+        .collect();
+    let untyped = nodes
+        .iter()
+        .filter(|n| gres::count(&n.gpus, "") > 0)
+        .count();
     Observed {
-        state: ClusterState { pools, observed_at: Some(now) },
-        down: types.iter().map(|gres| down(nodes, gres)).filter(|d| d.nodes > 0).collect(),
+        state: ClusterState {
+            pools,
+            observed_at: Some(now),
+        },
+        down: types
+            .iter()
+            .map(|gres| down(nodes, gres))
+            .filter(|d| d.nodes > 0)
+            .collect(),
         untyped_nodes: u32::try_from(untyped).unwrap_or(u32::MAX),
         untyped_pending: gres::count(&waiting, ""),
     }
 }
 
 fn pool(nodes: &[Node], gres: &str, pending: u32) -> GpuPool {
-    let mut pool = GpuPool { gres: gres.to_owned(), pending, ..GpuPool::default() };
+    let mut pool = GpuPool {
+        gres: gres.to_owned(),
+        pending,
+        ..GpuPool::default()
+    };
     let mut partitions = BTreeSet::new();
     for node in nodes.iter().filter(|n| n.usable) {
         let has = gres::count(&node.gpus, gres);
@@ -72,7 +99,11 @@ fn pool(nodes: &[Node], gres: &str, pending: u32) -> GpuPool {
         pool.per_node = pool.per_node.max(has);
         pool.total += has;
         // A node of one type may report what is in use without it.
-        let untyped = if node.gpus.len() == 1 { gres::count(&node.used, "") } else { 0 };
+        let untyped = if node.gpus.len() == 1 {
+            gres::count(&node.used, "")
+        } else {
+            0
+        };
         pool.free += has.saturating_sub(gres::count(&node.used, gres) + untyped);
         partitions.extend(node.partitions.iter().cloned());
     }
@@ -81,12 +112,22 @@ fn pool(nodes: &[Node], gres: &str, pending: u32) -> GpuPool {
 }
 
 fn down(nodes: &[Node], gres: &str) -> Down {
-    let with = nodes.iter().filter(|n| !n.usable).map(|n| gres::count(&n.gpus, gres)).filter(|n| *n > 0);
-    with.fold(Down { gres: gres.to_owned(), ..Down::default() }, |down, gpus| Down {
-        nodes: down.nodes + 1,
-        gpus: down.gpus + gpus,
-        ..down
-    })
+    let with = nodes
+        .iter()
+        .filter(|n| !n.usable)
+        .map(|n| gres::count(&n.gpus, gres))
+        .filter(|n| *n > 0);
+    with.fold(
+        Down {
+            gres: gres.to_owned(),
+            ..Down::default()
+        },
+        |down, gpus| Down {
+            nodes: down.nodes + 1,
+            gpus: down.gpus + gpus,
+            ..down
+        },
+    )
 }
 
 #[cfg(test)]
@@ -101,10 +142,33 @@ mod tests {
             .state
             .pools
             .iter()
-            .map(|p| (p.gres.as_str(), p.nodes, p.per_node, p.total, p.free, p.pending))
+            .map(|p| {
+                (
+                    p.gres.as_str(),
+                    p.nodes,
+                    p.per_node,
+                    p.total,
+                    p.free,
+                    p.pending,
+                )
+            })
             .collect();
-        assert_eq!(brief, [("a100", 1, 8, 8, 5, 8), ("h100", 1, 8, 8, 7, 32), ("h200", 0, 0, 0, 0, 8)]);
-        assert_eq!(seen.down, [Down { gres: "h200".into(), nodes: 1, gpus: 8 }]);
+        assert_eq!(
+            brief,
+            [
+                ("a100", 1, 8, 8, 5, 8),
+                ("h100", 1, 8, 8, 7, 32),
+                ("h200", 0, 0, 0, 0, 8)
+            ]
+        );
+        assert_eq!(
+            seen.down,
+            [Down {
+                gres: "h200".into(),
+                nodes: 1,
+                gpus: 8
+            }]
+        );
         assert_eq!(seen.state.observed_at, Some(7));
         assert_eq!((seen.untyped_nodes, seen.untyped_pending), (0, 0));
     }
@@ -116,7 +180,10 @@ mod tests {
         let seen = assemble(&nodes::parse(text), "", 0);
         assert_eq!(seen.untyped_nodes, 1);
         assert_eq!(seen.state.pools.len(), 1);
-        assert_eq!((seen.state.pools[0].total, seen.state.pools[0].free), (4, 2));
+        assert_eq!(
+            (seen.state.pools[0].total, seen.state.pools[0].free),
+            (4, 2)
+        );
         assert_eq!(seen.state.pools[0].partitions, ["p", "q"]);
     }
 }

@@ -50,8 +50,12 @@ impl CommandError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Absent(_) => "run it where Slurm's commands are installed, such as the controller or a login node",
-            Self::Late(_) | Self::Failed(_) => "`scontrol ping` shows whether the controller answers",
+            Self::Absent(_) => {
+                "run it where Slurm's commands are installed, such as the controller or a login node"
+            }
+            Self::Late(_) | Self::Failed(_) => {
+                "`scontrol ping` shows whether the controller answers"
+            }
         }
     }
 }
@@ -62,11 +66,17 @@ impl CommandError {
 /// [`CommandError`].
 pub(crate) fn output(name: &'static str, args: &[&str]) -> Result<String, CommandError> {
     let mut command = Command::new(name);
-    command.args(args).env("LC_ALL", "C").env("SLURM_TIME_FORMAT", "%s");
+    command
+        .args(args)
+        .env("LC_ALL", "C")
+        .env("SLURM_TIME_FORMAT", "%s");
     FOREIGN.iter().for_each(|variable| {
         command.env_remove(variable);
     });
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => CommandError::Absent(name),
         _ => CommandError::Failed(format!("cannot start `{name}`: {e}")),
@@ -74,12 +84,22 @@ pub(crate) fn output(name: &'static str, args: &[&str]) -> Result<String, Comman
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
     let status = wait(name, &mut child)?;
-    let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+    let (stdout, stderr) = (
+        stdout.join().unwrap_or_default(),
+        stderr.join().unwrap_or_default(),
+    );
     if status.success() {
         return Ok(stdout);
     }
-    let last = stderr.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
-    Err(CommandError::Failed(format!("`{name}` failed ({status}): {}", last.trim())))
+    let last = stderr
+        .lines()
+        .rev()
+        .find(|l| !l.trim().is_empty())
+        .unwrap_or("it said nothing");
+    Err(CommandError::Failed(format!(
+        "`{name}` failed ({status}): {}",
+        last.trim()
+    )))
 }
 
 fn collect(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {

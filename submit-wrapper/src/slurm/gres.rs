@@ -9,7 +9,10 @@ pub(crate) fn parse(text: &str) -> Gpus {
     let mut gpus = Gpus::new();
     for item in split_outside_parentheses(text) {
         let item = item.split('(').next().unwrap_or_default().trim();
-        let item = item.strip_prefix("gres:").or_else(|| item.strip_prefix("gres/")).unwrap_or(item);
+        let item = item
+            .strip_prefix("gres:")
+            .or_else(|| item.strip_prefix("gres/"))
+            .unwrap_or(item);
         if let Some((gres, count)) = one(item) {
             add(&mut gpus, gres, count);
         }
@@ -37,8 +40,12 @@ pub(crate) fn parse_tres(text: &str) -> Gpus {
     let mut gpus = Gpus::new();
     let mut untyped = 0;
     for item in text.split(',') {
-        let Some((name, count)) = item.split_once('=') else { continue };
-        let Ok(count) = count.trim().parse::<u32>() else { continue };
+        let Some((name, count)) = item.split_once('=') else {
+            continue;
+        };
+        let Ok(count) = count.trim().parse::<u32>() else {
+            continue;
+        };
         match name.trim().strip_prefix("gres/gpu") {
             Some("") => untyped = count,
             Some(gres) if gres.starts_with(':') => add(&mut gpus, &gres[1..], count),
@@ -62,7 +69,9 @@ pub(crate) fn add(gpus: &mut Gpus, gres: &str, count: u32) {
 
 /// The count of one type; 0 where it is not there.
 pub(crate) fn count(gpus: &Gpus, gres: &str) -> u32 {
-    gpus.iter().find(|(name, _)| name == gres).map_or(0, |(_, count)| *count)
+    gpus.iter()
+        .find(|(name, _)| name == gres)
+        .map_or(0, |(_, count)| *count)
 }
 
 fn split_outside_parentheses(text: &str) -> Vec<&str> {
@@ -93,7 +102,10 @@ mod tests {
     #[test]
     fn every_spelling_of_a_resource_is_read() {
         assert_eq!(parse("gpu:a100:8(S:0-1)"), gpus(&[("a100", 8)]));
-        assert_eq!(parse("gpu:A100:2(IDX:0,3),shard:0,gpu:h100:4"), gpus(&[("a100", 2), ("h100", 4)]));
+        assert_eq!(
+            parse("gpu:A100:2(IDX:0,3),shard:0,gpu:h100:4"),
+            gpus(&[("a100", 2), ("h100", 4)])
+        );
         assert_eq!(parse("gres:gpu:8"), gpus(&[("", 8)]));
         assert_eq!(parse("gres/gpu:h100:2"), gpus(&[("h100", 2)]));
         assert_eq!(parse("gpu:tesla:no_consume:4"), gpus(&[("tesla", 4)]));
@@ -106,8 +118,14 @@ mod tests {
 
     #[test]
     fn a_total_without_type_is_not_counted_beside_types() {
-        assert_eq!(parse_tres("cpu=1,mem=1G,gres/gpu=5,gres/gpu:h100=5"), gpus(&[("h100", 5)]));
-        assert_eq!(parse_tres("gres/gpu:h100=1,gres/gpu:h200=1,gres/gpu=2"), gpus(&[("h100", 1), ("h200", 1)]));
+        assert_eq!(
+            parse_tres("cpu=1,mem=1G,gres/gpu=5,gres/gpu:h100=5"),
+            gpus(&[("h100", 5)])
+        );
+        assert_eq!(
+            parse_tres("gres/gpu:h100=1,gres/gpu:h200=1,gres/gpu=2"),
+            gpus(&[("h100", 1), ("h200", 1)])
+        );
         assert_eq!(parse_tres("cpu=1,gres/gpu=8"), gpus(&[("", 8)]));
         assert_eq!(parse_tres("cpu=1,gres/gpumem=8,gres/gpu:h100=x"), gpus(&[]));
     }

@@ -45,11 +45,19 @@ fn node(line: &str) -> Option<Node> {
     let field = |key| value(line, key).unwrap_or_default();
     let used = field("GresUsed");
     // Without `-d`, or where it is not known, what is allocated stands in the trackable resources.
-    let used = if used.is_empty() { gres::parse_tres(field("AllocTRES")) } else { gres::parse(used) };
+    let used = if used.is_empty() {
+        gres::parse_tres(field("AllocTRES"))
+    } else {
+        gres::parse(used)
+    };
     Some(Node {
         name: name.to_owned(),
         usable: usable(field("State")),
-        partitions: field("Partitions").split(',').filter(|p| !p.is_empty()).map(str::to_owned).collect(),
+        partitions: field("Partitions")
+            .split(',')
+            .filter(|p| !p.is_empty())
+            .map(str::to_owned)
+            .collect(),
         gpus: gres::parse(field("Gres")),
         used,
     })
@@ -58,13 +66,17 @@ fn node(line: &str) -> Option<Node> {
 /// The value of a key where it stands first: `Reason` and `Comment`, which an administrator writes
 /// and which may hold anything, come after all the others.
 fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    line.split_whitespace()
+        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
 fn usable(state: &str) -> bool {
     let mut words = state.split('+');
     let marked = state.contains('*');
-    !state.is_empty() && !marked && !words.any(|w| UNUSABLE.contains(&w.trim_end_matches(|c: char| !c.is_ascii_alphabetic())))
+    !state.is_empty()
+        && !marked
+        && !words
+            .any(|w| UNUSABLE.contains(&w.trim_end_matches(|c: char| !c.is_ascii_alphabetic())))
 }
 
 #[cfg(test)]
@@ -74,7 +86,10 @@ mod tests {
     #[test]
     fn nodes_of_a_real_cluster_are_read() {
         let nodes = parse(include_str!("captures/22.05/nodes.txt"));
-        let brief: Vec<_> = nodes.iter().map(|n| (n.name.as_str(), n.usable, n.gpus.clone(), n.used.clone())).collect();
+        let brief: Vec<_> = nodes
+            .iter()
+            .map(|n| (n.name.as_str(), n.usable, n.gpus.clone(), n.used.clone()))
+            .collect();
         let one = |gres: &str, n| vec![(gres.to_owned(), n)];
         assert_eq!(brief[0], ("a1", true, one("a100", 8), one("a100", 3)));
         assert_eq!(brief[1], ("h1", true, one("h100", 8), one("h100", 1)));
@@ -85,10 +100,29 @@ mod tests {
 
     #[test]
     fn states_that_keep_jobs_off_are_known() {
-        for state in ["IDLE", "MIXED", "ALLOCATED", "MIXED+PLANNED", "IDLE+POWERED_DOWN", "ALLOCATED+COMPLETING", "IDLE+CLOUD"] {
+        for state in [
+            "IDLE",
+            "MIXED",
+            "ALLOCATED",
+            "MIXED+PLANNED",
+            "IDLE+POWERED_DOWN",
+            "ALLOCATED+COMPLETING",
+            "IDLE+CLOUD",
+        ] {
             assert!(usable(state), "{state}");
         }
-        for state in ["DOWN", "DOWN*", "IDLE*", "IDLE+DRAIN", "MIXED+DRAIN", "IDLE+NOT_RESPONDING", "IDLE+MAINT", "DOWN+DRAIN+INVALID_REG", "FUTURE", ""] {
+        for state in [
+            "DOWN",
+            "DOWN*",
+            "IDLE*",
+            "IDLE+DRAIN",
+            "MIXED+DRAIN",
+            "IDLE+NOT_RESPONDING",
+            "IDLE+MAINT",
+            "DOWN+DRAIN+INVALID_REG",
+            "FUTURE",
+            "",
+        ] {
             assert!(!usable(state), "{state}");
         }
     }

@@ -28,7 +28,9 @@ const NOT_WAITING_FOR_GPUS: [&str; 7] = [
 
 /// The value of `--Format`.
 pub(crate) fn format() -> String {
-    COLUMNS.map(|(name, width)| format!("{name}:.{width}")).join(",")
+    COLUMNS
+        .map(|(name, width)| format!("{name}:.{width}"))
+        .join(",")
 }
 
 /// GPUs that pending jobs wait for, by type. A request without a type counts for the type that
@@ -36,14 +38,27 @@ pub(crate) fn format() -> String {
 pub(crate) fn parse(text: &str, types: &[String]) -> Gpus {
     let mut waiting = Gpus::new();
     for job in text.lines().filter_map(columns) {
-        let [nodes, tasks, per_job, per_node, per_task, tres, feature, reason] = &job;
+        let [
+            nodes,
+            tasks,
+            per_job,
+            per_node,
+            per_task,
+            tres,
+            feature,
+            reason,
+        ] = &job;
         if NOT_WAITING_FOR_GPUS.contains(&reason.as_str()) {
             continue;
         }
         let (nodes, tasks) = (nodes.parse().unwrap_or(1), tasks.parse().unwrap_or(1));
         let asked = asked(tres, [(per_job, 1), (per_node, nodes), (per_task, tasks)]);
         for (gres, count) in asked {
-            let gres = if gres.is_empty() { named_by(feature, types) } else { gres };
+            let gres = if gres.is_empty() {
+                named_by(feature, types)
+            } else {
+                gres
+            };
             gres::add(&mut waiting, &gres, count);
         }
     }
@@ -52,7 +67,14 @@ pub(crate) fn parse(text: &str, types: &[String]) -> Gpus {
 
 fn columns(line: &str) -> Option<[String; COLUMNS.len()]> {
     let mut chars = line.chars();
-    let cells = COLUMNS.map(|(_, width)| chars.by_ref().take(width).collect::<String>().trim().to_owned());
+    let cells = COLUMNS.map(|(_, width)| {
+        chars
+            .by_ref()
+            .take(width)
+            .collect::<String>()
+            .trim()
+            .to_owned()
+    });
     (!cells[0].is_empty()).then_some(cells)
 }
 
@@ -81,8 +103,12 @@ fn asked(tres: &str, requests: [(&String, u32); 3]) -> Gpus {
 
 fn named_by(feature: &str, types: &[String]) -> String {
     let feature = feature.to_ascii_lowercase();
-    let mut words = feature.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-' && c != '.');
-    words.find(|word| types.iter().any(|t| t == word)).unwrap_or_default().to_owned()
+    let mut words =
+        feature.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-' && c != '.');
+    words
+        .find(|word| types.iter().any(|t| t == word))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -103,13 +129,36 @@ mod tests {
     }
 
     fn line(cells: [&str; 8]) -> String {
-        COLUMNS.iter().zip(cells).map(|((_, width), cell)| format!("{cell:>width$}")).collect::<String>() + "\n"
+        COLUMNS
+            .iter()
+            .zip(cells)
+            .map(|((_, width), cell)| format!("{cell:>width$}"))
+            .collect::<String>()
+            + "\n"
     }
 
     #[test]
     fn sites_that_track_no_types_or_no_gpus_are_read_from_the_request() {
-        let untyped = line(["1", "1", "N/A", "gres/gpu:h100:4", "N/A", "cpu=1,gres/gpu=4", "(null)", "Resources"]);
-        let untracked = line(["2", "4", "N/A", "gres/gpu:a100:4", "N/A", "cpu=1,mem=1G", "(null)", "Priority"]);
+        let untyped = line([
+            "1",
+            "1",
+            "N/A",
+            "gres/gpu:h100:4",
+            "N/A",
+            "cpu=1,gres/gpu=4",
+            "(null)",
+            "Resources",
+        ]);
+        let untracked = line([
+            "2",
+            "4",
+            "N/A",
+            "gres/gpu:a100:4",
+            "N/A",
+            "cpu=1,mem=1G",
+            "(null)",
+            "Priority",
+        ]);
         let blank = line(["1", "3", "", "", "gres:gpu:2", "cpu=1", "", "Priority"]);
         let text = [untyped, untracked, blank, "\n".into(), "junk".into()].concat();
         let expected = [("h100", 4), ("a100", 8), ("", 6)].map(|(g, n)| (g.to_owned(), n));

@@ -19,7 +19,10 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(reason: impl Into<String>, value: &str) -> Self {
-        Self { reason: reason.into(), value: value.chars().take(40).collect() }
+        Self {
+            reason: reason.into(),
+            value: value.chars().take(40).collect(),
+        }
     }
 }
 
@@ -32,7 +35,9 @@ pub(super) struct Cells<'a> {
 impl<'a> Cells<'a> {
     /// The cell without blanks around it; empty where the column is missing.
     pub(super) fn text(&self, column: Column) -> Cow<'a, str> {
-        self.header.place(column).map_or(Cow::Borrowed(""), |place| self.at(place))
+        self.header
+            .place(column)
+            .map_or(Cow::Borrowed(""), |place| self.at(place))
     }
 
     fn at(&self, place: usize) -> Cow<'a, str> {
@@ -55,7 +60,10 @@ impl<'a> Cells<'a> {
     pub(super) fn short(&self, column: Column) -> Result<String, Fault> {
         let text = self.text(column);
         if text.len() > LONGEST {
-            return Err(Fault::new(format!("`{}` is longer than {LONGEST} bytes", column.name()), &text));
+            return Err(Fault::new(
+                format!("`{}` is longer than {LONGEST} bytes", column.name()),
+                &text,
+            ));
         }
         Ok(text.into_owned())
     }
@@ -64,9 +72,10 @@ impl<'a> Cells<'a> {
     pub(super) fn number(&self, column: Column) -> Result<Option<f64>, Fault> {
         let value = self.number_or_infinite(column)?;
         match value {
-            Some(n) if n.is_infinite() => {
-                Err(Fault::new(format!("`{}` is infinite", column.name()), &self.text(column)))
-            }
+            Some(n) if n.is_infinite() => Err(Fault::new(
+                format!("`{}` is infinite", column.name()),
+                &self.text(column),
+            )),
             _ => Ok(value),
         }
     }
@@ -79,8 +88,14 @@ impl<'a> Cells<'a> {
         }
         match text.parse::<f64>() {
             Ok(n) if n >= 0.0 => Ok(Some(n + 0.0)),
-            Ok(n) if n < 0.0 => Err(Fault::new(format!("`{}` is negative", column.name()), &text)),
-            _ => Err(Fault::new(format!("`{}` is not a number", column.name()), &text)),
+            Ok(n) if n < 0.0 => Err(Fault::new(
+                format!("`{}` is negative", column.name()),
+                &text,
+            )),
+            _ => Err(Fault::new(
+                format!("`{}` is not a number", column.name()),
+                &text,
+            )),
         }
     }
 
@@ -88,14 +103,19 @@ impl<'a> Cells<'a> {
     pub(super) fn ratio(&self, column: Column) -> Result<Option<f64>, Fault> {
         let value = self.number(column)?;
         if value.is_some_and(|n| n > 1.0) {
-            return Err(Fault::new(format!("`{}` is above 1", column.name()), &self.text(column)));
+            return Err(Fault::new(
+                format!("`{}` is above 1", column.name()),
+                &self.text(column),
+            ));
         }
         Ok(value)
     }
 
     /// A whole number, also when written as `8.0`; `None` for an empty cell.
     pub(super) fn count(&self, column: Column) -> Result<Option<u32>, Fault> {
-        let Some(n) = self.number(column)? else { return Ok(None) };
+        let Some(n) = self.number(column)? else {
+            return Ok(None);
+        };
         if n.fract() != 0.0 || n > 65_536.0 {
             let reason = format!("`{}` is no whole number up to 65536", column.name());
             return Err(Fault::new(reason, &self.text(column)));

@@ -55,7 +55,11 @@ pub(super) const COLUMNS: [(Column, &str, &str); 40] = [
     (Column::EngineVersion, "engine_version", ""),
     (Column::Model, "model", ""),
     (Column::ParamsB, "model_params_b", "params_b"),
-    (Column::ActiveParamsB, "model_active_params_b", "active_params_b"),
+    (
+        Column::ActiveParamsB,
+        "model_active_params_b",
+        "active_params_b",
+    ),
     (Column::Gpu, "gpu", ""),
     (Column::GpuMemGb, "gpu_mem_gb", ""),
     (Column::Tp, "tp", ""),
@@ -91,8 +95,13 @@ pub(super) const COLUMNS: [(Column, &str, &str); 40] = [
 ];
 
 /// Without these a table does not describe runs.
-const NEEDED: [Column; 5] =
-    [Column::Model, Column::Gpu, Column::Tp, Column::Precision, Column::Workload];
+const NEEDED: [Column; 5] = [
+    Column::Model,
+    Column::Gpu,
+    Column::Tp,
+    Column::Precision,
+    Column::Workload,
+];
 
 impl Column {
     /// The name under which it is written.
@@ -115,18 +124,34 @@ impl Header {
     /// Reads the first line; the names of needed columns that it lacks otherwise. Of two columns
     /// with one name the first counts.
     pub(super) fn new(names: &[String]) -> Result<Self, Vec<&'static str>> {
-        let mut header = Self { places: [None; COLUMNS.len()], unknown: Vec::new(), width: names.len() };
+        let mut header = Self {
+            places: [None; COLUMNS.len()],
+            unknown: Vec::new(),
+            width: names.len(),
+        };
         for (place, name) in names.iter().enumerate() {
             let name = name.trim().to_ascii_lowercase();
-            let known = COLUMNS.iter().position(|(_, a, b)| !name.is_empty() && (*a == name || *b == name));
+            let known = COLUMNS
+                .iter()
+                .position(|(_, a, b)| !name.is_empty() && (*a == name || *b == name));
             match known {
-                Some(column) if header.places[column].is_none() => header.places[column] = Some(place),
+                Some(column) if header.places[column].is_none() => {
+                    header.places[column] = Some(place)
+                }
                 _ => header.unknown.push((place, name)),
             }
         }
         let absent = |c: &Column| header.place(*c).is_none();
-        let missing: Vec<_> = NEEDED.into_iter().filter(absent).map(Column::name).collect();
-        if missing.is_empty() { Ok(header) } else { Err(missing) }
+        let missing: Vec<_> = NEEDED
+            .into_iter()
+            .filter(absent)
+            .map(Column::name)
+            .collect();
+        if missing.is_empty() {
+            Ok(header)
+        } else {
+            Err(missing)
+        }
     }
 
     pub(super) fn place(&self, column: Column) -> Option<usize> {

@@ -9,7 +9,14 @@ const POWER_CAPPED: &str = "power-capped";
 /// Words that stand for speculative decoding wherever they stand alone.
 const DRAFTERS: [&str; 5] = [SPECULATIVE, "mtp", "eagle", "eagle3", "medusa"];
 /// Settings of speculative decoding; `spec_decoding=none` and the like switch it off.
-const SETTINGS: [&str; 6] = ["spec_decoding", "speculative", "spec_method", "mtp", "nextn", "eagle"];
+const SETTINGS: [&str; 6] = [
+    "spec_decoding",
+    "speculative",
+    "spec_method",
+    "mtp",
+    "nextn",
+    "eagle",
+];
 const OFF: [&str; 6] = ["", "0", "none", "no", "off", "false"];
 
 /// Reads the flags from the column `variant`, the notes and the engine's name.
@@ -34,7 +41,12 @@ pub(super) fn text(variant: Variant) -> String {
         (variant.speculative, SPECULATIVE),
         (variant.power_capped, POWER_CAPPED),
     ];
-    flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
+    flags
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, name)| *name)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn words(notes: &str) -> impl Iterator<Item = &str> {

@@ -16,5 +16,7 @@ mod flags;
 mod read;
 mod write;
 
-pub use read::{CaseRow, CaseRows, Defaults, HeaderError, RowError, RunRows, read_cases, read_runs};
+pub use read::{
+    CaseRow, CaseRows, Defaults, HeaderError, RowError, RunRows, read_cases, read_runs,
+};
 pub use write::write_runs;

@@ -32,7 +32,11 @@ pub enum HeaderError {
 }
 
 fn quoted(names: &[&str]) -> String {
-    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|n| format!("`{n}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Why a row was not taken.
@@ -52,7 +56,11 @@ pub struct RowError {
 }
 
 fn shown(value: &str) -> String {
-    if value.is_empty() { String::new() } else { format!(": `{}`", value.escape_debug()) }
+    if value.is_empty() {
+        String::new()
+    } else {
+        format!(": `{}`", value.escape_debug())
+    }
 }
 
 /// A row as a case to predict: inputs alone.
@@ -75,7 +83,10 @@ pub struct CaseRow {
 /// # Errors
 /// [`HeaderError`] where the first line is not that of such a table.
 pub fn read_runs<R: Read>(reader: R, defaults: Defaults) -> Result<RunRows<R>, HeaderError> {
-    Ok(RunRows { rows: Rows::new(reader)?, defaults })
+    Ok(RunRows {
+        rows: Rows::new(reader)?,
+        defaults,
+    })
 }
 
 /// Opens a table of cases: the same columns, of which those that hold outcomes are never read.
@@ -83,7 +94,9 @@ pub fn read_runs<R: Read>(reader: R, defaults: Defaults) -> Result<RunRows<R>, H
 /// # Errors
 /// As [`read_runs`].
 pub fn read_cases<R: Read>(reader: R) -> Result<CaseRows<R>, HeaderError> {
-    Ok(CaseRows { rows: Rows::new(reader)? })
+    Ok(CaseRows {
+        rows: Rows::new(reader)?,
+    })
 }
 
 /// The runs of a table, row by row.
@@ -96,7 +109,11 @@ pub struct RunRows<R> {
 impl<R> RunRows<R> {
     /// Columns that are not known; their cells go into the notes.
     pub fn unknown_columns(&self) -> impl Iterator<Item = &str> {
-        self.rows.header.unknown.iter().map(|(_, name)| name.as_str())
+        self.rows
+            .header
+            .unknown
+            .iter()
+            .map(|(_, name)| name.as_str())
     }
 }
 
@@ -124,7 +141,11 @@ impl<R: Read> Iterator for CaseRows<R> {
             let notes = cells.notes();
             Ok(CaseRow {
                 line,
-                run_id: if named.is_empty() { format!("row {line}") } else { named },
+                run_id: if named.is_empty() {
+                    format!("row {line}")
+                } else {
+                    named
+                },
                 case: case(cells, &notes)?,
                 source: cells.short(Column::Source)?,
                 notes,
@@ -144,10 +165,18 @@ struct Rows<R> {
 impl<R: Read> Rows<R> {
     fn new(reader: R) -> Result<Self, HeaderError> {
         let mut reader = ReaderBuilder::new().flexible(true).from_reader(reader);
-        let names: Vec<String> =
-            reader.byte_headers()?.iter().map(|n| String::from_utf8_lossy(n).into_owned()).collect();
+        let names: Vec<String> = reader
+            .byte_headers()?
+            .iter()
+            .map(|n| String::from_utf8_lossy(n).into_owned())
+            .collect();
         let header = Header::new(&names).map_err(HeaderError::Missing)?;
-        Ok(Self { reader, header, record: ByteRecord::new(), ended: false })
+        Ok(Self {
+            reader,
+            header,
+            record: ByteRecord::new(),
+            ended: false,
+        })
     }
 
     fn next_with<T>(
@@ -164,18 +193,31 @@ impl<R: Read> Rows<R> {
             Err(e) => {
                 self.ended = true;
                 let reason = format!("cannot read on: {e}");
-                return Some(Err(RowError { line, run_id: String::new(), reason, value: String::new(), last: true }));
+                return Some(Err(RowError {
+                    line,
+                    run_id: String::new(),
+                    reason,
+                    value: String::new(),
+                    last: true,
+                }));
             }
         }
         let line = self.record.position().map_or(line, csv::Position::line);
-        let cells = Cells { header: &self.header, record: &self.record };
-        Some(check_width(&cells).and_then(|()| read(&cells, line)).map_err(|fault| RowError {
-            line,
-            run_id: cells.text(Column::RunId).chars().take(200).collect(),
-            reason: fault.reason,
-            value: fault.value,
-            last: false,
-        }))
+        let cells = Cells {
+            header: &self.header,
+            record: &self.record,
+        };
+        Some(
+            check_width(&cells)
+                .and_then(|()| read(&cells, line))
+                .map_err(|fault| RowError {
+                    line,
+                    run_id: cells.text(Column::RunId).chars().take(200).collect(),
+                    reason: fault.reason,
+                    value: fault.value,
+                    last: false,
+                }),
+        )
     }
 }
 
@@ -184,7 +226,10 @@ fn check_width(cells: &Cells<'_>) -> Result<(), Fault> {
     if has == wants {
         return Ok(());
     }
-    Err(Fault::new(format!("the row has another number of cells than the header's {wants}"), &has.to_string()))
+    Err(Fault::new(
+        format!("the row has another number of cells than the header's {wants}"),
+        &has.to_string(),
+    ))
 }
 
 fn run(cells: &Cells<'_>, defaults: &Defaults) -> Result<Run, Fault> {
@@ -197,14 +242,21 @@ fn run(cells: &Cells<'_>, defaults: &Defaults) -> Result<Run, Fault> {
     let mut run = Run {
         run_id: cells.short(Column::RunId)?,
         origin: origin.map_or(defaults.origin, |o| o.max(defaults.origin)),
-        source: if source.is_empty() { defaults.source.clone() } else { source },
+        source: if source.is_empty() {
+            defaults.source.clone()
+        } else {
+            source
+        },
         source_ref: cells.text(Column::SourceRef).into_owned(),
         case,
         measured,
         notes,
     };
     if run.run_id.is_empty() {
-        run.run_id = content_hash(&run)[..6].iter().map(|b| format!("{b:02x}")).collect();
+        run.run_id = content_hash(&run)[..6]
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
     }
     Ok(run)
 }
@@ -240,7 +292,10 @@ fn case(cells: &Cells<'_>, notes: &str) -> Result<Case, Fault> {
 
 /// Replicas as stated; else as many as the number of GPUs leaves room for.
 fn replicas(cells: &Cells<'_>, tp: Option<u32>, pp: u32) -> Result<u32, Fault> {
-    let (stated, gpus) = (cells.count(Column::Dp)?.filter(|dp| *dp > 0), cells.count(Column::NumGpus)?);
+    let (stated, gpus) = (
+        cells.count(Column::Dp)?.filter(|dp| *dp > 0),
+        cells.count(Column::NumGpus)?,
+    );
     let fitting = tp.zip(gpus).and_then(|(tp, gpus)| {
         let one = tp.checked_mul(pp)?;
         (gpus >= one && gpus.is_multiple_of(one)).then(|| gpus / one)
@@ -250,7 +305,11 @@ fn replicas(cells: &Cells<'_>, tp: Option<u32>, pp: u32) -> Result<u32, Fault> {
 
 fn measured(cells: &Cells<'_>) -> Result<Measured, Fault> {
     let outcome = cells.text(Column::Outcome);
-    let known = if outcome.is_empty() { Some(RunOutcome::Ok) } else { RunOutcome::parse(&outcome) };
+    let known = if outcome.is_empty() {
+        Some(RunOutcome::Ok)
+    } else {
+        RunOutcome::parse(&outcome)
+    };
     Ok(Measured {
         outcome: known.ok_or_else(|| Fault::new("`outcome` is not known", &outcome))?,
         output_tok_s: cells.number(Column::OutputTokS)?,
@@ -273,7 +332,9 @@ fn measured(cells: &Cells<'_>) -> Result<Measured, Fault> {
 
 /// The two identities at the head of this module.
 fn derive(case: &Case, measured: &mut Measured, notes: &mut String) {
-    let Some(rate) = measured.output_tok_s.filter(|r| *r > 0.0) else { return };
+    let Some(rate) = measured.output_tok_s.filter(|r| *r > 0.0) else {
+        return;
+    };
     if let (None, Some(osl)) = (measured.req_s, case.osl.filter(|osl| *osl >= 1.0)) {
         measured.req_s = Some(rate / osl);
         note(notes, "req_s derived");

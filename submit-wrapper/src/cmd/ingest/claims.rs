@@ -3,7 +3,7 @@
 use model_store::outcome::{Outcome, Window};
 
 /// Most windows of one file.
-const MOST_WINDOWS: usize = 256;
+const MOST_WINDOWS: usize = 1024;
 /// Longest name, bytes.
 const LONGEST: usize = 512;
 /// More output tokens/s than any GPU delivers.
@@ -27,7 +27,12 @@ pub(crate) fn check(outcome: &Outcome) -> Result<(), String> {
     check_texts(outcome)?;
     within("started_at", Some(outcome.started_at), 0.0, 1e11)?;
     within("elapsed_s", Some(outcome.elapsed_s), 0.0, YEAR)?;
-    within("cold_start_s", outcome.cold_start_s, 0.0, outcome.elapsed_s.max(0.0) + 1.0)?;
+    within(
+        "cold_start_s",
+        outcome.cold_start_s,
+        0.0,
+        outcome.elapsed_s.max(0.0) + 1.0,
+    )?;
     let asked = &outcome.asked;
     within("asked.isl", asked.isl, 0.0, TOKENS)?;
     within("asked.osl", asked.osl, 0.0, TOKENS)?;
@@ -47,10 +52,18 @@ fn check_texts(outcome: &Outcome) -> Result<(), String> {
         return Err("it names no model".into());
     }
     let advice = outcome.advice_id.as_deref().unwrap_or_default();
-    let texts = [&asked.model, &asked.gpu, &outcome.cluster, &outcome.engine, &outcome.engine_version];
+    let texts = [
+        &asked.model,
+        &asked.gpu,
+        &outcome.cluster,
+        &outcome.engine,
+        &outcome.engine_version,
+    ];
     for text in texts.into_iter().map(String::as_str).chain([advice]) {
         if text.len() > LONGEST || text.chars().any(char::is_control) {
-            return Err(format!("a name is longer than {LONGEST} bytes or has control characters"));
+            return Err(format!(
+                "a name is longer than {LONGEST} bytes or has control characters"
+            ));
         }
     }
     Ok(())
@@ -63,7 +76,11 @@ fn check_window(w: &Window) -> Result<(), String> {
     within("concurrency", w.concurrency, 0.0, IN_FLIGHT)?;
     within("isl", w.isl, 0.0, TOKENS)?;
     within("osl", w.osl, 0.0, TOKENS)?;
-    for (name, ms) in [("ttft_ms", w.ttft_ms), ("tpot_ms", w.tpot_ms), ("e2e_ms", w.e2e_ms)] {
+    for (name, ms) in [
+        ("ttft_ms", w.ttft_ms),
+        ("tpot_ms", w.tpot_ms),
+        ("e2e_ms", w.e2e_ms),
+    ] {
         within(name, ms, 0.0, YEAR * 1000.0)?;
     }
     within("kv_usage", w.kv_usage, 0.0, 1.0)?;
@@ -77,7 +94,12 @@ fn check_window(w: &Window) -> Result<(), String> {
 pub(crate) fn check_rates(outcome: &Outcome, gpus: u32) -> Result<(), String> {
     let gpus = f64::from(gpus);
     for w in &outcome.windows {
-        within("output_tok_s", Some(w.output_tok_s), 0.0, gpus * TOKENS_PER_GPU)?;
+        within(
+            "output_tok_s",
+            Some(w.output_tok_s),
+            0.0,
+            gpus * TOKENS_PER_GPU,
+        )?;
         within("req_s", Some(w.req_s), 0.0, gpus * REQUESTS_PER_GPU)?;
         within("power_w", w.power_w, 0.0, gpus * WATTS_PER_GPU)?;
     }
@@ -87,7 +109,9 @@ pub(crate) fn check_rates(outcome: &Outcome, gpus: u32) -> Result<(), String> {
 /// False for what is no number, too.
 fn within(name: &str, value: Option<f64>, least: f64, most: f64) -> Result<(), String> {
     match value {
-        Some(v) if !(least..=most).contains(&v) => Err(format!("implausible: `{name}` is {v}, possible are {least} to {most}")),
+        Some(v) if !(least..=most).contains(&v) => Err(format!(
+            "implausible: `{name}` is {v}, possible are {least} to {most}"
+        )),
         _ => Ok(()),
     }
 }

@@ -3,7 +3,9 @@
 //! The file is written by the job's user and proves nothing by itself. GPU type and count, user,
 //! state and the bounds in time come from accounting; what the file claims beside them has to fit.
 
-use model_store::advisor::{Case, Measured, Precision, Run, RunOutcome, Variant, Workload, canonical_engine};
+use model_store::advisor::{
+    Case, Measured, Precision, Run, RunOutcome, Variant, Workload, canonical_engine,
+};
 use model_store::outcome::{Outcome, SCHEMA, Window};
 use model_store::store::{AccountedJob, Ingested};
 
@@ -55,7 +57,10 @@ fn examine(
     gpu_of: impl Fn(&str) -> Option<String>,
 ) -> Result<Ingested, Verdict> {
     if outcome.schema > SCHEMA {
-        return wait(format!("written in form {}, this version reads up to {SCHEMA}", outcome.schema));
+        return wait(format!(
+            "written in form {}, this version reads up to {SCHEMA}",
+            outcome.schema
+        ));
     }
     claims::check(outcome).map_err(Verdict::Refuse)?;
     let job = run_of_job(file, outcome, rows)?;
@@ -64,7 +69,9 @@ fn examine(
     check_times(outcome, job)?;
     claims::check_rates(outcome, count).map_err(Verdict::Refuse)?;
     let Some(gpu) = gpu_of(gres) else {
-        return wait(format!("GPU type `{gres}` has no meaning here: say `[gpu.{gres}] is = \"...\"` in the configuration"));
+        return wait(format!(
+            "GPU type `{gres}` has no meaning here: say `[gpu.{gres}] is = \"...\"` in the configuration"
+        ));
     };
     Ok(Ingested {
         hash: file.hash,
@@ -77,9 +84,14 @@ fn examine(
 }
 
 /// The run of the job in which the engine was started.
-fn run_of_job<'a>(file: &SpoolFile, outcome: &Outcome, rows: &'a [Row]) -> Result<&'a AccountedJob, Verdict> {
+fn run_of_job<'a>(
+    file: &SpoolFile,
+    outcome: &Outcome,
+    rows: &'a [Row],
+) -> Result<&'a AccountedJob, Verdict> {
     let here = |r: &&Row| {
-        r.job.job_id == outcome.job_id && (outcome.cluster.is_empty() || r.job.cluster == outcome.cluster)
+        r.job.job_id == outcome.job_id
+            && (outcome.cluster.is_empty() || r.job.cluster == outcome.cluster)
     };
     let runs: Vec<&Row> = rows.iter().filter(here).collect();
     let fits = |row: &&&Row| {
@@ -90,7 +102,11 @@ fn run_of_job<'a>(file: &SpoolFile, outcome: &Outcome, rows: &'a [Row]) -> Resul
     };
     // Runs of a requeued job may follow one another within the skew: the one that began nearest.
     let apart = |row: &&&Row| (outcome.started_at - seconds(row.job.start)).abs();
-    match runs.iter().filter(fits).min_by(|a, b| apart(a).total_cmp(&apart(b))) {
+    match runs
+        .iter()
+        .filter(fits)
+        .min_by(|a, b| apart(a).total_cmp(&apart(b)))
+    {
         Some(row) if row.stage == Stage::Over => return Ok(&row.job),
         Some(_) => return wait("its job is still running"),
         None => {}
@@ -115,10 +131,16 @@ fn check_identity(file: &SpoolFile, outcome: &Outcome, job: &AccountedJob) -> Re
         return wait("accounting does not tell the job's user");
     };
     if file.uid != uid {
-        return refuse(format!("the file belongs to user {}, the job to {uid}", file.uid));
+        return refuse(format!(
+            "the file belongs to user {}, the job to {uid}",
+            file.uid
+        ));
     }
     if outcome.uid != uid {
-        return refuse(format!("it names user {}, the job belongs to {uid}", outcome.uid));
+        return refuse(format!(
+            "it names user {}, the job belongs to {uid}",
+            outcome.uid
+        ));
     }
     match (&outcome.advice_id, &job.advice_id) {
         (Some(claimed), Some(accounted)) if claimed != accounted => {
@@ -133,7 +155,9 @@ fn held_gpus<'a>(outcome: &Outcome, job: &'a AccountedJob) -> Result<(&'a str, u
     let (gres, count) = match job.gpus.as_slice() {
         [] => return refuse("its job held no GPUs"),
         [(gres, _)] if gres.is_empty() => {
-            return wait("accounting tells no GPU types: add `gres/gpu:TYPE` to `AccountingStorageTRES`");
+            return wait(
+                "accounting tells no GPU types: add `gres/gpu:TYPE` to `AccountingStorageTRES`",
+            );
         }
         [(gres, count)] => (gres.as_str(), *count),
         types => return refuse(format!("its job held GPUs of {} types", types.len())),
@@ -143,10 +167,14 @@ fn held_gpus<'a>(outcome: &Outcome, job: &'a AccountedJob) -> Result<(&'a str, u
         return refuse(format!("it claims another GPU type than the job's {gres}"));
     }
     if asked.num_gpus.is_some_and(|n| n != count) {
-        return refuse(format!("it claims another number of GPUs than the job's {count}"));
+        return refuse(format!(
+            "it claims another number of GPUs than the job's {count}"
+        ));
     }
     if asked.tp.is_some_and(|tp| tp > count) {
-        return refuse(format!("it claims more tensor parallel than the job's {count} GPUs"));
+        return refuse(format!(
+            "it claims more tensor parallel than the job's {count} GPUs"
+        ));
     }
     Ok((gres, count))
 }
@@ -157,7 +185,10 @@ fn check_times(outcome: &Outcome, job: &AccountedJob) -> Result<(), Verdict> {
     if outcome.elapsed_s > elapsed + SKEW {
         return refuse("its engine ran longer than its job");
     }
-    let (from, to) = (seconds(job.start) - SKEW, seconds(job.start) + elapsed + SKEW);
+    let (from, to) = (
+        seconds(job.start) - SKEW,
+        seconds(job.start) + elapsed + SKEW,
+    );
     let outside = |w: &Window| w.begins_at < from || w.begins_at + w.seconds > to;
     if outcome.windows.iter().any(outside) {
         return refuse("a window lies outside the job's time");
@@ -174,7 +205,17 @@ fn runs(outcome: &Outcome, job: &AccountedJob, gpu: &str, count: u32) -> Vec<Run
     let busy = outcome.windows.iter().filter(|w| w.output_tok_s > 0.0);
     let mut runs: Vec<Run> = busy
         .enumerate()
-        .map(|(k, window)| run(outcome, job, gpu, count, &format!("window {k}"), measured_in(window), Some(window)))
+        .map(|(k, window)| {
+            run(
+                outcome,
+                job,
+                gpu,
+                count,
+                &format!("window {k}"),
+                measured_in(window),
+                Some(window),
+            )
+        })
         .collect();
     if let Some(first) = runs.first_mut() {
         // A start happened once, however many windows followed it.
@@ -207,14 +248,27 @@ fn launch(outcome: &Outcome, job: &AccountedJob) -> Option<Measured> {
     let judged = match (outcome.outcome, cold_start_s) {
         (RunOutcome::Ok, None) => return None,
         (RunOutcome::Crash | RunOutcome::TimeOut, Some(_)) => RunOutcome::Ok,
-        (RunOutcome::Crash | RunOutcome::TimeOut, None) if ended_from_outside(&job.state) => return None,
+        (RunOutcome::Crash | RunOutcome::TimeOut, None) if ended_from_outside(&job.state) => {
+            return None;
+        }
         (other, _) => other,
     };
-    Some(Measured { outcome: judged, cold_start_s, ..Measured::default() })
+    Some(Measured {
+        outcome: judged,
+        cold_start_s,
+        ..Measured::default()
+    })
 }
 
 fn ended_from_outside(state: &str) -> bool {
-    ["CANCELLED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "REQUEUED"].contains(&state)
+    [
+        "CANCELLED",
+        "NODE_FAIL",
+        "PREEMPTED",
+        "BOOT_FAIL",
+        "REQUEUED",
+    ]
+    .contains(&state)
 }
 
 fn run(
@@ -228,7 +282,12 @@ fn run(
 ) -> Run {
     Run {
         // A job id may come again after a requeue, or after the controller's state was lost.
-        run_id: format!("{}-{}-{}", job.job_id, milliseconds(outcome.started_at), part.replace(' ', "-")),
+        run_id: format!(
+            "{}-{}-{}",
+            job.job_id,
+            milliseconds(outcome.started_at),
+            part.replace(' ', "-")
+        ),
         origin: model_store::advisor::Origin::ThisCluster,
         source: format!("cluster:{}", job.cluster),
         source_ref: format!("job {} {part}", job.job_id),
@@ -265,7 +324,11 @@ fn case(outcome: &Outcome, gpu: &str, count: u32, window: Option<&Window>) -> Ca
 }
 
 fn notes(outcome: &Outcome, job: &AccountedJob, count: u32) -> String {
-    let mut notes = format!("state {}, {count} GPUs held, engine ended: {}", job.state, outcome.outcome.name());
+    let mut notes = format!(
+        "state {}, {count} GPUs held, engine ended: {}",
+        job.state,
+        outcome.outcome.name()
+    );
     if let Some(advice) = &outcome.advice_id {
         notes.push_str(&format!(", advice {advice}"));
     }

@@ -93,7 +93,9 @@ pub(crate) fn read(spool: &Path, name: &OsStr) -> Entry {
     };
     match file.metadata() {
         Ok(meta) if meta.is_dir() => Entry::Leave("a directory, which is not removed".into()),
-        Ok(meta) if !meta.is_file() => Entry::Junk(junk(shown, Some(&meta), "not a regular file", Vec::new())),
+        Ok(meta) if !meta.is_file() => {
+            Entry::Junk(junk(shown, Some(&meta), "not a regular file", Vec::new()))
+        }
         Ok(meta) => read_file(shown, file, &meta),
         Err(e) => Entry::Leave(e.to_string()),
     }
@@ -102,7 +104,9 @@ pub(crate) fn read(spool: &Path, name: &OsStr) -> Entry {
 fn cannot_open(name: String, error: &io::Error) -> Entry {
     match error.raw_os_error() {
         Some(libc::ELOOP) => Entry::Junk(junk(name, None, "a symbolic link", Vec::new())),
-        Some(libc::ENXIO | libc::ENODEV) => Entry::Junk(junk(name, None, "not a regular file", Vec::new())),
+        Some(libc::ENXIO | libc::ENODEV) => {
+            Entry::Junk(junk(name, None, "not a regular file", Vec::new()))
+        }
         Some(libc::ENOENT) => Entry::Gone,
         _ => Entry::Leave(format!("cannot be read: {error}")),
     }
@@ -118,15 +122,35 @@ fn read_file(name: String, file: File, meta: &fs::Metadata) -> Entry {
         bytes.truncate(HEAD);
         return Entry::Junk(junk(name, Some(meta), &reason, bytes));
     }
-    let age = meta.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+    let age = meta
+        .modified()
+        .ok()
+        .and_then(|at| SystemTime::now().duration_since(at).ok());
     let hash = Sha256::digest(&bytes).into();
-    Entry::File(SpoolFile { name, bytes, hash, uid: meta.uid(), age: age.unwrap_or_default() })
+    Entry::File(SpoolFile {
+        name,
+        bytes,
+        hash,
+        uid: meta.uid(),
+        age: age.unwrap_or_default(),
+    })
 }
 
 fn junk(file: String, meta: Option<&fs::Metadata>, reason: &str, head: Vec<u8>) -> Quarantined {
     let bytes = meta.map_or(0, fs::Metadata::len);
-    let hash = Sha256::new().chain_update(&head).chain_update(bytes.to_le_bytes()).finalize().into();
-    Quarantined { hash, file, uid: meta.map(MetadataExt::uid), bytes, reason: reason.into(), head }
+    let hash = Sha256::new()
+        .chain_update(&head)
+        .chain_update(bytes.to_le_bytes())
+        .finalize()
+        .into();
+    Quarantined {
+        hash,
+        file,
+        uid: meta.map(MetadataExt::uid),
+        bytes,
+        reason: reason.into(),
+        head,
+    }
 }
 
 /// A name on one line, whatever bytes it has.

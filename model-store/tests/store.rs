@@ -1,0 +1,452 @@
+//! The store through its public surface.
+
+#![cfg(feature = "store")]
+
+use std::path::Path;
+
+use model_store::advisor::{
+    Case, ClusterState, GpuPool, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload,
+};
+use model_store::store::{
+    AccountedJob, FileFate, Ingested, PublishedModel, Quarantined, Store, StoreError, content_hash,
+    published_figures,
+};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+fn place() -> (TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    (dir, path)
+}
+
+fn a_run(name: &str) -> Run {
+    Run {
+        run_id: name.into(),
+        origin: Origin::OtherCluster,
+        source: "lab".into(),
+        source_ref: "page 1".into(),
+        case: Case {
+            model: "m".into(),
+            params_b: Some(8.0),
+            active_params_b: None,
+            gpu: "H100-SXM".into(),
+            gpu_mem_gb: Some(80.0),
+            tp: Some(1),
+            pp: 1,
+            dp: 1,
+            precision: Some(Precision::Bf16),
+            kv_precision: None,
+            isl: Some(128.0),
+            osl: Some(128.0),
+            workload: Workload::Offline,
+            concurrency: None,
+            request_rate: Some(f64::INFINITY),
+            engine: "vllm".into(),
+            engine_version: "0.11".into(),
+            variant: Variant::default(),
+        },
+        measured: Measured {
+            output_tok_s: Some(1000.0),
+            ..Measured::default()
+        },
+        notes: String::new(),
+    }
+}
+
+/// A finite number, or none.
+fn number() -> impl Strategy<Value = Option<f64>> {
+    proptest::option::of(prop_oneof![
+        (0.0..1e12f64),
+        Just(0.0),
+        Just(f64::MIN_POSITIVE),
+        Just(f64::MAX)
+    ])
+}
+
+fn precision() -> impl Strategy<Value = Option<Precision>> {
+    proptest::option::of(proptest::sample::select(&Precision::ALL[..]))
+}
+
+prop_compose! {
+    fn any_case()(
+        texts in proptest::array::uniform4(any::<String>()),
+        numbers in proptest::array::uniform7(number()),
+        degrees in (proptest::option::of(1..=u32::MAX), 1..=u32::MAX, 1..=u32::MAX),
+        formats in (precision(), precision()),
+        workload in proptest::sample::select(&Workload::ALL[..]),
+        flags in proptest::array::uniform3(any::<bool>()),
+    ) -> Case {
+        let [model, gpu, engine, engine_version] = texts;
+        let [params_b, active_params_b, gpu_mem_gb, isl, osl, concurrency, request_rate] = numbers;
+        let [disaggregated, speculative, power_capped] = flags;
+        Case {
+            model, params_b, active_params_b, gpu, gpu_mem_gb, tp: degrees.0, pp: degrees.1, dp: degrees.2,
+            precision: formats.0, kv_precision: formats.1, isl, osl, workload, concurrency, request_rate,
+            engine, engine_version, variant: Variant { disaggregated, speculative, power_capped },
+        }
+    }
+}
+
+prop_compose! {
+    fn any_run()(
+        texts in proptest::array::uniform4(any::<String>()),
+        origin in proptest::sample::select(&Origin::ALL[..]),
+        case in any_case(),
+        outcome in proptest::sample::select(&RunOutcome::ALL[..]),
+        m in proptest::array::uniform15(number()),
+    ) -> Run {
+        let [run_id, source, source_ref, notes] = texts;
+        let measured = Measured {
+            outcome, output_tok_s: m[0], total_tok_s: m[1], req_s: m[2], ttft_ms: m[3], ttft_p50_ms: m[4],
+            ttft_p99_ms: m[5], tpot_ms: m[6], tpot_p99_ms: m[7], e2e_ms: m[8], e2e_p99_ms: m[9], kv_usage: m[10],
+            power_w: m[11], peak_mem_gb: m[12], energy_j_per_tok: m[13], cold_start_s: m[14],
+        };
+        Run { run_id, origin, source, source_ref, case, measured, notes }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn runs_come_back_as_they_went_in_whatever_the_order(runs in proptest::collection::vec(any_run(), 1..8)) {
+        let (_dir, path) = place();
+        let mut store = Store::create(&path).unwrap();
+        store.insert_runs(runs.iter().cloned()).unwrap();
+        let mut expected = runs.clone();
+        expected.sort_by_key(content_hash);
+        expected.dedup_by_key(|r| content_hash(r));
+        prop_assert_eq!(&store.runs().unwrap(), &expected);
+
+        let (_dir, path) = place();
+        let mut other = Store::create(&path).unwrap();
+        for run in runs.into_iter().rev() {
+            other.insert_runs(std::iter::once(run)).unwrap();
+        }
+        prop_assert_eq!(other.runs().unwrap(), expected);
+    }
+
+    #[test]
+    fn runs_that_differ_in_a_figure_have_different_hashes(run in any_run(), more in 1.0..2.0f64) {
+        let mut other = run.clone();
+        other.measured.cold_start_s = Some(run.measured.cold_start_s.map_or(more, |s| s / 2.0 + more));
+        prop_assert_ne!(content_hash(&run), content_hash(&other));
+        other = run.clone();
+        other.case.model.push('x');
+        prop_assert_ne!(content_hash(&run), content_hash(&other));
+    }
+
+    #[test]
+    fn a_damaged_store_is_an_error_and_never_a_panic(at in 0usize..8192, byte in any::<u8>(), cut in 0usize..8192) {
+        let (_dir, path) = place();
+        let mut store = Store::create(&path).unwrap();
+        store.insert_runs((0..20).map(|n| a_run(&n.to_string()))).unwrap();
+        drop(store);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        bytes.truncate(bytes.len() - cut % bytes.len());
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(mut store) = Store::open(&path) {
+            let _ = store.runs();
+            let _ = store.counts();
+            let _ = store.insert_runs(std::iter::once(a_run("more")));
+        }
+    }
+}
+
+#[test]
+fn a_run_counts_once_under_whatever_origin_it_comes() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    let first = store
+        .insert_runs([a_run("a"), a_run("b"), a_run("a")].into_iter())
+        .unwrap();
+    assert_eq!((first.new, first.known), (2, 1));
+    let mut again = a_run("a");
+    again.origin = Origin::Published;
+    again.notes = "told with other words".into();
+    let second = store.insert_runs(std::iter::once(again)).unwrap();
+    assert_eq!((second.new, second.known), (0, 1));
+    assert_eq!(store.count().unwrap(), 2);
+    assert_eq!(store.counts().unwrap()[0].runs, 2);
+}
+
+#[test]
+fn a_figure_that_two_sources_report_counts_once_and_repeats_of_one_source_count() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    let mut elsewhere = a_run("x");
+    elsewhere.source = "another lab".into();
+    elsewhere.measured.req_s = Some(7.8);
+    let report = store
+        .insert_runs([a_run("a"), a_run("b"), elsewhere].into_iter())
+        .unwrap();
+    assert_eq!((report.new, report.known), (2, 1));
+    // Failures have no figure: each of them happened.
+    let failure = |source: &str| {
+        let mut run = a_run("f");
+        run.source = source.into();
+        run.measured = Measured {
+            outcome: RunOutcome::OutOfMemory,
+            ..Measured::default()
+        };
+        run
+    };
+    let report = store
+        .insert_runs([failure("lab"), failure("another lab")].into_iter())
+        .unwrap();
+    assert_eq!((report.new, report.known), (2, 0));
+}
+
+#[test]
+fn all_or_none_of_a_call_is_kept() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    let mut bad = a_run("bad");
+    bad.measured.ttft_ms = Some(f64::NAN);
+    let result = store.insert_runs([a_run("good"), bad].into_iter());
+    assert!(matches!(result, Err(StoreError::Run { .. })), "{result:?}");
+    assert_eq!(store.count().unwrap(), 0);
+}
+
+#[test]
+fn the_published_figures_are_whole_and_name_their_documents() {
+    let figures = published_figures().unwrap();
+    assert_eq!(figures.len(), 717);
+    assert!(
+        figures
+            .iter()
+            .all(|f| f.origin == Origin::Published && f.source_ref.contains("documentation"))
+    );
+    assert!(
+        figures
+            .iter()
+            .all(|f| f.measured.output_tok_s.is_some() && f.case.precision.is_some())
+    );
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    assert_eq!(store.insert_runs(figures.into_iter()).unwrap().new, 717);
+}
+
+#[test]
+fn a_file_that_is_no_store_is_reported_and_left_alone() {
+    let (dir, path) = place();
+    for content in ["hello", "SQLite format 3", &"x".repeat(5000)] {
+        std::fs::write(&path, content).unwrap();
+        let error = Store::create(&path).unwrap_err();
+        assert!(matches!(error, StoreError::NotAStore { .. }), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+    }
+    assert!(matches!(
+        Store::open(dir.path()),
+        Err(StoreError::NotAStore { .. })
+    ));
+    let absent = Store::open(&dir.path().join("none.db")).unwrap_err();
+    assert!(absent.hint().contains("omnipilot init"));
+}
+
+fn sqlite(path: &Path, sql: &str) {
+    rusqlite::Connection::open(path)
+        .unwrap()
+        .execute_batch(sql)
+        .unwrap();
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let (_dir, path) = place();
+    sqlite(
+        &path,
+        "CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)",
+    );
+    let before = std::fs::read(&path).unwrap();
+    let error = Store::create(&path).unwrap_err();
+    assert!(
+        error.to_string().contains("another program, with 1 tables"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_not_opened() {
+    let (_dir, path) = place();
+    drop(Store::create(&path).unwrap());
+    sqlite(&path, "PRAGMA user_version = 99");
+    let error = Store::open(&path).unwrap_err();
+    assert!(
+        matches!(error, StoreError::Newer { found: 99, .. }),
+        "{error}"
+    );
+    assert!(error.hint().contains("newer"));
+}
+
+#[test]
+fn a_word_of_a_newer_version_is_named() {
+    let (_dir, path) = place();
+    Store::create(&path)
+        .unwrap()
+        .insert_runs(std::iter::once(a_run("a")))
+        .unwrap();
+    sqlite(&path, "UPDATE runs SET precision = 'fp2'");
+    let error = Store::open(&path).unwrap().runs().unwrap_err();
+    assert!(
+        error.to_string().contains("unknown precision `fp2`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_empty_file_becomes_a_store_and_the_store_is_readable_by_all() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_dir, path) = place();
+    drop(Store::create(&path).unwrap());
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o644
+    );
+    std::fs::write(&path, "").unwrap();
+    assert_eq!(Store::create(&path).unwrap().count().unwrap(), 0);
+}
+
+#[test]
+fn many_commands_may_make_and_fill_one_store_at_once() {
+    let (_dir, path) = place();
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let path = &path;
+            scope.spawn(move || {
+                let mut store = Store::create(path).unwrap();
+                store
+                    .insert_runs((0..50).map(|k| a_run(&format!("{}", n * 25 + k))))
+                    .unwrap();
+            });
+        }
+    });
+    assert_eq!(Store::open(&path).unwrap().count().unwrap(), 225);
+}
+
+#[test]
+fn the_latest_observation_of_the_cluster_comes_back() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    assert_eq!(store.cluster().unwrap(), None);
+    let pool = |gres: &str, free| GpuPool {
+        gres: gres.into(),
+        nodes: 2,
+        per_node: 8,
+        total: 16,
+        free,
+        pending: 3,
+        partitions: vec!["p".into(), "q".into()],
+    };
+    let first = ClusterState {
+        pools: vec![pool("a100", 1), pool("h100", 2)],
+        observed_at: Some(5),
+    };
+    let second = ClusterState {
+        pools: vec![pool("h100", 0)],
+        observed_at: None,
+    };
+    for state in [first, second, ClusterState::default()] {
+        store.save_cluster(&state).unwrap();
+        assert_eq!(store.cluster().unwrap(), Some(state));
+    }
+}
+
+#[test]
+fn published_models_are_listed_newest_first_and_can_be_brought_back() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    let model = |id: &str, created_at| PublishedModel {
+        id: id.into(),
+        created_at,
+        runs: 7,
+        path: "/p".into(),
+        bytes: 3,
+        metrics: "{}".into(),
+    };
+    store.record_model(&model("old", 1), Some(b"abc")).unwrap();
+    store.record_model(&model("new", 2), None).unwrap();
+    let ids: Vec<_> = store.models().unwrap().into_iter().map(|m| m.id).collect();
+    assert_eq!(ids, ["new", "old"]);
+    assert_eq!(
+        store.model_snapshot("old").unwrap().as_deref(),
+        Some(&b"abc"[..])
+    );
+    assert_eq!(store.model_snapshot("new").unwrap(), None);
+}
+
+fn a_file(hash: u8, started_at_ms: i64) -> Ingested {
+    let job = AccountedJob {
+        cluster: "c".into(),
+        job_id: 7,
+        submit: 1,
+        start: 2,
+        ended: Some(9),
+        state: "COMPLETED".into(),
+        gpus: vec![("h100".into(), 4)],
+        ..AccountedJob::default()
+    };
+    let runs = vec![a_run(&format!("{hash}-{started_at_ms}"))];
+    Ingested {
+        hash: [hash; 32],
+        file: format!("{hash}.json"),
+        started_at_ms,
+        advice_id: None,
+        job,
+        runs,
+    }
+}
+
+#[test]
+fn an_outcome_file_is_taken_once_and_another_tale_of_the_same_start_is_not() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    let fates = store
+        .ingest(&[a_file(1, 10), a_file(1, 10), a_file(2, 10), a_file(3, 11)])
+        .unwrap();
+    assert_eq!(
+        fates,
+        [
+            FileFate::Added(1),
+            FileFate::Known,
+            FileFate::Contradicted,
+            FileFate::Added(1)
+        ]
+    );
+    assert!(store.has_outcome_file(&[1; 32]).unwrap());
+    assert!(!store.has_outcome_file(&[2; 32]).unwrap());
+    let many: Vec<_> = (4..=70).map(|n| a_file(n, 100 + i64::from(n))).collect();
+    let fates = store.ingest(&many).unwrap();
+    assert_eq!(
+        fates.iter().filter(|f| **f == FileFate::TooMany).count(),
+        67 - 62
+    );
+    assert_eq!(store.count().unwrap(), 64);
+}
+
+#[test]
+fn refused_files_and_read_accounting_are_remembered() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    let refused = Quarantined {
+        hash: [1; 32],
+        file: "x.json".into(),
+        uid: Some(1),
+        bytes: 9000,
+        reason: "junk".into(),
+        head: vec![0; 9000],
+    };
+    store.quarantine(&[refused.clone(), refused]).unwrap();
+    assert_eq!(
+        store.quarantined().unwrap(),
+        [("x.json".to_owned(), "junk".to_owned())]
+    );
+    assert_eq!(store.watermark("sacct").unwrap(), None);
+    store.save_jobs(&[a_file(1, 1).job], "sacct", 50).unwrap();
+    store.save_jobs(&[a_file(1, 1).job], "sacct", 40).unwrap();
+    assert_eq!(store.watermark("sacct").unwrap(), Some(50));
+}
