@@ -39,4 +39,13 @@ impl SiteArgs {
         }
         Ok(config)
     }
+
+    /// Another verb with the options that this one was given, to be told to the user.
+    pub(crate) fn command(&self, verb: &str) -> String {
+        match (&self.config, &self.store) {
+            (Some(file), _) => format!("omnipilot --config {} {verb}", file.display()),
+            (None, Some(store)) => format!("omnipilot --store {} {verb}", store.display()),
+            (None, None) => format!("omnipilot {verb}"),
+        }
+    }
 }

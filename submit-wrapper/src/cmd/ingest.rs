@@ -98,7 +98,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         take(&config, &mut store, batch, &mut report)?;
     }
     report.jobs = read_accounting(&mut store)?;
-    print(&report, args.json)?;
+    print(site, &report, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -125,7 +125,7 @@ fn take(
         if let Err(e) = remove(&config.spool, name) {
             report
                 .unremovable
-                .add(&e.to_string(), &name.to_string_lossy());
+                .add(&e.to_string(), &spool::printable(name));
         }
     }
     Ok(())
@@ -152,7 +152,7 @@ impl Batch {
         let file = match spool::read(spool, name) {
             Entry::Gone => return Ok(()),
             Entry::Leave(reason) => {
-                report.waiting.add(&reason, &name.to_string_lossy());
+                report.waiting.add(&reason, &spool::printable(name));
                 return Ok(());
             }
             Entry::Junk(junk) => {
@@ -273,7 +273,7 @@ fn read_accounting(store: &mut Store) -> anyhow::Result<usize> {
     Ok(jobs.len())
 }
 
-fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
+fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
         return Ok(writeln!(out, "{}", json_of(report))?);
@@ -299,15 +299,11 @@ fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
         ("not removed", unremovable),
     ] {
         for (reason, (files, first)) in reasons.0.iter().take(MOST_REASONS) {
-            writeln!(
-                out,
-                "  {files} {word}: {reason}, first `{}`",
-                first.escape_debug()
-            )?;
+            writeln!(out, "  {files} {word}: {reason}, first `{first}`")?;
         }
     }
     if *runs > 0 {
-        eprintln!("hint: `omnipilot train` learns from them");
+        eprintln!("hint: `{}` learns from them", site.command("train"));
     }
     Ok(())
 }

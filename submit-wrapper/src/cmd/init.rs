@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use model_store::config::Config;
 use model_store::store::{Store, published_figures};
 
 use super::import::make_parent;
@@ -30,18 +29,9 @@ pub(crate) fn run(site: &SiteArgs, _args: &Args) -> anyhow::Result<ExitCode> {
     out.flush()?;
     eprintln!(
         "hint: `{}` asks Slurm which GPUs the cluster has",
-        next(site, &config)
+        site.command("observe")
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// The next command with the options that this one was given.
-fn next(site: &SiteArgs, config: &Config) -> String {
-    match (&site.config, &site.store) {
-        (Some(file), _) => format!("omnipilot --config {} observe", file.display()),
-        (None, Some(_)) => format!("omnipilot --store {} observe", config.store.display()),
-        (None, None) => "omnipilot observe".into(),
-    }
 }
 
 fn init_store(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {

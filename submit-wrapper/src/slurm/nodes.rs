@@ -91,7 +91,7 @@ mod tests {
             .map(|n| (n.name.as_str(), n.usable, n.gpus.clone(), n.used.clone()))
             .collect();
         let one = |gres: &str, n| vec![(gres.to_owned(), n)];
-        assert_eq!(brief[0], ("a1", true, one("a100", 8), one("a100", 3)));
+        assert_eq!(brief[0], ("a1", true, one("a100", 8), one("a100", 6)));
         assert_eq!(brief[1], ("h1", true, one("h100", 8), one("h100", 1)));
         // Drained, with a reason that looks like fields.
         assert_eq!(brief[2], ("h2", false, one("h200", 8), one("h200", 1)));

@@ -154,6 +154,6 @@ fn junk(file: String, meta: Option<&fs::Metadata>, reason: &str, head: Vec<u8>) 
 }
 
 /// A name on one line, whatever bytes it has.
-fn printable(name: &OsStr) -> String {
+pub(crate) fn printable(name: &OsStr) -> String {
     name.to_string_lossy().escape_debug().collect()
 }

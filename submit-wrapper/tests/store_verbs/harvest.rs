@@ -1,0 +1,201 @@
+//! `omnipilot ingest`: honest files.
+
+use std::time::Duration;
+
+use model_store::advisor::{Precision, RunOutcome, Workload};
+use model_store::outcome::Window;
+
+use crate::site::{COMMENT, Site, TRES, outcome, row};
+
+#[test]
+fn an_outcome_that_accounting_agrees_with_becomes_a_run_once() {
+    let site = Site::new();
+    site.accounting(&[row(&site, 7, "COMPLETED", TRES, COMMENT)]);
+    site.put("a.json", &outcome(&site, 7));
+    let report = site.ingest();
+    assert_eq!(
+        (report["files"].as_u64(), report["runs"].as_u64()),
+        (Some(1), Some(1)),
+        "{report}"
+    );
+    assert_eq!(site.left(), 0);
+    let runs = site.runs_here();
+    let (case, measured) = (&runs[0].case, &runs[0].measured);
+    assert_eq!(
+        (case.model.as_str(), case.gpu.as_str()),
+        ("meta-llama/Llama-3.1-8B-Instruct", "H100-SXM")
+    );
+    assert_eq!(
+        (case.tp, case.precision, case.workload),
+        (Some(2), Some(Precision::Fp8), Workload::ClosedLoop)
+    );
+    // What was measured in the window stands before what was asked.
+    assert_eq!(
+        (case.isl, case.osl, case.concurrency),
+        (Some(990.0), Some(200.0), Some(15.5))
+    );
+    assert_eq!(
+        (
+            measured.output_tok_s,
+            measured.cold_start_s,
+            measured.kv_usage
+        ),
+        (Some(2000.0), Some(20.0), Some(0.3))
+    );
+    assert_eq!(
+        (runs[0].source.as_str(), runs[0].source_ref.as_str()),
+        ("cluster:omnipilot", "job 7 window 0")
+    );
+
+    // The same file under another name.
+    site.put("b.json", &outcome(&site, 7));
+    let report = site.ingest();
+    assert_eq!(
+        (report["runs"].as_u64(), report["known"].as_u64()),
+        (Some(0), Some(1)),
+        "{report}"
+    );
+    assert_eq!((site.left(), site.runs_here().len()), (0, 1));
+}
+
+#[test]
+fn each_window_under_load_is_a_run_and_the_start_counts_once() {
+    let site = Site::new();
+    site.accounting(&[row(&site, 7, "CANCELLED by 0", TRES, COMMENT)]);
+    let mut told = outcome(&site, 7);
+    let first = Window {
+        seconds: 20.0,
+        ..told.windows[0].clone()
+    };
+    let idle = Window {
+        begins_at: first.begins_at + 20.0,
+        output_tok_s: 0.0,
+        req_s: 0.0,
+        ..first.clone()
+    };
+    let last = Window {
+        begins_at: first.begins_at + 40.0,
+        output_tok_s: 900.0,
+        ..first.clone()
+    };
+    told.windows = vec![first, idle, last];
+    told.outcome = RunOutcome::Crash;
+    site.put("a.json", &told);
+    assert_eq!(site.ingest()["runs"], 2);
+    let runs = site.runs_here();
+    assert!(runs.iter().all(|r| r.measured.outcome == RunOutcome::Ok));
+    assert_eq!(
+        runs.iter()
+            .filter(|r| r.measured.cold_start_s.is_some())
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_launch_that_failed_is_a_run_without_throughput() {
+    let site = Site::new();
+    site.accounting(&[
+        row(&site, 7, "FAILED", TRES, COMMENT),
+        row(&site, 8, "NODE_FAIL", TRES, COMMENT),
+    ]);
+    let mut told = outcome(&site, 7);
+    (told.windows, told.cold_start_s, told.outcome) = (Vec::new(), None, RunOutcome::OutOfMemory);
+    site.put("a.json", &told);
+    // The node failed: that says nothing about the configuration.
+    (told.job_id, told.outcome) = (8, RunOutcome::Crash);
+    site.put("b.json", &told);
+    assert_eq!(site.ingest()["runs"], 1);
+    assert_eq!(site.left(), 0);
+    let runs = site.runs_here();
+    assert_eq!(
+        (runs[0].measured.outcome, runs[0].measured.output_tok_s),
+        (RunOutcome::OutOfMemory, None)
+    );
+    assert_eq!(runs[0].source_ref, "job 7 launch");
+}
+
+#[test]
+fn a_job_that_is_unknown_or_runs_is_waited_for() {
+    let site = Site::new();
+    site.put("a.json", &outcome(&site, 7));
+    assert_eq!(
+        site.ingest()["waiting"][0]["reason"],
+        "its job is not in accounting yet"
+    );
+    site.accounting(&[row(&site, 7, "RUNNING", TRES, COMMENT)]);
+    assert_eq!(
+        site.ingest()["waiting"][0]["reason"],
+        "its job is still running"
+    );
+    site.accounting(&[row(&site, 7, "COMPLETED", "gres/gpu=2", COMMENT)]);
+    let reason = site.ingest()["waiting"][0]["reason"].to_string();
+    assert!(reason.contains("AccountingStorageTRES"), "{reason}");
+    site.accounting(&[row(&site, 7, "COMPLETED", "gres/gpu:rtx9=2", COMMENT)]);
+    let mut told = outcome(&site, 7);
+    told.asked.gpu = String::new();
+    site.put("a.json", &told);
+    let reason = site.ingest()["waiting"][0]["reason"].to_string();
+    assert!(reason.contains("[gpu.rtx9]"), "{reason}");
+    assert_eq!(site.left(), 1);
+    site.accounting(&[row(&site, 7, "COMPLETED", TRES, COMMENT)]);
+    assert_eq!(site.ingest()["runs"], 1);
+}
+
+#[test]
+fn a_requeued_job_is_two_runs_of_it() {
+    let site = Site::new();
+    let first = row(&site, 7, "REQUEUED", TRES, COMMENT);
+    let later = |cell: &str| (cell.parse::<i64>().unwrap() + 1000).to_string();
+    let mut cells: Vec<String> = row(&site, 7, "COMPLETED", TRES, COMMENT)
+        .split("@X@")
+        .map(str::to_owned)
+        .collect();
+    for k in [7, 8, 9] {
+        cells[k] = later(&cells[k]);
+    }
+    site.accounting(&[first, cells.join("@X@")]);
+    site.put("a.json", &outcome(&site, 7));
+    let mut second = outcome(&site, 7);
+    second.started_at += 1000.0;
+    second.windows[0].begins_at += 1000.0;
+    site.put("b.json", &second);
+    assert_eq!(site.ingest()["runs"], 2);
+}
+
+#[test]
+fn it_may_be_killed_anywhere_and_loses_and_doubles_nothing() {
+    const FILES: u64 = 600;
+    let site = Site::new();
+    let rows: Vec<String> = (1..=FILES)
+        .map(|job| row(&site, job, "COMPLETED", TRES, COMMENT))
+        .collect();
+    site.accounting(&rows);
+    for job in 1..=FILES {
+        let mut told = outcome(&site, job);
+        told.windows[0].output_tok_s = 1000.0 + job as f64;
+        site.put(&format!("{job:04}.json"), &told);
+    }
+    // Killed after 4, 8, 12 ... ms, so that sooner or later every step is hit.
+    for kill in 1..=60 {
+        let mut child = site
+            .command(&["ingest", "--json"])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(kill * 4));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if site.left() == 0 {
+            break;
+        }
+    }
+    site.ingest();
+    assert_eq!((site.left(), site.runs_here().len() as u64), (0, FILES));
+    assert!(site.store().quarantined().unwrap().is_empty());
+    assert!(
+        site.runs_here()
+            .iter()
+            .all(|r| r.source_ref.starts_with("job "))
+    );
+}

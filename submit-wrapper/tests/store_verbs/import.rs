@@ -1,0 +1,152 @@
+//! `omnipilot init` and `omnipilot import`.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::site::Site;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn init_makes_a_working_store_and_a_spool_for_everyone_and_changes_nothing_afterwards() {
+    let site = Site::new();
+    assert_eq!(site.store().count().unwrap(), 717);
+    assert_eq!(
+        site.spool().metadata().unwrap().permissions().mode() & 0o7777,
+        0o1777
+    );
+    assert_eq!(
+        site.path("db/store.db")
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o644
+    );
+    std::fs::set_permissions(site.spool(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let again = site.run(&["init"]);
+    assert!(again.status.success());
+    assert!(
+        text(&again.stdout).contains("0 published runs added, 717 already known"),
+        "{again:?}"
+    );
+    assert!(
+        text(&again.stderr).contains("has mode 755, not 1777"),
+        "{again:?}"
+    );
+    assert_eq!(
+        site.spool().metadata().unwrap().permissions().mode() & 0o7777,
+        0o755
+    );
+}
+
+#[test]
+fn init_works_under_any_umask() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!(
+        "umask 077; exec '{}' --store {}/a/b.db init",
+        env!("CARGO_BIN_EXE_omnipilot"),
+        dir.path().display()
+    );
+    assert!(
+        std::process::Command::new("sh")
+            .args(["-c", &script])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(
+        dir.path()
+            .join("a/b.db")
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o644
+    );
+    assert_eq!(
+        dir.path()
+            .join("a/spool")
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777,
+        0o1777
+    );
+}
+
+#[test]
+fn init_leaves_a_file_of_another_kind_alone() {
+    let site = Site::new();
+    std::fs::write(site.path("db/store.db"), "my thesis").unwrap();
+    let out = site.run(&["init"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(
+        text(&out.stderr).contains("is not a store of past runs"),
+        "{out:?}"
+    );
+    assert!(
+        text(&out.stderr).contains("hint: it was not touched"),
+        "{out:?}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(site.path("db/store.db")).unwrap(),
+        "my thesis"
+    );
+}
+
+#[test]
+fn import_says_what_it_took_and_what_it_skipped_and_why() {
+    let site = Site::new();
+    let table = "run_id,model,gpu,tp,precision,workload,output_tok_s\n\
+                 a,m,H200,1,fp8,offline,5\nb,m,H200,x,fp8,offline,5\nc,m,H200,y,fp8,offline,5\nd,m,H200,1,fp8,never,5\n";
+    std::fs::write(site.path("t.csv"), table).unwrap();
+    let file = site.path("t.csv").display().to_string();
+    let out = site.run(&["import", "--format", "runs-csv", &file]);
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(
+        text(&out.stdout),
+        "t.csv: 1 rows taken, 0 already known, 3 skipped\n  \
+         2 skipped: `tp` is not a number, first at line 3: `x`\n  \
+         1 skipped: `workload` is none of offline, static, closed-loop, poisson, first at line 5: `never`\n"
+    );
+    let again = site.run(&["import", "--format", "runs-csv", "--json", &file]);
+    let report: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(
+        (
+            report["taken"].as_u64(),
+            report["known"].as_u64(),
+            report["skipped"].as_u64()
+        ),
+        (Some(0), Some(1), Some(3))
+    );
+}
+
+#[test]
+fn one_file_that_cannot_be_read_does_not_keep_the_others_out() {
+    let site = Site::new();
+    std::fs::write(
+        site.path("good.csv"),
+        "model,gpu,tp,precision,workload\nm,H200,1,fp8,offline\n",
+    )
+    .unwrap();
+    std::fs::write(site.path("bad.csv"), "a,b\n1,2\n").unwrap();
+    let paths = ["none.csv", "bad.csv", "good.csv"].map(|n| site.path(n).display().to_string());
+    let out = site.run(&[
+        "import", "--format", "runs-csv", &paths[0], &paths[1], &paths[2],
+    ]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(
+        text(&out.stderr).contains("2 of 3 files were not imported"),
+        "{out:?}"
+    );
+    assert!(
+        text(&out.stderr).contains("its first line has no `model`"),
+        "{out:?}"
+    );
+    assert_eq!(site.store().count().unwrap(), 718);
+}

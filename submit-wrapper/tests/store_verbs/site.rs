@@ -1,0 +1,208 @@
+//! A site of its own for one test: configuration, store, spool, and commands that answer as
+//! Slurm's do, from files.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use model_store::advisor::RunOutcome;
+use model_store::outcome::{Asked, Outcome, Window};
+use model_store::store::Store;
+use tempfile::TempDir;
+
+/// When the jobs of these tests began, Unix seconds.
+pub(crate) const BEGAN: i64 = 1_795_412_495;
+
+/// Answers `-j` from the file `accounting`, a line a job with `@X@` between the cells; a window
+/// of time holds nothing.
+const SACCT: &str = r#"#!/bin/sh
+ids= delimiter='|'
+while [ $# -gt 0 ]; do
+  case $1 in
+    --delimiter=*) delimiter=${1#*=} ;;
+    -j) ids=$2; shift ;;
+  esac
+  shift
+done
+[ -n "$ids" ] || exit 0
+here=${0%/*}
+awk -F'@X@' -v ids="$ids" 'BEGIN { n = split(ids, list, ","); for (i = 1; i <= n; i++) asked[list[i]] = 1 }
+  asked[$1] || NF < 13' "$here/accounting" | sed "s/@X@/$delimiter/g"
+"#;
+
+pub(crate) struct Site {
+    pub(crate) dir: TempDir,
+}
+
+impl Site {
+    /// A site whose store `omnipilot init` has made.
+    pub(crate) fn new() -> Self {
+        let site = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let config = format!(
+            "store = \"{0}/db/store.db\"\nsnapshot = \"{0}/published/omnipilot.snapshot\"\nspool = \"{0}/spool\"\n",
+            site.dir.path().display()
+        );
+        std::fs::write(site.dir.path().join("omnipilot.toml"), config).unwrap();
+        std::fs::create_dir(site.dir.path().join("bin")).unwrap();
+        site.command_that("sacct", SACCT);
+        site.accounting(&[]);
+        let init = site.run(&["init"]);
+        assert!(init.status.success(), "{init:?}");
+        site
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.path("spool")
+    }
+
+    /// Makes a command with this text.
+    pub(crate) fn command_that(&self, name: &str, script: &str) {
+        let path = self.path("bin").join(name);
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// What accounting says from now on.
+    pub(crate) fn accounting(&self, rows: &[String]) {
+        std::fs::write(self.path("bin/accounting"), rows.join("\n") + "\n").unwrap();
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omnipilot"));
+        let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
+        command
+            .arg("--config")
+            .arg(self.path("omnipilot.toml"))
+            .args(args)
+            .env("PATH", path);
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// The report of `omnipilot ingest --json`, which succeeds.
+    pub(crate) fn ingest(&self) -> serde_json::Value {
+        let out = self.run(&["ingest", "--json"]);
+        assert!(out.status.success(), "{out:?}");
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::open(&self.path("db/store.db")).unwrap()
+    }
+
+    /// The runs that were measured here.
+    pub(crate) fn runs_here(&self) -> Vec<model_store::advisor::Run> {
+        let here = model_store::advisor::Origin::ThisCluster;
+        self.store()
+            .runs()
+            .unwrap()
+            .into_iter()
+            .filter(|r| r.origin == here)
+            .collect()
+    }
+
+    pub(crate) fn put(&self, name: &str, outcome: &Outcome) {
+        self.put_text(name, &serde_json::to_string(outcome).unwrap());
+    }
+
+    pub(crate) fn put_text(&self, name: &str, text: &str) {
+        std::fs::write(self.spool().join(name), text).unwrap();
+    }
+
+    /// How many names are in the spool.
+    pub(crate) fn left(&self) -> usize {
+        std::fs::read_dir(self.spool()).unwrap().count()
+    }
+}
+
+/// Who runs the tests.
+pub(crate) fn uid(dir: &Path) -> u32 {
+    std::fs::metadata(dir).unwrap().uid()
+}
+
+/// A row of accounting: a job of 100 s that began at [`BEGAN`].
+pub(crate) fn row(site: &Site, job: u64, state: &str, tres: &str, comment: &str) -> String {
+    let uid = uid(site.dir.path());
+    let (end, nodes) = match state {
+        "RUNNING" => ("Unknown".to_owned(), "h1"),
+        "REFUSED" => ((BEGAN + 100).to_string(), "None assigned"),
+        _ => ((BEGAN + 100).to_string(), "h1"),
+    };
+    [
+        &job.to_string(),
+        "omnipilot",
+        "alice",
+        &uid.to_string(),
+        state,
+        "0:0",
+        "100",
+        &BEGAN.to_string(),
+        &BEGAN.to_string(),
+        &end,
+        nodes,
+        tres,
+        comment,
+    ]
+    .join("@X@")
+}
+
+/// What a job with 2 x h100 reports that began at [`BEGAN`] and served for a minute.
+pub(crate) fn outcome(site: &Site, job_id: u64) -> Outcome {
+    let start = BEGAN as f64;
+    Outcome {
+        schema: 1,
+        job_id,
+        cluster: "omnipilot".into(),
+        advice_id: Some("7f3a91".into()),
+        uid: uid(site.dir.path()),
+        asked: Asked {
+            model: "meta-llama/Llama-3.1-8B-Instruct".into(),
+            gpu: "h100".into(),
+            num_gpus: Some(2),
+            tp: Some(2),
+            precision: Some("fp8".into()),
+            isl: Some(1000.0),
+            osl: Some(100.0),
+            concurrency: Some(16.0),
+        },
+        engine: "vllm".into(),
+        engine_version: "0.11.0".into(),
+        started_at: start + 1.0,
+        cold_start_s: Some(20.0),
+        elapsed_s: 95.0,
+        exit_code: Some(0),
+        signal: None,
+        outcome: RunOutcome::Ok,
+        evidence: String::new(),
+        windows: vec![Window {
+            begins_at: start + 22.0,
+            seconds: 60.0,
+            requests: 600.0,
+            output_tok_s: 2000.0,
+            req_s: 10.0,
+            concurrency: Some(15.5),
+            isl: Some(990.0),
+            osl: Some(200.0),
+            ttft_ms: Some(50.0),
+            tpot_ms: Some(7.0),
+            e2e_ms: Some(1450.0),
+            kv_usage: Some(0.3),
+            preemptions: Some(0.0),
+            power_w: Some(900.0),
+        }],
+    }
+}
+
+/// The resources of such a job.
+pub(crate) const TRES: &str = "billing=1,cpu=1,gres/gpu:h100=2,gres/gpu=2,mem=1G,node=1";
+/// Its comment.
+pub(crate) const COMMENT: &str = "note omnipilot:7f3a91";
