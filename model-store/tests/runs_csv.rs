@@ -1,6 +1,7 @@
 //! The table of runs: what is read, what is refused, and that nothing makes it fall over.
 
 #![cfg(feature = "store")]
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use model_store::advisor::{Case, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload};
 use model_store::store::runs_csv::{

@@ -1,6 +1,7 @@
 //! The store through its public surface.
 
 #![cfg(feature = "store")]
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! `init`, `import`, `observe` and `ingest` as a user runs them, with Slurm's answers from files.
 //! The end-to-end tests run them on a real Slurm.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity)] // helpers and tables of tests
+
 mod attacks;
 mod harvest;
 mod import;
