@@ -4,12 +4,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use model_store::advisor::GpuPool;
 use model_store::store::Store;
 use serde_json::json;
 
 use crate::site::SiteArgs;
-use crate::slurm::cluster::{self, Down, Observed};
+use crate::slurm::cluster::{self, Observed};
 use crate::{exit, publish};
 
 /// Arguments.
@@ -34,10 +33,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         print(&mut out, &seen)?;
         warn(&seen);
         if !published {
-            eprintln!(
-                "hint: `{}` makes the snapshot that advice is read from",
-                site.command("train")
-            );
+            eprintln!("hint: `omnipilot train` makes the snapshot that advice is read from");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -48,39 +44,27 @@ fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
         writeln!(out, "no node has GPUs with a type")?;
     }
     for pool in &seen.state.pools {
+        let partitions = if pool.partitions.is_empty() {
+            "none".into()
+        } else {
+            pool.partitions.join(", ")
+        };
+        write!(
+            out,
+            "{}: {} nodes with up to {} GPUs, {} of {} GPUs free, {} asked for by pending jobs, partitions {partitions}",
+            pool.gres, pool.nodes, pool.per_node, pool.free, pool.total, pool.pending,
+        )?;
         let down = seen.down.iter().find(|d| d.gres == pool.gres);
-        writeln!(out, "{}", line(pool, down))?;
+        match down {
+            Some(down) => writeln!(
+                out,
+                "; {} GPUs on {} nodes down or drained",
+                down.gpus, down.nodes
+            )?,
+            None => writeln!(out)?,
+        }
     }
     Ok(())
-}
-
-fn line(pool: &GpuPool, down: Option<&Down>) -> String {
-    let GpuPool {
-        gres,
-        nodes,
-        per_node,
-        total,
-        free,
-        pending,
-        partitions,
-    } = pool;
-    let mut line = match nodes {
-        0 => format!("{gres}: no node can run jobs, pending jobs ask for {pending}"),
-        _ => format!(
-            "{gres}: {}, {per_node} GPUs a node, {free} of {total} free, pending jobs ask for {pending}, partition {}",
-            counted(*nodes, "node"),
-            partitions.join(", ")
-        ),
-    };
-    if let Some(Down { nodes, gpus, .. }) = down {
-        let (gpus, nodes) = (counted(*gpus, "GPU"), counted(*nodes, "node"));
-        line.push_str(&format!("; {gpus} on {nodes} down or drained"));
-    }
-    line
-}
-
-fn counted(n: u32, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn warn(seen: &Observed) {
