@@ -50,8 +50,15 @@ install_product() {
   install -m 755 "$OMNIPILOT_PLUGIN" "$PREFIX/lib/spank_omnipilot.so"
   install -m 755 "$OMNIPILOT_BIN" "$PREFIX/bin/omnipilot"
   install -m 755 "$OMNIPILOT_STANDIN" "$PREFIX/bin/standin-engine"
-  printf '#!/bin/sh\n# A stand-in for vLLM, which ends by itself after a while.\nexport STANDIN_STOP_AFTER_S=%s\nexec standin-engine "$@"\n' \
-    "${STANDIN_STOP_AFTER_S:-12}" >"$PREFIX/bin/vllm"
+  cat >"$PREFIX/bin/vllm" <<STANDIN
+#!/bin/sh
+# A stand-in for vLLM. It ends by itself after a while, and pretends that this site's H200 deliver less than was published,
+# so that there is something to learn.
+export STANDIN_STOP_AFTER_S=${STANDIN_STOP_AFTER_S:-12}
+[ "\$SLURM_LLM_GPU" != h200 ] || export STANDIN_TOK_S=520
+# Serving for seconds only, it is measured at shorter intervals than a real engine would be.
+exec standin-engine "\$@"
+STANDIN
   chmod 755 "$PREFIX/bin/vllm"
   CONFIG=$PREFIX/etc/omnipilot.toml
   cat >"$CONFIG" <<CONF

@@ -191,7 +191,7 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
 }
 
 fn action(snapshot: &Snapshot, config: &Config, options: &RawOptions, request: &Request, advice: &Advice) -> Action {
-    let mut message = words::lines(advice, request, None);
+    let mut message = words::lines(advice, request);
     if options.isl.is_none() || options.osl.is_none() {
         if let (Some(line), Verdict::Recommend(_)) = (message.get_mut(1), &advice.verdict) {
             line.push_str(&format!(", {} input and {} output tokens assumed", request.load.isl, request.load.osl));

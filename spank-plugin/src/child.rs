@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use model_store::advisor::{Pins, Precision};
+use model_store::advisor::{Pins, Precision, words};
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Action, Consulted, Refusal, Rewrite, consult, exit_code};
 use model_store::engine_args::{ScriptPins, scan_script};
@@ -186,7 +186,7 @@ fn rewritten(submission: &Submission, config: &Config, advice: &model_store::adv
     let mut message = rewrite.message;
     if let Some(asked) = submission.asked.as_ref().filter(|asked| asked.text != rewrite.gres) {
         message.truncate(3);
-        message.push(format!("instead of {}", asked.text));
+        message.push(words::instead_of(advice, &asked.text));
     }
     let of_candidates = advice.candidates.iter().map(|candidate| candidate.config.gres.clone());
     let gpu_types = of_candidates.chain(config.gpu.keys().cloned()).chain(submission.asked.as_ref().and_then(|a| a.gpu.clone()));

@@ -162,12 +162,7 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
     if let Some(best) = assessed.iter().position(|a| a.fallen.is_none()) {
         return Verdict::Recommend(best);
     }
-    // The candidate that leaves on the fewest axes tells the user most.
-    let out = |a: &&Assessed| match &a.fallen {
-        Some(Fallen::OutOfSupport(axes)) => Some(axes.clone()),
-        _ => None,
-    };
-    let nearest = assessed.iter().filter_map(|a| out(&a)).min_by_key(Vec::len);
+    let nearest = nearest_support(assessed);
     let missed = assessed.iter().find_map(|a| match &a.fallen {
         Some(Fallen::MissesTarget(reason)) => Some((a, reason)),
         _ => None,
@@ -186,6 +181,17 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
         }]);
     }
     Verdict::Infeasible(largest_reason(assessed))
+}
+
+/// The axes of the candidate that tells the user most: one whose GPU and precision were measured,
+/// on the fewest axes.
+fn nearest_support(assessed: &[Assessed]) -> Option<Vec<AxisOut>> {
+    let out = assessed.iter().filter_map(|a| match &a.fallen {
+        Some(Fallen::OutOfSupport(axes)) => Some(axes),
+        _ => None,
+    });
+    let unmeasured = |axes: &[AxisOut]| axes.iter().any(|a| a.axis == "gpu" || a.axis == "precision");
+    out.min_by_key(|axes| (unmeasured(axes), axes.len())).cloned()
 }
 
 fn no_candidate(known: Knowledge, request: &Request) -> String {

@@ -5,19 +5,18 @@ use super::request::Request;
 use super::run::Target;
 use super::utility;
 
-/// The lines for an advice, without prefix. `instead_of` is what the user had asked for, where
-/// that is known (`gpu:a100:8`).
-pub fn lines(advice: &Advice, request: &Request, instead_of: Option<&str>) -> Vec<String> {
+/// The lines for an advice, without prefix.
+pub fn lines(advice: &Advice, request: &Request) -> Vec<String> {
     match &advice.verdict {
         Verdict::Recommend(_) => advice
             .recommended()
-            .map_or_else(Vec::new, |best| recommendation(advice, best, request, instead_of)),
+            .map_or_else(Vec::new, |best| recommendation(advice, best, request)),
         Verdict::Abstain(axes) => abstention(advice, axes),
         Verdict::Infeasible(reason) => infeasible(advice, reason),
     }
 }
 
-fn recommendation(advice: &Advice, best: &Assessed, request: &Request, instead_of: Option<&str>) -> Vec<String> {
+fn recommendation(advice: &Advice, best: &Assessed, request: &Request) -> Vec<String> {
     let mut parts = vec![numbers(best, Target::OutputTokS, "")];
     for (target, label) in [(Target::TtftMs, "TTFT "), (Target::TpotMs, "TPOT "), (Target::LaunchSuccess, "starts ")] {
         if best.prediction(target).is_some() {
@@ -27,10 +26,26 @@ fn recommendation(advice: &Advice, best: &Assessed, request: &Request, instead_o
     let basis = basis(&advice.evidence);
     let mut out = vec![format!("{}: {}{basis}", utility::name(&best.config), parts.join(", "))];
     let per_hour = best.tokens_per_gpu_hour.map_or_else(String::new, |t| format!("{} tokens per GPU-hour", short(t)));
-    let replaced = instead_of.map_or_else(String::new, |old| format!(", instead of {old}"));
-    out.push(format!("{per_hour}{replaced} (advice {})", advice.id));
+    out.push(format!("{per_hour} (advice {})", advice.id));
     out.extend(unchecked(best, request));
     out
+}
+
+/// The line that compares the advice with what the user had asked for, such as `gpu:a100:8`: with
+/// the best that those GPUs could do where that is known.
+pub fn instead_of(advice: &Advice, asked: &str) -> String {
+    let plain = format!("instead of {asked}");
+    let mut parts = asked.split(':').skip(1);
+    let (Some(gres), Some(Ok(tp))) = (parts.next(), parts.next().map(str::parse::<u32>)) else { return plain };
+    let known = |a: &&Assessed| a.config.gres.eq_ignore_ascii_case(gres) && a.config.tp == tp && a.fallen.is_none();
+    let former = advice.candidates.iter().find(known);
+    let gain = advice.recommended().and_then(|best| Some(best.tokens_per_gpu_hour? / former?.tokens_per_gpu_hour?));
+    match (former, gain) {
+        (Some(former), Some(gain)) if gain.is_finite() && gain >= 0.05 => {
+            format!("{plain}, {}: {gain:.1} x the tokens per GPU-hour", former.config.precision)
+        }
+        _ => plain,
+    }
 }
 
 /// `2,310 tok/s [2,050-2,560]`.

@@ -156,8 +156,10 @@ fn target_report(target: Target, task: &Task, remains: &[f64], model: &TargetMod
     report
 }
 
+/// Runs that show what their configuration delivers; a launch that failed is no evidence of speed.
 fn evidence(samples: &[Sample]) -> Evidence {
-    let count = |origin| u32::try_from(samples.iter().filter(|s| s.run.origin == origin).count()).unwrap_or(u32::MAX);
+    let shows = |origin| samples.iter().filter(move |s| s.run.origin == origin && shows_performance(s)).count();
+    let count = |origin| u32::try_from(shows(origin)).unwrap_or(u32::MAX);
     Evidence {
         this_cluster: count(Origin::ThisCluster),
         other_cluster: count(Origin::OtherCluster),

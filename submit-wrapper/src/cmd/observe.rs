@@ -51,20 +51,24 @@ fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
         };
         write!(
             out,
-            "{}: {} nodes with up to {} GPUs, {} of {} GPUs free, {} asked for by pending jobs, partitions {partitions}",
-            pool.gres, pool.nodes, pool.per_node, pool.free, pool.total, pool.pending,
+            "{}: {} with up to {} GPUs each, {} of {} GPUs free, {} asked for by pending jobs, partitions {partitions}",
+            pool.gres, nodes(pool.nodes), pool.per_node, pool.free, pool.total, pool.pending,
         )?;
         let down = seen.down.iter().find(|d| d.gres == pool.gres);
         match down {
             Some(down) => writeln!(
                 out,
-                "; {} GPUs on {} nodes down or drained",
-                down.gpus, down.nodes
+                "; {} GPUs on {} down or drained",
+                down.gpus, nodes(down.nodes)
             )?,
             None => writeln!(out)?,
         }
     }
     Ok(())
+}
+
+fn nodes(n: u32) -> String {
+    format!("{n} node{}", if n == 1 { "" } else { "s" })
 }
 
 fn warn(seen: &Observed) {
