@@ -14,7 +14,10 @@ use crate::guard;
 use crate::submission::Submission;
 
 /// The terms until the site's are known, and where they never become known.
-const USUAL_TERMS: Terms = Terms { time_limit_ms: 500, refuse_on_fault: false };
+const USUAL_TERMS: Terms = Terms {
+    time_limit_ms: 500,
+    refuse_on_fault: false,
+};
 
 /// Longest time limit that a configuration can set, ms.
 const LONGEST_MS: u64 = 60_000;
@@ -27,9 +30,18 @@ pub(crate) fn ask(submission: &Submission) -> (Answer, Terms) {
     let begun = Instant::now();
     let child = match Child::start(|pipe| child::run(submission, pipe)) {
         Ok(child) => child,
-        Err(error) => return (Answer::fault(format!("cannot start a process: {error}")), USUAL_TERMS),
+        Err(error) => {
+            return (
+                Answer::fault(format!("cannot start a process: {error}")),
+                USUAL_TERMS,
+            );
+        }
     };
-    let mut listener = Listener { begun, terms: USUAL_TERMS, heard: Vec::new() };
+    let mut listener = Listener {
+        begun,
+        terms: USUAL_TERMS,
+        heard: Vec::new(),
+    };
     let answer = listener.listen(&child.pipe);
     (answer, listener.terms)
 }
@@ -48,7 +60,10 @@ impl Child {
         match unsafe { libc::fork() } {
             -1 => Err(std::io::Error::last_os_error()),
             0 => in_child(&theirs, body),
-            pid => Ok(Self { pid, pipe: File::from(ours) }),
+            pid => Ok(Self {
+                pid,
+                pipe: File::from(ours),
+            }),
         }
     }
 }
@@ -90,7 +105,10 @@ fn withdraw(pipe: RawFd) -> Option<File> {
     // SAFETY: these calls take numbers, and a limit and a path that live through them; the duplicate belongs to the
     // `File` alone.
     unsafe {
-        let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let no_core = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
         libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         let kept = libc::fcntl(pipe, libc::F_DUPFD_CLOEXEC, 3);
@@ -141,11 +159,16 @@ impl Listener {
                 return answer;
             }
             if !wait_readable(pipe, self.left()) {
-                return Answer::fault(format!("not worked out within {} ms", self.limit().as_millis()));
+                return Answer::fault(format!(
+                    "not worked out within {} ms",
+                    self.limit().as_millis()
+                ));
             }
             match pipe.read(&mut part) {
                 Ok(0) => return Answer::fault("the advisor ended without an answer"),
-                Ok(n) => self.heard.extend_from_slice(part.get(..n).unwrap_or_default()),
+                Ok(n) => self
+                    .heard
+                    .extend_from_slice(part.get(..n).unwrap_or_default()),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Answer::fault(format!("cannot hear the advisor: {error}")),
             }
@@ -185,12 +208,18 @@ fn wait_readable(pipe: &File, left: Duration) -> bool {
     loop {
         let ms = until.saturating_duration_since(Instant::now()).as_millis();
         let ms = libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX);
-        let mut wanted = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut wanted = libc::pollfd {
+            fd: pipe.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         // SAFETY: one entry, valid through the call.
         match unsafe { libc::poll(&raw mut wanted, 1, ms) } {
             0 => return false,
             n if n > 0 => return true,
-            _ if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted => return false,
+            _ if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted => {
+                return false;
+            }
             _ => {}
         }
     }
@@ -203,7 +232,12 @@ mod tests {
 
     fn answer_of(terms: Terms, body: impl FnOnce(&mut File)) -> Answer {
         let child = Child::start(body).unwrap();
-        Listener { begun: Instant::now(), terms, heard: Vec::new() }.listen(&child.pipe)
+        Listener {
+            begun: Instant::now(),
+            terms,
+            heard: Vec::new(),
+        }
+        .listen(&child.pipe)
     }
 
     fn reason(answer: &Answer) -> &str {
@@ -215,14 +249,26 @@ mod tests {
 
     #[test]
     fn a_child_that_says_nothing_is_a_fault() {
-        assert_eq!(reason(&answer_of(USUAL_TERMS, |_| {})), "the advisor ended without an answer");
-        assert_eq!(reason(&answer_of(USUAL_TERMS, |_| panic!("boom"))), "the advisor ended without an answer");
-        assert_eq!(reason(&answer_of(USUAL_TERMS, |_| std::process::abort())), "the advisor ended without an answer");
+        assert_eq!(
+            reason(&answer_of(USUAL_TERMS, |_| {})),
+            "the advisor ended without an answer"
+        );
+        assert_eq!(
+            reason(&answer_of(USUAL_TERMS, |_| panic!("boom"))),
+            "the advisor ended without an answer"
+        );
+        assert_eq!(
+            reason(&answer_of(USUAL_TERMS, |_| std::process::abort())),
+            "the advisor ended without an answer"
+        );
     }
 
     #[test]
     fn a_child_that_hangs_is_left_behind() {
-        let terms = Terms { time_limit_ms: 50, ..USUAL_TERMS };
+        let terms = Terms {
+            time_limit_ms: 50,
+            ..USUAL_TERMS
+        };
         let begun = Instant::now();
         let answer = answer_of(terms, |_| std::thread::sleep(Duration::from_secs(30)));
         assert_eq!(reason(&answer), "not worked out within 50 ms");
@@ -231,10 +277,21 @@ mod tests {
 
     #[test]
     fn nonsense_from_a_child_is_a_fault() {
-        let text = |bytes: &'static [u8]| reason(&answer_of(USUAL_TERMS, |pipe| pipe.write_all(bytes).unwrap())).to_owned();
+        let text = |bytes: &'static [u8]| {
+            reason(&answer_of(USUAL_TERMS, |pipe| {
+                pipe.write_all(bytes).unwrap()
+            }))
+            .to_owned()
+        };
         assert_eq!(text(&[255; 8]), "the advisor's answer is too long");
-        assert_eq!(text(&[1, 0, 0, 0, 9]), "the advisor's answer cannot be read");
-        assert_eq!(text(&[9, 0, 0, 0, 1]), "the advisor ended without an answer");
+        assert_eq!(
+            text(&[1, 0, 0, 0, 9]),
+            "the advisor's answer cannot be read"
+        );
+        assert_eq!(
+            text(&[9, 0, 0, 0, 1]),
+            "the advisor ended without an answer"
+        );
     }
 
     #[test]
@@ -243,7 +300,8 @@ mod tests {
         let answer = answer_of(USUAL_TERMS, |pipe| {
             let held = std::fs::read_dir("/proc/self/fd").unwrap().count();
             // The three standard ones, the pipe, and the folder being read.
-            pipe.write_all(&[0, 0, 16, u8::try_from(held).unwrap()]).unwrap();
+            pipe.write_all(&[0, 0, 16, u8::try_from(held).unwrap()])
+                .unwrap();
         });
         drop(open);
         assert_eq!(reason(&answer), "the advisor's answer is too long");
@@ -255,10 +313,23 @@ mod tests {
             let body = postcard::to_stdvec(frame).unwrap();
             [&u32::try_from(body.len()).unwrap().to_le_bytes()[..], &body].concat()
         };
-        let terms = Terms { time_limit_ms: 7, refuse_on_fault: true };
-        let answer = Answer::Check { message: vec!["x".into()] };
-        let heard = [frame(&Frame::Terms(terms)), frame(&Frame::Answer(answer.clone()))].concat();
-        let mut listener = Listener { begun: Instant::now(), terms: USUAL_TERMS, heard };
+        let terms = Terms {
+            time_limit_ms: 7,
+            refuse_on_fault: true,
+        };
+        let answer = Answer::Check {
+            message: vec!["x".into()],
+        };
+        let heard = [
+            frame(&Frame::Terms(terms)),
+            frame(&Frame::Answer(answer.clone())),
+        ]
+        .concat();
+        let mut listener = Listener {
+            begun: Instant::now(),
+            terms: USUAL_TERMS,
+            heard,
+        };
         assert_eq!(listener.take_frames(), Some(answer));
         assert_eq!(listener.terms, terms);
     }

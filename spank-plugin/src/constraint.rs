@@ -15,18 +15,28 @@ pub(crate) enum Adapted {
 /// Fits a constraint to the GPU type `wanted`. `types` are the GPU types that the cluster has.
 pub(crate) fn adapt(constraint: &str, wanted: &str, types: &[String]) -> Adapted {
     let other = |feature: &str| {
-        !feature.eq_ignore_ascii_case(wanted) && types.iter().any(|gpu| gpu.eq_ignore_ascii_case(feature))
+        !feature.eq_ignore_ascii_case(wanted)
+            && types.iter().any(|gpu| gpu.eq_ignore_ascii_case(feature))
     };
     if constraint.contains(['|', '[', ']', '(', ')', '*']) {
         let words = || constraint.split(|c: char| !is_of_a_word(c));
         let offered = words().any(|word| word.eq_ignore_ascii_case(wanted));
-        return if !offered && words().any(other) { Adapted::Conflict } else { Adapted::Same };
+        return if !offered && words().any(other) {
+            Adapted::Conflict
+        } else {
+            Adapted::Same
+        };
     }
     let features = || constraint.split(['&', ',']).map(str::trim);
     if !features().any(other) {
         return Adapted::Same;
     }
-    Adapted::Rest(features().filter(|feature| !other(feature) && !feature.is_empty()).collect::<Vec<_>>().join("&"))
+    Adapted::Rest(
+        features()
+            .filter(|feature| !other(feature) && !feature.is_empty())
+            .collect::<Vec<_>>()
+            .join("&"),
+    )
 }
 
 fn is_of_a_word(c: char) -> bool {
@@ -38,7 +48,11 @@ mod tests {
     use super::*;
 
     fn of(constraint: &str) -> Adapted {
-        adapt(constraint, "h100", &["a100".into(), "h100".into(), "h200".into()])
+        adapt(
+            constraint,
+            "h100",
+            &["a100".into(), "h100".into(), "h200".into()],
+        )
     }
 
     #[test]
@@ -50,7 +64,15 @@ mod tests {
 
     #[test]
     fn everything_else_is_left_alone() {
-        for constraint in ["", "h100", "ib&ssd", "a100-80gb", "h100|h200", "[h100|a100]", "rack1*2"] {
+        for constraint in [
+            "",
+            "h100",
+            "ib&ssd",
+            "a100-80gb",
+            "h100|h200",
+            "[h100|a100]",
+            "rack1*2",
+        ] {
             assert_eq!(of(constraint), Adapted::Same, "{constraint}");
         }
     }

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr::NonNull;
 
 /// Callback of an option: its number, its value, and 1 on a compute node.
-pub(crate) type OptionCallback = extern "C" fn(val: c_int, optarg: *const c_char, remote: c_int) -> c_int;
+pub(crate) type OptionCallback =
+    extern "C" fn(val: c_int, optarg: *const c_char, remote: c_int) -> c_int;
 
 /// `struct spank_option`, unchanged from Slurm 19.05 to 26.05.
 #[repr(C)]
@@ -23,7 +24,8 @@ pub(crate) type Context = unsafe extern "C" fn() -> c_int;
 pub(crate) type Register = unsafe extern "C" fn(*mut c_void, *mut SpankOption) -> c_int;
 pub(crate) type Log = unsafe extern "C" fn(*const c_char, ...);
 pub(crate) type OptionGet = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_char;
-pub(crate) type OptionSet = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char, bool) -> c_int;
+pub(crate) type OptionSet =
+    unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char, bool) -> c_int;
 pub(crate) type OptionIs = unsafe extern "C" fn(*mut c_void, *const c_char) -> bool;
 pub(crate) type ApiVersion = unsafe extern "C" fn() -> std::ffi::c_long;
 

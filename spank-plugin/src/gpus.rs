@@ -8,7 +8,12 @@ use std::ffi::CStr;
 use crate::host::JobOptions;
 
 /// Options that ask for nothing but GPUs: a rewrite takes them away.
-pub(crate) const GPUS_ONLY: [&CStr; 4] = [c"gpus", c"gpus-per-node", c"gpus-per-task", c"gpus-per-socket"];
+pub(crate) const GPUS_ONLY: [&CStr; 4] = [
+    c"gpus",
+    c"gpus-per-node",
+    c"gpus-per-task",
+    c"gpus-per-socket",
+];
 
 /// Options that may ask for other things beside GPUs: a rewrite takes the GPUs out of them. Absent from older releases.
 pub(crate) const GPUS_AMONG_OTHERS: [&CStr; 1] = [c"tres-per-task"];
@@ -33,7 +38,10 @@ fn asked_by_gres(job: &impl JobOptions) -> Option<Asked> {
     let gres = job.given(c"gres")?;
     let entry = entries(&gres).find(|entry| is_gpu(entry))?;
     let rest = entry.split_once([':', '=']).map_or("", |(_, rest)| rest);
-    Some(Asked { text: entry.to_owned(), ..type_and_count(rest) })
+    Some(Asked {
+        text: entry.to_owned(),
+        ..type_and_count(rest)
+    })
 }
 
 fn asked_by(job: &impl JobOptions, name: &CStr) -> Option<Asked> {
@@ -63,16 +71,25 @@ fn type_and_count(text: &str) -> Asked {
     let (gpu, count) = match text.rsplit_once([':', '=']) {
         Some((gpu, count)) => (gpu, count.parse().ok()),
         None if text.is_empty() => ("", Some(1)),
-        None => text.parse().map_or((text, Some(1)), |count| ("", Some(count))),
+        None => text
+            .parse()
+            .map_or((text, Some(1)), |count| ("", Some(count))),
     };
     let gpu = (!gpu.is_empty()).then(|| gpu.to_ascii_lowercase());
-    Asked { text: String::new(), gpu, count }
+    Asked {
+        text: String::new(),
+        gpu,
+        count,
+    }
 }
 
 /// The entries of a list of trackable resources, without the `gres:` or `gres/` that Slurm puts before them.
 fn entries(list: &str) -> impl Iterator<Item = &str> {
     let plain = |entry: &'_ str| -> usize { if starts_with_gres(entry) { 5 } else { 0 } };
-    list.split(',').map(str::trim).map(move |entry| entry.get(plain(entry)..).unwrap_or(entry)).filter(|entry| !entry.is_empty())
+    list.split(',')
+        .map(str::trim)
+        .map(move |entry| entry.get(plain(entry)..).unwrap_or(entry))
+        .filter(|entry| !entry.is_empty())
 }
 
 fn starts_with_gres(entry: &str) -> bool {
@@ -80,7 +97,10 @@ fn starts_with_gres(entry: &str) -> bool {
 }
 
 fn is_gpu(entry: &str) -> bool {
-    entry.split([':', '=']).next().is_some_and(|name| name.eq_ignore_ascii_case("gpu"))
+    entry
+        .split([':', '='])
+        .next()
+        .is_some_and(|name| name.eq_ignore_ascii_case("gpu"))
 }
 
 /// A list of generic resources as `--gres` takes it, with nothing of Slurm's own marks in it.
@@ -115,19 +135,58 @@ mod tests {
     fn every_form_is_read() {
         let a100 = Some("a100".to_owned());
         let cases: [(&[(&str, &str)], &str, Option<String>, Option<u32>); 10] = [
-            (&[("gres", "gres:gpu:A100:8")], "gpu:A100:8", a100.clone(), Some(8)),
-            (&[("gres", "gres/license:1,gres/gpu:2")], "gpu:2", None, Some(2)),
+            (
+                &[("gres", "gres:gpu:A100:8")],
+                "gpu:A100:8",
+                a100.clone(),
+                Some(8),
+            ),
+            (
+                &[("gres", "gres/license:1,gres/gpu:2")],
+                "gpu:2",
+                None,
+                Some(2),
+            ),
             (&[("gres", "gpu")], "gpu", None, Some(1)),
             (&[("gres", "gpu:a100")], "gpu:a100", a100.clone(), Some(1)),
-            (&[("gpus", "a100:2")], "--gpus=a100:2", a100.clone(), Some(2)),
+            (
+                &[("gpus", "a100:2")],
+                "--gpus=a100:2",
+                a100.clone(),
+                Some(2),
+            ),
             (&[("gpus", "8"), ("nodes", "2")], "--gpus=8", None, None),
-            (&[("gpus-per-node", "4")], "--gpus-per-node=4", None, Some(4)),
-            (&[("gpus-per-task", "a100:2"), ("ntasks", "2")], "--gpus-per-task=a100:2", a100, Some(4)),
-            (&[("gpus-per-socket", "1")], "--gpus-per-socket=1", None, None),
-            (&[("gres", "gpu:lots")], "gpu:lots", Some("lots".into()), Some(1)),
+            (
+                &[("gpus-per-node", "4")],
+                "--gpus-per-node=4",
+                None,
+                Some(4),
+            ),
+            (
+                &[("gpus-per-task", "a100:2"), ("ntasks", "2")],
+                "--gpus-per-task=a100:2",
+                a100,
+                Some(4),
+            ),
+            (
+                &[("gpus-per-socket", "1")],
+                "--gpus-per-socket=1",
+                None,
+                None,
+            ),
+            (
+                &[("gres", "gpu:lots")],
+                "gpu:lots",
+                Some("lots".into()),
+                Some(1),
+            ),
         ];
         for (pairs, text, gpu, count) in cases {
-            assert_eq!(asks(pairs), Some((text.to_owned(), gpu, count)), "{pairs:?}");
+            assert_eq!(
+                asks(pairs),
+                Some((text.to_owned(), gpu, count)),
+                "{pairs:?}"
+            );
         }
         assert_eq!(asks(&[("gres", "license:1"), ("mem", "4")]), None);
         assert_eq!(asks(&[]), None);
@@ -138,8 +197,14 @@ mod tests {
         assert_eq!(replaced("", "gpu:h100:2"), "gpu:h100:2");
         assert_eq!(replaced("none", "gpu:h100:2"), "gpu:h100:2");
         assert_eq!(replaced("gres:gpu:a100:1", "gpu:h100:2"), "gpu:h100:2");
-        assert_eq!(replaced("gres/lustre:2,gres/gpu:1,gres/gpu:a100:1", "gpu:h100:2"), "lustre:2,gpu:h100:2");
-        assert_eq!(replaced("gpus_of_mine:1", "gpu:h100:2"), "gpus_of_mine:1,gpu:h100:2");
+        assert_eq!(
+            replaced("gres/lustre:2,gres/gpu:1,gres/gpu:a100:1", "gpu:h100:2"),
+            "lustre:2,gpu:h100:2"
+        );
+        assert_eq!(
+            replaced("gpus_of_mine:1", "gpu:h100:2"),
+            "gpus_of_mine:1,gpu:h100:2"
+        );
         assert_eq!(plain("gres:gpu:a100:1,gres:x"), "gpu:a100:1,x");
     }
 

@@ -54,8 +54,12 @@ pub(crate) fn quietly<T>(body: impl FnOnce() -> T) -> Option<T> {
 #[cfg(debug_assertions)]
 #[allow(clippy::panic, reason = "this is what it is for")]
 pub(crate) fn inject(hook: Hook) {
-    let Ok(wanted) = std::env::var("OMNIPILOT_INJECT") else { return };
-    let Some((fault, place)) = wanted.split_once(':') else { return };
+    let Ok(wanted) = std::env::var("OMNIPILOT_INJECT") else {
+        return;
+    };
+    let Some((fault, place)) = wanted.split_once(':') else {
+        return;
+    };
     if place != format!("{hook:?}") {
         return;
     }

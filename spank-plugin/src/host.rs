@@ -20,7 +20,9 @@ pub(crate) enum Context {
 pub(crate) fn context() -> Context {
     const LOCAL: c_int = 1;
     const ALLOCATOR: c_int = 3;
-    let Some(context) = function!(c"spank_context" as ffi::Context) else { return Context::Elsewhere };
+    let Some(context) = function!(c"spank_context" as ffi::Context) else {
+        return Context::Elsewhere;
+    };
     // SAFETY: takes nothing, returns a number.
     match unsafe { context() } {
         ALLOCATOR => Context::Allocator,
@@ -31,7 +33,9 @@ pub(crate) fn context() -> Context {
 
 /// Registers an option. It must live as long as the process.
 pub(crate) fn register(spank: *mut c_void, option: &'static mut ffi::SpankOption) -> bool {
-    let Some(register) = function!(c"spank_option_register" as ffi::Register) else { return false };
+    let Some(register) = function!(c"spank_option_register" as ffi::Register) else {
+        return false;
+    };
     // SAFETY: the handle is the one that Slurm passed to this hook; the option is static.
     unsafe { register(spank, option) == 0 }
 }

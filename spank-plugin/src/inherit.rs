@@ -52,7 +52,12 @@ pub(crate) fn offer_environment() {
 /// What the user's environment says of an option (`OMNIPILOT_MODEL` of `--llm-model`); never inside a job, whose environment
 /// is a copy.
 pub(crate) fn of_the_user(spec: &OptionSpec) -> Option<CString> {
-    let name = spec.name.strip_prefix("llm-").unwrap_or(spec.name).replace('-', "_").to_ascii_uppercase();
+    let name = spec
+        .name
+        .strip_prefix("llm-")
+        .unwrap_or(spec.name)
+        .replace('-', "_")
+        .to_ascii_uppercase();
     get(&format!("OMNIPILOT_{name}")).filter(|value| !value.is_empty() && !inside_job())
 }
 
@@ -72,7 +77,10 @@ pub(crate) fn is_inherited(spec: &OptionSpec, value: *const c_char) -> bool {
 
 /// The name in which Slurm passes an option of this plugin on.
 fn passed_on_as(spec: &OptionSpec) -> String {
-    format!("_SLURM_SPANK_OPTION_omnipilot_{}", spec.name.replace('-', "_"))
+    format!(
+        "_SLURM_SPANK_OPTION_omnipilot_{}",
+        spec.name.replace('-', "_")
+    )
 }
 
 /// Sets a variable of this process, which becomes one of the job.

@@ -15,7 +15,10 @@
 //! * no panic leaves a hook, and none of the advisor's faults can reach the process of the user's
 //!   `sbatch`: the advisor runs in the child.
 
-#![allow(non_upper_case_globals, reason = "Slurm looks its symbols up by these names")]
+#![allow(
+    non_upper_case_globals,
+    reason = "Slurm looks its symbols up by these names"
+)]
 
 mod ask;
 mod child;
@@ -52,12 +55,20 @@ pub static mut plugin_version: u32 = 0;
 
 /// Called by Slurm when it loads the plugin: registers the options in submitting commands.
 #[unsafe(no_mangle)]
-pub extern "C" fn slurm_spank_init(spank: *mut c_void, _argc: c_int, _argv: *const *const c_char) -> c_int {
+pub extern "C" fn slurm_spank_init(
+    spank: *mut c_void,
+    _argc: c_int,
+    _argv: *const *const c_char,
+) -> c_int {
     guard::hook(Hook::Init, || session::begin(spank))
 }
 
 /// Called by Slurm when every option of the submission (of one component of it) is known.
 #[unsafe(no_mangle)]
-pub extern "C" fn slurm_spank_init_post_opt(_spank: *mut c_void, argc: c_int, argv: *const *const c_char) -> c_int {
+pub extern "C" fn slurm_spank_init_post_opt(
+    _spank: *mut c_void,
+    argc: c_int,
+    argv: *const *const c_char,
+) -> c_int {
     guard::hook(Hook::PostOpt, || session::decide(|| ffi::words(argc, argv)))
 }

@@ -87,16 +87,29 @@ extern "C" fn on_option(number: c_int, value: *const c_char, remote: c_int) -> c
 }
 
 fn collect(number: c_int, value: *const c_char) {
-    let Some((number, spec)) = usize::try_from(number).ok().and_then(|n| Some((n, OPTIONS.get(n)?))) else { return };
-    let text = if inherit::is_inherited(spec, value) { inherit::of_the_user(spec) } else { ffi::text(value) };
+    let Some((number, spec)) = usize::try_from(number)
+        .ok()
+        .and_then(|n| Some((n, OPTIONS.get(n)?)))
+    else {
+        return;
+    };
+    let text = if inherit::is_inherited(spec, value) {
+        inherit::of_the_user(spec)
+    } else {
+        ffi::text(value)
+    };
     if let Some(text) = text {
-        typed().get_or_insert_default().take_value(number, spec, &readable(text));
+        typed()
+            .get_or_insert_default()
+            .take_value(number, spec, &readable(text));
     }
 }
 
 /// Bytes that are no UTF-8 become the replacement character, which no option takes for more than a name.
 fn readable(text: CString) -> String {
-    text.into_string().unwrap_or_else(|error| String::from_utf8_lossy(error.into_cstring().as_bytes()).into_owned())
+    text.into_string().unwrap_or_else(|error| {
+        String::from_utf8_lossy(error.into_cstring().as_bytes()).into_owned()
+    })
 }
 
 /// As Slurm would call it.
@@ -104,7 +117,10 @@ fn readable(text: CString) -> String {
 fn pass(name: &str, value: &str) {
     let number = OPTIONS.iter().position(|spec| spec.name == name).unwrap();
     let value = ffi::c_string(value);
-    assert_eq!(on_option(c_int::try_from(number).unwrap(), value.as_ptr(), 0), 0);
+    assert_eq!(
+        on_option(c_int::try_from(number).unwrap(), value.as_ptr(), 0),
+        0
+    );
 }
 
 #[cfg(test)]
@@ -117,7 +133,13 @@ mod tests {
         pass("llm-model", "a");
         pass("llm-model", "b");
         let before = typed().clone().unwrap();
-        assert!(before.first_wrong().unwrap().reason.contains("--llm-tp=nonsense"));
+        assert!(
+            before
+                .first_wrong()
+                .unwrap()
+                .reason
+                .contains("--llm-tp=nonsense")
+        );
         pass("llm-tp", "2");
         let all = take();
         assert!(all.first_wrong().is_none());

@@ -56,29 +56,44 @@ fn plan(job: &impl JobOptions, change: &Change) -> Result<Vec<(&'static CStr, Ed
         }
     }
     let gres = job.given(c"gres").unwrap_or_default();
-    plan.push((c"gres", Edit::Set(c_string(gpus::replaced(&gres, &change.gpus)))));
+    plan.push((
+        c"gres",
+        Edit::Set(c_string(gpus::replaced(&gres, &change.gpus))),
+    ));
     plan.extend(constraint(job, change)?.map(|edit| (c"constraint", edit)));
     plan.push((c"comment", Edit::Set(appended(job, &change.comment))));
     Ok(plan)
 }
 
 fn constraint(job: &impl JobOptions, change: &Change) -> Result<Option<Edit>, String> {
-    let Some(constraint) = job.given(c"constraint") else { return Ok(None) };
+    let Some(constraint) = job.given(c"constraint") else {
+        return Ok(None);
+    };
     let gpu = change.gpus.split(':').nth(1).unwrap_or_default();
     match adapt(&constraint, gpu, &change.gpu_types) {
         Adapted::Same => Ok(None),
         Adapted::Rest(rest) => Ok(Some(set_or_reset(rest))),
-        Adapted::Conflict => Err(format!("--constraint={constraint} excludes the advised {gpu}")),
+        Adapted::Conflict => Err(format!(
+            "--constraint={constraint} excludes the advised {gpu}"
+        )),
     }
 }
 
 fn set_or_reset(value: String) -> Edit {
-    if value.is_empty() { Edit::Reset } else { Edit::Set(c_string(value)) }
+    if value.is_empty() {
+        Edit::Reset
+    } else {
+        Edit::Set(c_string(value))
+    }
 }
 
 /// The user's comment, byte for byte, with a blank and the note after it.
 fn appended(job: &impl JobOptions, note: &str) -> CString {
-    let mut bytes = Some(c"comment").filter(|name| job.is_set(name)).and_then(|name| job.get(name)).unwrap_or_default().into_bytes();
+    let mut bytes = Some(c"comment")
+        .filter(|name| job.is_set(name))
+        .and_then(|name| job.get(name))
+        .unwrap_or_default()
+        .into_bytes();
     if !bytes.is_empty() {
         bytes.push(b' ');
     }
@@ -87,7 +102,10 @@ fn appended(job: &impl JobOptions, note: &str) -> CString {
 }
 
 fn carry_out(job: &mut impl JobOptions, plan: &[(&CStr, Edit)]) -> Result<(), String> {
-    let former: Vec<_> = plan.iter().map(|(name, _)| (*name, state(job, name))).collect();
+    let former: Vec<_> = plan
+        .iter()
+        .map(|(name, _)| (*name, state(job, name)))
+        .collect();
     for (done, (name, edit)) in plan.iter().enumerate() {
         if !step(job, name, edit) {
             for (name, edit) in former.iter().take(done + 1).rev() {
@@ -132,8 +150,14 @@ pub(crate) mod fake {
 
     impl Fake {
         pub(crate) fn with(pairs: &[(&str, &str)]) -> Self {
-            let values = pairs.iter().map(|(name, value)| (c_string(*name), c_string(*value))).collect();
-            Self { values, refuses: None }
+            let values = pairs
+                .iter()
+                .map(|(name, value)| (c_string(*name), c_string(*value)))
+                .collect();
+            Self {
+                values,
+                refuses: None,
+            }
         }
 
         pub(crate) fn value(&self, name: &CStr) -> Option<&str> {
@@ -171,7 +195,11 @@ mod tests {
 
     fn change() -> Change {
         let gpu_types = vec!["a100".into(), "h100".into()];
-        Change { gpus: "gpu:h100:2".into(), comment: "omnipilot:7f3a91b0".into(), gpu_types }
+        Change {
+            gpus: "gpu:h100:2".into(),
+            comment: "omnipilot:7f3a91b0".into(),
+            gpu_types,
+        }
     }
 
     #[test]
@@ -206,9 +234,13 @@ mod tests {
     #[test]
     fn a_comment_that_is_no_utf8_keeps_its_bytes() {
         let mut job = Fake::default();
-        job.values.insert(c"comment".into(), c_string(b"caf\xe9".to_vec()));
+        job.values
+            .insert(c"comment".into(), c_string(b"caf\xe9".to_vec()));
         note(&mut job, "omnipilot:1").unwrap();
-        assert_eq!(job.get(c"comment").unwrap().as_bytes(), b"caf\xe9 omnipilot:1");
+        assert_eq!(
+            job.get(c"comment").unwrap().as_bytes(),
+            b"caf\xe9 omnipilot:1"
+        );
     }
 
     #[test]
@@ -216,7 +248,10 @@ mod tests {
         let mut job = Fake::with(&[("gpus", "2"), ("gres", "x:1"), ("comment", "c")]);
         job.refuses = Some(c"gres");
         let before = job.clone();
-        assert_eq!(apply(&mut job, &change()).unwrap_err(), "Slurm does not take --gres");
+        assert_eq!(
+            apply(&mut job, &change()).unwrap_err(),
+            "Slurm does not take --gres"
+        );
         assert_eq!(job, before);
     }
 

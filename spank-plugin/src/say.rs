@@ -9,7 +9,9 @@ const MOST_LINES: usize = 4;
 /// True where the outcome of a successful submission is to be told: on a terminal, or when asked for. A launcher that
 /// reads stderr through a pipe sees nothing.
 pub(crate) fn is_wanted(job: &impl JobOptions) -> bool {
-    host::stderr_is_terminal() || job.is_set(c"verbose") || inherit::get("OMNIPILOT_VERBOSE").is_some_and(|v| !v.is_empty())
+    host::stderr_is_terminal()
+        || job.is_set(c"verbose")
+        || inherit::get("OMNIPILOT_VERBOSE").is_some_and(|v| !v.is_empty())
 }
 
 /// Says a message of several lines.
@@ -21,5 +23,8 @@ pub(crate) fn lines(level: Level, lines: &[String]) {
 
 /// Says why there is no advice though one was asked for; the job goes as it was written.
 pub(crate) fn fault(reason: &str) {
-    host::log(Level::Info, &format!("omnipilot: no advice: {reason}; the job goes as written"));
+    host::log(
+        Level::Info,
+        &format!("omnipilot: no advice: {reason}; the job goes as written"),
+    );
 }

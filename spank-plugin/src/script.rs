@@ -28,7 +28,9 @@ pub(crate) fn find(job: &impl JobOptions) -> Source {
         return Source::Text(text);
     }
     let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
-    let Some(first) = host::first_argument() else { return Source::Unseen };
+    let Some(first) = host::first_argument() else {
+        return Source::Unseen;
+    };
     let path = inherit::get("PATH").unwrap_or_default();
     let chdir = job.is_set(c"chdir");
     let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
@@ -39,7 +41,10 @@ pub(crate) fn find(job: &impl JobOptions) -> Source {
 }
 
 fn arguments(line: &[u8]) -> Vec<&[u8]> {
-    line.strip_suffix(b"\0").unwrap_or(line).split(|byte| *byte == 0).collect()
+    line.strip_suffix(b"\0")
+        .unwrap_or(line)
+        .split(|byte| *byte == 0)
+        .collect()
 }
 
 /// The command of `srun` or `salloc` as shell text.
@@ -48,7 +53,13 @@ fn command(line: &[u8], first: usize) -> Source {
     match words.get(first..) {
         None | Some([]) => Source::Unseen,
         Some(words) if words.contains(&&b":"[..]) => Source::Unseen,
-        Some(words) => Source::Text(words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")),
+        Some(words) => Source::Text(
+            words
+                .iter()
+                .map(|word| quoted(word))
+                .collect::<Vec<_>>()
+                .join(" "),
+        ),
     }
 }
 
@@ -62,7 +73,10 @@ fn file(line: &[u8], first: usize, path: CString, chdir: bool) -> Source {
     if words.contains(&&b":"[..]) {
         return Source::Unseen;
     }
-    words.get(first).filter(|name| !name.is_empty()).map_or(Source::Unseen, |name| places(name, &path, chdir))
+    words
+        .get(first)
+        .filter(|name| !name.is_empty())
+        .map_or(Source::Unseen, |name| places(name, &path, chdir))
 }
 
 /// Where `sbatch` looks for a script of this name: one that begins with a slash or a dot is a path, another is looked for
@@ -73,10 +87,19 @@ fn places(name: &[u8], path: &CString, chdir: bool) -> Source {
         return Source::Files(vec![plain.into()]);
     }
     if name.starts_with(b".") {
-        return if chdir { Source::Unseen } else { Source::Files(vec![plain.into()]) };
+        return if chdir {
+            Source::Unseen
+        } else {
+            Source::Files(vec![plain.into()])
+        };
     }
     let folders = std::env::split_paths(ffi::os(path)).filter(|folder| folder.is_absolute());
-    Source::Files(folders.map(|folder| folder.join(plain)).chain([plain.into()]).collect())
+    Source::Files(
+        folders
+            .map(|folder| folder.join(plain))
+            .chain([plain.into()])
+            .collect(),
+    )
 }
 
 impl Source {
@@ -107,10 +130,18 @@ mod tests {
     fn the_script_is_found_where_sbatch_finds_it() {
         let line = b"sbatch\0-N1\0/a/job.sh\0x\0";
         assert_eq!(files(line, 2), Source::Files(vec!["/a/job.sh".into()]));
-        assert_eq!(files(b"sbatch\0./job.sh\0", 1), Source::Files(vec!["./job.sh".into()]));
-        let plain = ["/bin/job.sh", "/usr/bin/job.sh", "job.sh"].map(PathBuf::from).to_vec();
+        assert_eq!(
+            files(b"sbatch\0./job.sh\0", 1),
+            Source::Files(vec!["./job.sh".into()])
+        );
+        let plain = ["/bin/job.sh", "/usr/bin/job.sh", "job.sh"]
+            .map(PathBuf::from)
+            .to_vec();
         assert_eq!(files(b"sbatch\0job.sh\0", 1), Source::Files(plain));
-        assert_eq!(file(b"sbatch\0-D/x\0./job.sh\0", 2, ffi::c_string(""), true), Source::Unseen);
+        assert_eq!(
+            file(b"sbatch\0-D/x\0./job.sh\0", 2, ffi::c_string(""), true),
+            Source::Unseen
+        );
     }
 
     #[test]
@@ -124,7 +155,10 @@ mod tests {
     #[test]
     fn a_command_keeps_its_words() {
         let found = command(b"srun\0-n1\0bash\0-c\0it's vllm serve\0", 2);
-        assert_eq!(found, Source::Text(r"'bash' '-c' 'it'\''s vllm serve'".into()));
+        assert_eq!(
+            found,
+            Source::Text(r"'bash' '-c' 'it'\''s vllm serve'".into())
+        );
     }
 
     #[test]

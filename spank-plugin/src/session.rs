@@ -47,7 +47,10 @@ pub(crate) fn decide(arguments: impl FnOnce() -> Vec<CString>) -> Then {
     }
     guard::inject(Hook::PostOpt);
     if let Some(wrong) = typed.first_wrong() {
-        say::lines(Level::Error, &[wrong.reason.clone(), format!("hint: {}", wrong.hint)]);
+        say::lines(
+            Level::Error,
+            &[wrong.reason.clone(), format!("hint: {}", wrong.hint)],
+        );
         return Then::Exit(exit_code::USAGE);
     }
     if typed.options.model.is_none() || typed.options.mode == AdviceMode::Off {
@@ -58,7 +61,8 @@ pub(crate) fn decide(arguments: impl FnOnce() -> Vec<CString>) -> Then {
 
 /// A step runs inside what its job was given.
 fn is_step(context: Context) -> bool {
-    context == Context::Local && (inherit::inside_job() || SlurmOptions::find().is_some_and(|job| job.is_set(c"jobid")))
+    context == Context::Local
+        && (inherit::inside_job() || SlurmOptions::find().is_some_and(|job| job.is_set(c"jobid")))
 }
 
 fn advised(typed: Typed, arguments: &[CString]) -> Then {
@@ -73,8 +77,15 @@ fn advised(typed: Typed, arguments: &[CString]) -> Then {
 
 fn carry_out(job: &mut impl JobOptions, answer: Answer, terms: Terms) -> Then {
     match answer {
-        Answer::Rewrite { change, environment, message } => rewritten(job, &change, &environment, &message, terms),
-        Answer::Explore { comment, environment } => explored(job, &comment, &environment),
+        Answer::Rewrite {
+            change,
+            environment,
+            message,
+        } => rewritten(job, &change, &environment, &message, terms),
+        Answer::Explore {
+            comment,
+            environment,
+        } => explored(job, &comment, &environment),
         Answer::Check { message } => {
             say::lines(Level::Info, &message);
             Then::Continue
@@ -97,7 +108,9 @@ fn rewritten(
     if let Err(reason) = rewrite::apply(job, change) {
         return broken(job, &reason, "", terms);
     }
-    environment.iter().for_each(|(name, value)| inherit::set(name, value));
+    environment
+        .iter()
+        .for_each(|(name, value)| inherit::set(name, value));
     tell(job, message);
     Then::Continue
 }
@@ -107,7 +120,9 @@ fn explored(job: &mut impl JobOptions, comment: &str, environment: &[(String, St
         say::fault("Slurm does not take --comment");
         return Then::Continue;
     }
-    environment.iter().for_each(|(name, value)| inherit::set(name, value));
+    environment
+        .iter()
+        .for_each(|(name, value)| inherit::set(name, value));
     tell(job, &["submitted as written; its outcome will be learnt from where `omnipilot run` starts the engine".into()]);
     Then::Continue
 }
@@ -123,7 +138,13 @@ fn broken(job: &impl JobOptions, reason: &str, hint: &str, terms: Terms) -> Then
     let hint = Some(format!("hint: {hint}")).filter(|_| !hint.is_empty());
     if terms.refuse_on_fault {
         let reason = format!("no advice: {reason}");
-        say::lines(Level::Error, &[Some(reason), hint].into_iter().flatten().collect::<Vec<_>>());
+        say::lines(
+            Level::Error,
+            &[Some(reason), hint]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+        );
         return Then::Exit(FAULT);
     }
     say::fault(reason);

@@ -26,15 +26,30 @@ pub(crate) struct Submission {
 
 impl Submission {
     /// Gathers it from the process. `arguments` are those of the plugstack line.
-    pub(crate) fn gather(job: &impl JobOptions, options: RawOptions, arguments: &[CString]) -> Self {
-        Self { config: config_path(arguments), options, asked: gpus::asked(job), script: script::find(job) }
+    pub(crate) fn gather(
+        job: &impl JobOptions,
+        options: RawOptions,
+        arguments: &[CString],
+    ) -> Self {
+        Self {
+            config: config_path(arguments),
+            options,
+            asked: gpus::asked(job),
+            script: script::find(job),
+        }
     }
 }
 
 /// The value of the last `config=`, or the usual place.
 fn config_path(arguments: &[CString]) -> PathBuf {
-    let given = arguments.iter().rev().find_map(|argument| argument.to_bytes().strip_prefix(b"config="));
-    given.map_or_else(|| DEFAULT_PATH.into(), |path| OsString::from_vec(path.to_vec()).into())
+    let given = arguments
+        .iter()
+        .rev()
+        .find_map(|argument| argument.to_bytes().strip_prefix(b"config="));
+    given.map_or_else(
+        || DEFAULT_PATH.into(),
+        |path| OsString::from_vec(path.to_vec()).into(),
+    )
 }
 
 #[cfg(test)]
@@ -44,6 +59,9 @@ mod tests {
     #[test]
     fn the_plugstack_line_names_the_configuration() {
         assert_eq!(config_path(&[]), PathBuf::from(DEFAULT_PATH));
-        assert_eq!(config_path(&[c"x=1".into(), c"config=/a b.toml".into()]), PathBuf::from("/a b.toml"));
+        assert_eq!(
+            config_path(&[c"x=1".into(), c"config=/a b.toml".into()]),
+            PathBuf::from("/a b.toml")
+        );
     }
 }

@@ -10,8 +10,16 @@ use std::ffi::{CStr, CString, c_char, c_long, c_void};
 use crate::ffi::{self, function};
 
 /// API numbers of libslurm from 38 on, as (year, month) of the release.
-const RELEASES: [(u32, u32); 8] =
-    [(22, 5), (23, 2), (23, 11), (24, 5), (24, 11), (25, 5), (25, 11), (26, 5)];
+const RELEASES: [(u32, u32); 8] = [
+    (22, 5),
+    (23, 2),
+    (23, 11),
+    (24, 5),
+    (24, 11),
+    (25, 5),
+    (25, 11),
+    (26, 5),
+];
 
 /// API number of the first of [`RELEASES`].
 const FIRST_API: u32 = 38;
@@ -26,7 +34,9 @@ const SIBLINGS: [&CStr; 3] = [c"auth_munge.so", c"cred_munge.so", c"hash_k12.so"
 static CONSTRUCTOR: extern "C" fn() = set_version;
 
 extern "C" fn set_version() {
-    let Some(version) = of_this_process() else { return };
+    let Some(version) = of_this_process() else {
+        return;
+    };
     // SAFETY: the loader holds its lock and nothing else can know this library yet.
     unsafe { (&raw mut crate::plugin_version).write(version) };
 }
@@ -52,7 +62,9 @@ fn api_address() -> Option<*mut c_void> {
 /// Version of a plugin that lies in the folder of the library which holds this address.
 fn of_a_sibling(address: *mut c_void) -> Option<u32> {
     let folder = folder_of(address)?;
-    SIBLINGS.iter().find_map(|name| version_of_file(&beside(&folder, name)))
+    SIBLINGS
+        .iter()
+        .find_map(|name| version_of_file(&beside(&folder, name)))
 }
 
 fn folder_of(address: *mut c_void) -> Option<Vec<u8>> {

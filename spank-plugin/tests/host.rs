@@ -21,10 +21,14 @@ fn plugin() -> PathBuf {
 fn host(flavour: &'static str) -> PathBuf {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| tempfile::tempdir().unwrap()).path();
-    let program = folder.join(format!("{:?}{flavour}", std::thread::current().id()).replace(['(', ')'], ""));
+    let program =
+        folder.join(format!("{:?}{flavour}", std::thread::current().id()).replace(['(', ')'], ""));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host.c");
     let mut cc = Command::new("cc");
-    cc.args(["-rdynamic", "-Wall", "-o"]).arg(&program).arg(source).arg("-ldl");
+    cc.args(["-rdynamic", "-Wall", "-o"])
+        .arg(&program)
+        .arg(source)
+        .arg("-ldl");
     match flavour {
         "no options" => cc.args(["-DNO_OPTIONS", "-DAPI=38"]),
         "newer" => cc.arg("-DAPI=99"),
@@ -41,15 +45,34 @@ struct Ran {
 
 fn run(flavour: &'static str, inject: &str, arguments: &[&str]) -> Ran {
     let mut command = Command::new(host(flavour));
-    command.env_clear().env("OMNIPILOT_INJECT", inject).arg(plugin()).args(arguments);
+    command
+        .env_clear()
+        .env("OMNIPILOT_INJECT", inject)
+        .arg(plugin())
+        .args(arguments);
     let output = command.output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "only Slurm's own log is written to");
-    let lines = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
-    Ran { code: output.status.code(), lines }
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "",
+        "only Slurm's own log is written to"
+    );
+    let lines = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    Ran {
+        code: output.status.code(),
+        lines,
+    }
 }
 
 fn says(ran: &Ran) -> Vec<&str> {
-    ran.lines.iter().map(String::as_str).filter(|line| line.starts_with("error: ") || line.starts_with("info: ")).collect()
+    ran.lines
+        .iter()
+        .map(String::as_str)
+        .filter(|line| line.starts_with("error: ") || line.starts_with("info: "))
+        .collect()
 }
 
 #[test]
@@ -57,7 +80,11 @@ fn outside_submitting_commands_nothing_happens() {
     for context in ["0", REMOTE, "4", "5", "77"] {
         for inject in ["", "panic:Init", "panic:PostOpt"] {
             let ran = run("", inject, &[context]);
-            assert_eq!(ran.lines[1..], ["init: 0", "options: 0", "post_opt: 0"], "context {context}, {inject}");
+            assert_eq!(
+                ran.lines[1..],
+                ["init: 0", "options: 0", "post_opt: 0"],
+                "context {context}, {inject}"
+            );
             assert_eq!(ran.code, Some(0));
         }
     }
@@ -69,7 +96,12 @@ fn submitting_commands_get_the_options() {
         let ran = run("", "", &[context]);
         assert_eq!(
             ran.lines,
-            ["name omnipilot, type spank, version 0x160500", "init: 0", "options: 10", "post_opt: 0"],
+            [
+                "name omnipilot, type spank, version 0x160500",
+                "init: 0",
+                "options: 10",
+                "post_opt: 0"
+            ],
             "untagged: nothing is read or said"
         );
     }
@@ -77,12 +109,31 @@ fn submitting_commands_get_the_options() {
 
 #[test]
 fn a_tagged_job_goes_as_written_when_the_site_has_no_configuration() {
-    let ran = run("", "", &[ALLOCATOR, "gres=gpu:a100:2", "comment=mine", "--llm-model=m"]);
+    let ran = run(
+        "",
+        "",
+        &[
+            ALLOCATOR,
+            "gres=gpu:a100:2",
+            "comment=mine",
+            "--llm-model=m",
+        ],
+    );
     assert_eq!(ran.code, Some(0));
-    let [line] = says(&ran)[..] else { panic!("{:?}", ran.lines) };
-    assert!(line.starts_with("info: omnipilot: no advice: cannot read the configuration /nowhere/omnipilot.toml: "), "{line}");
+    let [line] = says(&ran)[..] else {
+        panic!("{:?}", ran.lines)
+    };
+    assert!(
+        line.starts_with(
+            "info: omnipilot: no advice: cannot read the configuration /nowhere/omnipilot.toml: "
+        ),
+        "{line}"
+    );
     assert!(line.ends_with("; the job goes as written"), "{line}");
-    assert_eq!(ran.lines[ran.lines.len() - 3..], ["post_opt: 0", "job gres=gpu:a100:2", "job comment=mine"]);
+    assert_eq!(
+        ran.lines[ran.lines.len() - 3..],
+        ["post_opt: 0", "job gres=gpu:a100:2", "job comment=mine"]
+    );
 }
 
 #[test]
@@ -99,11 +150,24 @@ fn no_broken_hook_harms_the_submission() {
     for (inject, said) in cases {
         let ran = run("", inject, &[ALLOCATOR, "gres=gpu:a100:2", "--llm-model=m"]);
         assert_eq!(ran.code, Some(0), "{inject}");
-        assert!(ran.lines.iter().any(|line| line == "post_opt: 0"), "{inject}");
-        assert!(ran.lines.iter().any(|line| line == "job gres=gpu:a100:2"), "{inject}");
+        assert!(
+            ran.lines.iter().any(|line| line == "post_opt: 0"),
+            "{inject}"
+        );
+        assert!(
+            ran.lines.iter().any(|line| line == "job gres=gpu:a100:2"),
+            "{inject}"
+        );
         let lines = says(&ran);
-        assert_eq!(lines.len(), usize::from(!said.is_empty()), "{inject}: {lines:?}");
-        assert!(lines.iter().all(|line| line.contains(said)), "{inject}: {lines:?}");
+        assert_eq!(
+            lines.len(),
+            usize::from(!said.is_empty()),
+            "{inject}: {lines:?}"
+        );
+        assert!(
+            lines.iter().all(|line| line.contains(said)),
+            "{inject}: {lines:?}"
+        );
     }
 }
 
@@ -113,7 +177,9 @@ fn a_slurm_that_hides_its_options_is_told_in_one_line() {
     assert_eq!(ran.code, Some(0));
     assert_eq!(
         says(&ran),
-        ["info: omnipilot: no advice: this Slurm does not let a plugin see a job's options; the job goes as written"]
+        [
+            "info: omnipilot: no advice: this Slurm does not let a plugin see a job's options; the job goes as written"
+        ]
     );
 }
 
@@ -123,16 +189,32 @@ fn a_wrong_value_is_refused_with_its_reason_and_a_hint() {
     assert_eq!(ran.code, Some(2));
     assert_eq!(
         says(&ran),
-        ["error: omnipilot: --llm-tp=zero is not a tensor-parallel degree from 1 to 64", "error: omnipilot: hint: --llm-tp=4"]
+        [
+            "error: omnipilot: --llm-tp=zero is not a tensor-parallel degree from 1 to 64",
+            "error: omnipilot: hint: --llm-tp=4"
+        ]
     );
-    let healed = run("", "", &[ALLOCATOR, "--llm-tp=zero", "--llm-tp=2", "--llm-advice=off", "--llm-model=m"]);
+    let healed = run(
+        "",
+        "",
+        &[
+            ALLOCATOR,
+            "--llm-tp=zero",
+            "--llm-tp=2",
+            "--llm-advice=off",
+            "--llm-model=m",
+        ],
+    );
     assert_eq!((healed.code, says(&healed).len()), (Some(0), 0));
 }
 
 #[test]
 fn text_from_outside_is_never_a_format() {
     let ran = run("", "", &[ALLOCATOR, "--llm-tp=%s%n%n%n"]);
-    assert_eq!(says(&ran)[0], "error: omnipilot: --llm-tp=%s%n%n%n is not a tensor-parallel degree from 1 to 64");
+    assert_eq!(
+        says(&ran)[0],
+        "error: omnipilot: --llm-tp=%s%n%n%n is not a tensor-parallel degree from 1 to 64"
+    );
 }
 
 #[test]
@@ -147,22 +229,45 @@ fn options_without_a_model_and_advice_off_change_nothing() {
 /// declines in a line of its own.
 #[test]
 fn an_unknown_slurm_finds_no_stamp() {
-    assert_eq!(run("newer", "", &[REMOTE]).lines[0], "name omnipilot, type spank, version 0");
+    assert_eq!(
+        run("newer", "", &[REMOTE]).lines[0],
+        "name omnipilot, type spank, version 0"
+    );
 }
 
 #[test]
 fn nothing_but_the_hooks_is_exported() {
-    let output = Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(plugin()).output().unwrap();
+    let output = Command::new("nm")
+        .args(["-D", "--defined-only", "--format=posix"])
+        .arg(plugin())
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let mut names: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    let mut names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     names.sort_unstable();
-    assert_eq!(names, ["plugin_name", "plugin_type", "plugin_version", "slurm_spank_init", "slurm_spank_init_post_opt"]);
+    assert_eq!(
+        names,
+        [
+            "plugin_name",
+            "plugin_type",
+            "plugin_version",
+            "slurm_spank_init",
+            "slurm_spank_init_post_opt"
+        ]
+    );
 }
 
 /// Every Slurm symbol is looked up at run time, so a release that lacks one still loads the plugin.
 #[test]
 fn nothing_of_slurm_is_needed_to_load() {
-    let output = Command::new("nm").args(["-D", "--undefined-only", "--format=posix"]).arg(plugin()).output().unwrap();
+    let output = Command::new("nm")
+        .args(["-D", "--undefined-only", "--format=posix"])
+        .arg(plugin())
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(!text.contains("spank") && !text.contains("slurm"), "{text}");
 }
