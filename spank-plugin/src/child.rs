@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use model_store::advisor::{Pins, Precision};
@@ -128,7 +129,8 @@ fn answer(submission: &Submission, config: &Config) -> Answer {
         Ok(snapshot) => snapshot,
         Err(error) => return broken(error.into()),
     };
-    let site = Site { config, snapshot };
+    // The process ends as soon as the answer is sent: nothing is gained by giving a million small pieces back before.
+    let site = ManuallyDrop::new(Site { config, snapshot });
     if submission.options.mode == AdviceMode::Explore {
         return site.explore(submission);
     }

@@ -1,0 +1,67 @@
+//! The example files in `etc/` are what the program reads.
+#![allow(clippy::unwrap_used, reason = "a failed test is to stop")]
+
+use model_store::config::{Config, DEFAULT_PATH, OnFault};
+
+const TOML: &str = include_str!("../../etc/omnipilot.toml");
+const PLUGSTACK: &str = include_str!("../../etc/plugstack.conf.d/omnipilot.conf");
+
+/// The example with its commented settings switched on; a comment's text begins with a blank.
+fn all_switched_on() -> String {
+    let setting = |line: &'static str| {
+        line.strip_prefix('#')
+            .filter(|rest| !rest.starts_with(' '))
+            .unwrap_or(line)
+    };
+    TOML.lines().map(setting).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_configuration_is_one() {
+    let config = Config::parse(TOML).unwrap();
+    assert_eq!(config.store.to_str(), Some("/var/lib/omnipilot/store.db"));
+    assert!(config.gpu.is_empty() && config.model.is_empty());
+}
+
+/// Named one by one: a new key does not compile here until the example has it too.
+#[test]
+fn the_example_names_every_key_with_its_default() {
+    let Config {
+        store,
+        snapshot,
+        spool,
+        engine,
+        time_limit_ms,
+        on_fault,
+        gpu,
+        model,
+    } = Config::parse(&all_switched_on()).unwrap();
+    assert!(store.is_absolute() && snapshot.is_absolute() && spool.is_absolute());
+    let defaults = Config::beside_store(&store);
+    assert_eq!(
+        (engine, time_limit_ms, on_fault),
+        (defaults.engine, defaults.time_limit_ms, OnFault::Submit)
+    );
+    let a100 = gpu.get("a100").unwrap();
+    assert!(a100.is.is_some() && a100.price_per_hour.is_some());
+    let ours = model.values().next().unwrap();
+    assert!(ours.config.is_some() && ours.checkpoints.len() == 2);
+    for key in ["engine", "time_limit_ms", "on_fault"] {
+        assert!(TOML.contains(&format!("\n#{key} = ")), "{key}");
+    }
+}
+
+#[test]
+fn the_plugstack_entry_is_optional_and_names_the_usual_configuration() {
+    let lines: Vec<&str> = PLUGSTACK
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    let [line] = lines[..] else {
+        panic!("{lines:?}")
+    };
+    let words: Vec<&str> = line.split(' ').collect();
+    assert_eq!(words[0], "optional");
+    assert!(words[1].ends_with("/spank_omnipilot.so"));
+    assert_eq!(words[2..], [format!("config={DEFAULT_PATH}")]);
+}
