@@ -6,7 +6,7 @@ use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
-use model_store::advisor::{Pins, Precision};
+use model_store::advisor::{Advice, Pins, Precision, words};
 use model_store::config::{Config, OnFault};
 use model_store::consult::{
     Action, Consulted, Fault, Refusal, Rewrite, consult_snapshot, exit_code,
@@ -241,12 +241,12 @@ impl Site<'_> {
                 check(rewrite.message, &format!("--gres={}", rewrite.gres))
             }
             Action::Refuse(refusal) if checked => check(refusal.message, "refused"),
-            Action::Rewrite(rewrite) => self.rewritten(submission, rewrite),
+            Action::Rewrite(rewrite) => self.rewritten(submission, &consulted.advice, rewrite),
             Action::Refuse(Refusal { code, message }) => Answer::Refuse { code, message },
         }
     }
 
-    fn rewritten(&self, submission: &Submission, rewrite: Rewrite) -> Answer {
+    fn rewritten(&self, submission: &Submission, advice: &Advice, rewrite: Rewrite) -> Answer {
         let mut message = rewrite.message;
         if let Some(asked) = submission
             .asked
@@ -254,7 +254,7 @@ impl Site<'_> {
             .filter(|asked| asked.text != rewrite.gres)
         {
             message.truncate(3);
-            message.push(format!("instead of {}", asked.text));
+            message.push(words::instead_of(advice, &asked.text));
         }
         let environment = rewrite.environment.into_iter();
         Answer::Rewrite {
