@@ -73,6 +73,7 @@ submit_and_show() {
   note "serve.sh: $(grep -c . "$PREFIX/bin/serve.sh") lines, with: $(grep gres= "$PREFIX/bin/serve.sh")"
   must "$(user)" "sbatch $LOAD serve.sh"
   first=$(job_id)
+  before=$(advice)
   tell "Slurm's record of the job: other GPUs than the script asked for, and the advice's id in the comment"
   must "$(operator)" "scontrol show job $first | grep -E 'JobId|TresPerNode|Comment| NodeList='"
 }
@@ -126,7 +127,6 @@ main() {
   trap 'exit 130' INT TERM
   set_the_stage
   submit_and_show
-  before=$(advice)
   refuse
   run_and_ingest
   show_the_change

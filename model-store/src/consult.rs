@@ -269,6 +269,7 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
             axis: "family".into(),
             asked: shown,
             measured: format!("{} models by name", snapshot.body.catalogue.cards().len()),
+            gap: 3.0,
         }]),
         candidates: Vec::new(),
         evidence: snapshot.body.model.evidence,

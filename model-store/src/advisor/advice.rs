@@ -59,6 +59,8 @@ pub struct AxisOut {
     pub asked: String,
     /// What was measured, as people read it (`0.5 to 72 B`).
     pub measured: String,
+    /// How far outside: logarithm of the factor for a number, 3 for a name that was never measured.
+    pub gap: f64,
 }
 
 /// A candidate with everything known of it.

@@ -178,20 +178,20 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
             axis: "throughput".into(),
             asked: "an interval".into(),
             measured: "too few runs or sources to calibrate one".into(),
+            gap: 0.0,
         }]);
     }
     Verdict::Infeasible(largest_reason(assessed))
 }
 
-/// The axes of the candidate that tells the user most: one whose GPU and precision were measured,
-/// on the fewest axes.
+/// The axes of the candidate that comes nearest to what was measured.
 fn nearest_support(assessed: &[Assessed]) -> Option<Vec<AxisOut>> {
     let out = assessed.iter().filter_map(|a| match &a.fallen {
         Some(Fallen::OutOfSupport(axes)) => Some(axes),
         _ => None,
     });
-    let unmeasured = |axes: &[AxisOut]| axes.iter().any(|a| a.axis == "gpu" || a.axis == "precision");
-    out.min_by_key(|axes| (unmeasured(axes), axes.len())).cloned()
+    let gap = |axes: &[AxisOut]| axes.iter().map(|a| a.gap).sum::<f64>();
+    out.min_by(|a, b| gap(a).total_cmp(&gap(b))).cloned()
 }
 
 fn no_candidate(known: Knowledge, request: &Request) -> String {

@@ -23,6 +23,7 @@ pub mod physics;
 mod request;
 mod run;
 mod setup;
+pub mod site;
 pub mod support;
 pub mod utility;
 pub mod words;

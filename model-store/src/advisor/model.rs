@@ -10,6 +10,7 @@ use super::forest::Forest;
 use super::physics::{Physics, physics};
 use super::run::Target;
 use super::setup::Setup;
+use super::site::SiteShift;
 use super::support::Envelope;
 
 /// From where to where a prediction steps; it decides which residuals calibrate the interval.
@@ -40,55 +41,8 @@ pub struct TargetModel {
     pub this_cluster: Calibration,
     /// Scores of left-out sources.
     pub elsewhere: Calibration,
-    /// What this cluster's runs leave over; they shift predictions near them.
-    pub site: Vec<SiteResidual>,
-}
-
-/// The residual of one run of this cluster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SiteResidual {
-    /// Model name of the card.
-    pub model: String,
-    /// GPU of the catalogue.
-    pub gpu: String,
-    /// Pooled weight format.
-    pub precision: Precision,
-    /// Logarithms of TP, context and sequences in flight.
-    pub at: [f32; 3],
-    /// `ln(measured / predicted)` without this cluster's runs.
-    pub residual: f32,
-}
-
-/// Weight of the belief that this cluster is as others are, in runs.
-const PRIOR_RUNS: f64 = 0.5;
-
-impl SiteResidual {
-    /// Where a setup lies among a site's runs.
-    pub fn at(s: &Setup, p: &Physics) -> [f32; 3] {
-        [(s.tp as f32).log2(), s.context().ln() as f32, p.in_flight.ln() as f32]
-    }
-
-    /// How much this run says about a setup: 1 for the same configuration and load, less the
-    /// further away it is.
-    fn weight(&self, s: &Setup, at: [f32; 3]) -> f64 {
-        let gaps: f32 = self.at.iter().zip(at).map(|(a, b)| (a - b).powi(2)).sum();
-        let same = |yes: bool, else_: f64| if yes { 1.0 } else { else_ };
-        f64::from((-gaps / 2.0).exp())
-            * same(self.gpu == s.gpu.name, 0.15)
-            * same(self.precision == s.precision.pooled(), 0.4)
-            * same(self.model == s.card.name, 0.4)
-    }
-}
-
-/// The shift that a site's runs call for at a setup: their residuals' mean, weighted by nearness
-/// and shrunk towards none (Nadaraya-Watson with a prior weight).
-pub fn site_shift(site: &[SiteResidual], s: &Setup, p: &Physics) -> f64 {
-    let at = SiteResidual::at(s, p);
-    let (sum, weight) = site.iter().fold((0.0, PRIOR_RUNS), |(sum, weight), run| {
-        let w = run.weight(s, at);
-        (sum + w * f64::from(run.residual), weight + w)
-    });
-    sum / weight
+    /// How this cluster's own runs shift it.
+    pub site: SiteShift,
 }
 
 /// Launch success of configurations, shrunk to the pooled rate.
@@ -158,8 +112,10 @@ impl Model {
 
     /// True where evaluation cannot loop or leave its tables.
     pub fn is_sound(&self) -> bool {
-        let forests = |t: &TargetModel| [&t.centre, &t.lower, &t.upper].iter().all(|f| f.is_sound());
-        self.targets.iter().all(forests) && self.envelope.is_sound()
+        let sound = |t: &TargetModel| {
+            t.site.is_sound() && [&t.centre, &t.lower, &t.upper].iter().all(|f| f.is_sound())
+        };
+        self.targets.iter().all(sound) && self.envelope.is_sound()
     }
 }
 
@@ -197,7 +153,7 @@ impl TargetModel {
         key: GroupKey,
     ) -> Option<Prediction> {
         let widening = self.widening(step, key)?;
-        let shift = if step == Step::SameSource { 0.0 } else { site_shift(&self.site, s, p) };
+        let shift = if step == Step::SameSource { 0.0 } else { self.site.at(s, p) };
         let [q10, q50, q90] = self.quantiles(row);
         // A negative widening narrows; it never lets the ends pass the median.
         let (lo, hi) = ((q10 - widening).min(q50), (q90 + widening).max(q50));

@@ -7,9 +7,13 @@ use super::advice::AxisOut;
 use super::case::Precision;
 use super::physics::Physics;
 use super::setup::Setup;
+use super::words::grouped;
 
 /// How far beyond the measured range a number may lie, as a factor.
 const TOLERANCE: f64 = 1.15;
+
+/// Gap of a name that was never measured; beyond any factor that a request would have.
+const UNNAMED: f64 = 3.0;
 
 /// Closed range; empty while `lo > hi`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,8 +36,9 @@ impl Range {
         self.hi = self.hi.max(x);
     }
 
-    fn holds(&self, x: f64) -> bool {
-        x * TOLERANCE >= self.lo && x <= self.hi * TOLERANCE
+    /// Logarithm of the factor by which a number lies outside; 0 inside.
+    fn gap(&self, x: f64) -> f64 {
+        (self.lo / x).max(x / self.hi).ln().max(0.0)
     }
 }
 
@@ -203,15 +208,16 @@ impl Patch {
     fn axes_out(&self, tp: u32, [params_b, context, in_flight]: [f64; 3]) -> Vec<AxisOut> {
         let place = format!("on {} at {}", self.gpu, self.precision);
         let mut out = Vec::new();
-        let mut check = |name: &str, range: &Range, x: f64, show: fn(f64) -> String| {
-            if !range.holds(x) {
-                let measured = format!("{} to {} {place}", show(range.lo), show(range.hi));
-                out.push(axis(name, &show(x), &measured));
+        let mut check = |name: &str, range: &Range, x: f64, unit: &str| {
+            let gap = range.gap(x);
+            if gap > TOLERANCE.ln() {
+                let measured = format!("{} to {} {unit} {place}", grouped(range.lo), grouped(range.hi));
+                out.push(AxisOut { gap, ..axis(name, &format!("{} {unit}", grouped(x)), &measured) });
             }
         };
-        check("parameters", &self.params_b, params_b, billions);
-        check("context", &self.context, context, tokens);
-        check("concurrency", &self.in_flight, in_flight, in_flight_words);
+        check("parameters", &self.params_b, params_b, "B");
+        check("context", &self.context, context, "tokens");
+        check("concurrency", &self.in_flight, in_flight, "in flight");
         if !self.tps.contains(&tp) {
             let measured = list(self.tps.iter().map(u32::to_string));
             out.push(axis("tp", &tp.to_string(), &format!("{measured} {place}")));
@@ -221,7 +227,7 @@ impl Patch {
 }
 
 fn axis(name: &str, asked: &str, measured: &str) -> AxisOut {
-    AxisOut { axis: name.into(), asked: asked.into(), measured: measured.into() }
+    AxisOut { axis: name.into(), asked: asked.into(), measured: measured.into(), gap: UNNAMED }
 }
 
 fn list(names: impl Iterator<Item = String>) -> String {
@@ -229,16 +235,4 @@ fn list(names: impl Iterator<Item = String>) -> String {
     all.sort();
     all.dedup();
     all.join(", ")
-}
-
-fn billions(x: f64) -> String {
-    if x < 10.0 { format!("{x:.1} B") } else { format!("{x:.0} B") }
-}
-
-fn tokens(x: f64) -> String {
-    format!("{x:.0} tokens")
-}
-
-fn in_flight_words(x: f64) -> String {
-    format!("{x:.0} in flight")
 }

@@ -169,7 +169,8 @@ pub(super) fn mentions(kind: EngineKind, args: &[&str], setting: Setting) -> Vec
             at += 1;
             continue;
         }
-        let value = inline.or_else(|| args.get(at + 1).copied());
+        // As engines' own parsers have it, a word that begins a flag is nobody's value.
+        let value = inline.or_else(|| args.get(at + 1).copied().filter(|w| !w.starts_with("--")));
         let len = if inline.is_none() && value.is_some() { 2 } else { 1 };
         found.push(Mention { at, len, value: value.map(str::to_owned) });
         at += len;

@@ -1,12 +1,12 @@
 //! Held-out residuals: by cell within the sources, by source, and by cell on this cluster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::advisor::Target;
 use crate::advisor::conformal::{Calibration, GroupKey, score};
-use crate::advisor::model::{SiteResidual, site_shift};
 
 use super::boost::{Binned, Loss, Plan, fit};
+use super::krige::Kriging;
 use super::prepare::Sample;
 
 /// Folds of the cross-validation by cell.
@@ -14,6 +14,9 @@ pub(super) const FOLDS: u64 = 5;
 
 /// Fewest scores of this cluster from which its own interval is made.
 const FEWEST_HOME_SCORES: u32 = 9;
+
+/// Fewest cells of this cluster behind them.
+const FEWEST_HOME_CELLS: usize = 9;
 
 /// Fewest laboratories from which the step between them is measured.
 const FEWEST_LABORATORIES: usize = 3;
@@ -149,26 +152,23 @@ fn between_laboratories(target: Target) -> Option<f64> {
 /// other cells call for.
 pub(super) fn home_calibration(
     home: &[&Sample],
-    site: &[SiteResidual],
+    kriging: &Kriging,
     quantiles: &dyn Fn(usize) -> [f64; 2],
 ) -> Calibration {
-    let scored: Vec<(GroupKey, f64)> = home
-        .iter()
-        .enumerate()
-        .map(|(i, sample)| {
-            let others: Vec<SiteResidual> = home
-                .iter()
-                .zip(site)
-                .filter(|(other, _)| other.cell != sample.cell)
-                .map(|(_, residual)| residual.clone())
-                .collect();
-            let shift = site_shift(&others, &sample.setup, &sample.physics);
-            let remains = site.get(i).map_or(0.0, |r| f64::from(r.residual)) - shift;
-            let [lower, upper] = quantiles(i);
-            (sample.group, score(lower, upper, remains))
-        })
-        .collect();
-    enough_at_home(Calibration::from_scores(&scored), true)
+    let mut cells: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (i, sample) in home.iter().enumerate() {
+        cells.entry(sample.cell).or_default().push(i);
+    }
+    let mut scored: Vec<(GroupKey, f64)> = Vec::new();
+    for cell in cells.values() {
+        for (i, remains) in cell.iter().zip(kriging.remains_without(cell)) {
+            let [lower, upper] = quantiles(*i);
+            scored.push((home[*i].group, score(lower, upper, remains)));
+        }
+    }
+    // Runs of one cell are one piece of evidence, however often it was repeated.
+    let calibration = Calibration::from_scores(&scored);
+    if cells.len() < FEWEST_HOME_CELLS { Calibration { n: calibration.n, ..Calibration::default() } } else { calibration }
 }
 
 fn enough_at_home(mut calibration: Calibration, home: bool) -> Calibration {

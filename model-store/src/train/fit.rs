@@ -5,11 +5,13 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::advisor::features::Row;
 use crate::advisor::model::{Model, TargetModel};
+use crate::advisor::site::SiteRun;
 use crate::advisor::support::Envelope;
 use crate::advisor::{Catalogue, Evidence, Origin, Run, Target};
 
 use super::boost::{Binned, fit};
 use super::calibrate::{CENTRE, Task, home_calibration, spread};
+use super::krige::Kriging;
 use super::prepare::{Prepared, Sample, prepare, shows_performance};
 use super::report::{Report, TargetReport};
 
@@ -117,14 +119,13 @@ fn fit_target(target: Target, task: &Task, home: &[u32]) -> (TargetModel, Target
     let elsewhere = task.elsewhere(target, &ends);
     let centre = fit(task.data, &task.chosen, &task.y, &task.weights, CENTRE);
     let near: Vec<&Sample> = home.iter().map(|i| &task.samples[*i as usize]).collect();
-    let site: Vec<_> = home
-        .iter()
-        .map(|i| task.samples[*i as usize].site_residual(task.y[*i as usize] - centre.value(&task.rows[*i as usize])))
-        .collect();
+    let residual = |i: &u32| task.y[*i as usize] - centre.value(&task.rows[*i as usize]);
+    let site_runs = near.iter().map(|s| SiteRun::of(&s.setup, &s.physics)).collect();
+    let kriging = Kriging::fit(site_runs, &home.iter().map(residual).collect::<Vec<f64>>());
     let this_cluster = if home.is_empty() {
         task.by_group(&scores, true)
     } else {
-        home_calibration(&near, &site, &|i| ends(home[i]))
+        home_calibration(&near, &kriging, &|i| ends(home[i]))
     };
     let model = TargetModel {
         runs: u32::try_from(task.chosen.len() + home.len()).unwrap_or(u32::MAX),
@@ -134,7 +135,7 @@ fn fit_target(target: Target, task: &Task, home: &[u32]) -> (TargetModel, Target
         centre,
         lower,
         upper,
-        site,
+        site: kriging.shift(),
     };
     let report = target_report(target, task, &remains, &model);
     (model, report)

@@ -1,11 +1,11 @@
 //! Launch success: a rate per GPU x TP x precision, shrunk to the pooled one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use statrs::distribution::{Beta, ContinuousCDF};
 
 use crate::advisor::model::{LaunchTable, Rate};
-use crate::advisor::{Origin, Precision, RunOutcome};
+use crate::advisor::{Origin, Precision, Run, RunOutcome};
 
 use super::prepare::Sample;
 
@@ -22,7 +22,8 @@ pub(super) fn table(samples: &[Sample]) -> LaunchTable {
     let honest: Vec<&str> = samples.iter().filter(|s| failed(s)).map(|s| s.run.source.as_str()).collect();
     let counts = |s: &&Sample| s.run.origin == Origin::ThisCluster || honest.contains(&s.run.source.as_str());
     let mut groups: BTreeMap<(String, u32, Precision), (u32, u32)> = BTreeMap::new();
-    for s in samples.iter().filter(counts) {
+    let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for s in samples.iter().filter(counts).filter(|s| seen.insert(launch(s.run))) {
         let key = (s.setup.gpu.name.to_owned(), s.setup.tp, s.setup.precision.pooled());
         let (ok, all) = groups.entry(key).or_default();
         *ok += u32::from(!failed(s));
@@ -42,6 +43,13 @@ pub(super) fn table(samples: &[Sample]) -> LaunchTable {
     let home = samples.iter().filter(|s| s.run.origin == Origin::ThisCluster).count();
     let anywhere = (home >= FEWEST as usize).then(|| rate(ok, all, [0.5, 0.5])).flatten();
     LaunchTable { pooled: anywhere, groups: groups.into_iter().filter_map(of_group).collect() }
+}
+
+/// The launch that a run belongs to: a job of this cluster gives one run a window, all of one
+/// launch (`job 4711 window 2`).
+fn launch(run: &Run) -> (&str, &str) {
+    let job = run.source_ref.split(" window ").next().unwrap_or_default();
+    (&run.source, if run.origin == Origin::ThisCluster { job } else { &run.run_id })
 }
 
 fn rate(ok: u32, n: u32, [a, b]: [f64; 2]) -> Option<Rate> {

@@ -7,6 +7,7 @@
 mod boost;
 mod calibrate;
 mod fit;
+mod krige;
 mod launch;
 mod prepare;
 mod report;

@@ -2,7 +2,7 @@
 
 use crate::advisor::conformal::GroupKey;
 use crate::advisor::features::{Codebook, Row, row};
-use crate::advisor::model::{SiteResidual, group_key};
+use crate::advisor::model::group_key;
 use crate::advisor::physics::{Physics, physics};
 use crate::advisor::{Catalogue, Origin, Run, RunOutcome, Setup, Target};
 
@@ -26,16 +26,6 @@ impl Sample<'_> {
 
     pub(super) fn is_home(&self) -> bool {
         self.run.origin == Origin::ThisCluster
-    }
-
-    pub(super) fn site_residual(&self, residual: f64) -> SiteResidual {
-        SiteResidual {
-            model: self.setup.card.name.clone(),
-            gpu: self.setup.gpu.name.into(),
-            precision: self.setup.precision.pooled(),
-            at: SiteResidual::at(&self.setup, &self.physics),
-            residual: residual as f32,
-        }
     }
 }
 
