@@ -134,7 +134,13 @@ mod tests {
     #[test]
     fn every_form_is_read() {
         let a100 = Some("a100".to_owned());
-        let cases: [(&[(&str, &str)], &str, Option<String>, Option<u32>); 10] = [
+        type Case = (
+            &'static [(&'static str, &'static str)],
+            &'static str,
+            Option<String>,
+            Option<u32>,
+        );
+        let cases: [Case; 10] = [
             (
                 &[("gres", "gres:gpu:A100:8")],
                 "gpu:A100:8",

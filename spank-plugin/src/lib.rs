@@ -15,6 +15,15 @@
 //! * no panic leaves a hook, and none of the advisor's faults can reach the process of the user's
 //!   `sbatch`: the advisor runs in the child.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::string_slice
+    )
+)]
 #![allow(
     non_upper_case_globals,
     reason = "Slurm looks its symbols up by these names"

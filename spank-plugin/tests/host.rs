@@ -1,5 +1,6 @@
 //! The built plugin in a stand-in for Slurm's processes: each context, each hook broken on purpose, and what the library
 //! exports. `tests/host.c` is the stand-in.
+#![allow(clippy::unwrap_used, reason = "a failed test is to stop")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
