@@ -6,6 +6,7 @@
 
 mod boost;
 mod calibrate;
+pub mod evaluate;
 mod fit;
 mod krige;
 mod launch;

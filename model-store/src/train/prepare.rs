@@ -57,6 +57,9 @@ fn by_content(a: &Run, b: &Run) -> std::cmp::Ordering {
 }
 
 fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, String> {
+    if run.notes.starts_with("SUSPECT") {
+        return Err("its own source doubts it (`SUSPECT` in the notes)".into());
+    }
     let setup = Setup::of_case(&run.case, &run.source, catalogue).map_err(|axis| match axis {
         "family" => format!("no card for model {}", crate::options::shorten(&run.case.model)),
         "gpu" => format!("GPU {} is not in the catalogue", crate::options::shorten(&run.case.gpu)),
@@ -66,16 +69,32 @@ fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, Stri
         return Err("disaggregated or speculative serving".into());
     }
     let physics = physics(&setup);
-    let cell = cell(&setup);
+    let cell = cell(run, &setup);
     let group = group_key(&setup);
     Ok(Sample { run, cell, group, setup, physics })
 }
 
-/// FNV-1a over model, lengths and concurrency.
-fn cell(s: &Setup) -> u64 {
-    let concurrency = s.concurrency.or(s.rate).unwrap_or(-1.0);
-    let text = format!("{}|{:.0}|{:.0}|{:.3}", s.card.name, s.isl, s.osl, concurrency);
+/// FNV-1a over model, context and concurrency. Where lengths or concurrency were measured rather
+/// than set (a mean of real requests, no whole number), no two runs share them; what was set there
+/// is the task, and the load to about half an octave.
+fn cell(run: &Run, s: &Setup) -> u64 {
+    let load = s.concurrency.or(s.rate).unwrap_or(-1.0);
+    let whole = |x: Option<f64>| x.is_some_and(|x| x.fract().abs() < 1e-9);
+    let set = whole(run.case.isl) && whole(run.case.osl) && (s.concurrency.is_none() || whole(s.concurrency));
+    let asked = if set || run.case.concurrency.is_none() {
+        format!("{:.0}|{:.0}|{load:.3}", s.isl, s.osl)
+    } else {
+        format!("{}|{:.0}", task(&run.notes), (2.0 * load.max(1.0).log2()).round())
+    };
+    let text = format!("{}|{asked}", s.card.name);
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// What the notes begin with where that is words alone: benchmarks name their task there.
+fn task(notes: &str) -> &str {
+    let first = notes.split(';').next().unwrap_or_default().trim();
+    let words = first.len() <= 24 && first.chars().all(|c| c.is_alphabetic() || c == ' ');
+    if words { first } else { "" }
 }
 
 impl<'a> Prepared<'a> {

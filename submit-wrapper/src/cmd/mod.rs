@@ -1,6 +1,7 @@
 //! One module a verb.
 
 pub(crate) mod advise;
+pub(crate) mod evaluate;
 pub(crate) mod import;
 pub(crate) mod ingest;
 pub(crate) mod init;

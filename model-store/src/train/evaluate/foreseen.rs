@@ -1,0 +1,54 @@
+//! Predictions of held-out rows.
+
+use super::super::prepare::prepare;
+use super::super::train;
+use super::split::{Protocol, Split};
+use crate::advisor::conformal::GroupKey;
+use crate::advisor::{Catalogue, Prediction, Run, Target};
+
+/// One held-out row with what a model that never saw it said.
+#[derive(Clone, Debug)]
+pub struct Foreseen {
+    /// How it was held out.
+    pub protocol: Protocol,
+    /// Which split.
+    pub split: String,
+    /// Model x context x concurrency.
+    pub cell: u64,
+    /// Mondrian group: GPU x precision.
+    pub group: GroupKey,
+    /// The group in words.
+    pub group_name: String,
+    /// Measured values in the order of [`Target::ALL`].
+    pub measured: [Option<f64>; 8],
+    /// Predictions in the same order.
+    pub predicted: Vec<Option<Prediction>>,
+    /// True where it was called out of support.
+    pub flagged: bool,
+    /// What a decision needs to know of it.
+    pub option: super::decide::Choice,
+}
+
+/// Fits the kept runs and predicts the held ones.
+pub(super) fn of_split(runs: &[Run], catalogue: &Catalogue, split: &Split) -> Vec<Foreseen> {
+    if split.held.is_empty() {
+        return Vec::new();
+    }
+    let pick = |of: &[usize]| -> Vec<Run> { of.iter().filter_map(|i| runs.get(*i)).cloned().collect() };
+    let (kept, held) = (pick(&split.kept), pick(&split.held));
+    let (model, _) = train(&kept, catalogue, &|_, _| {});
+    let near = super::decide::Nearest::new(&prepare(&kept, catalogue));
+    let prepared = prepare(&held, catalogue);
+    let foresee = |s: &super::super::prepare::Sample| Foreseen {
+        protocol: split.protocol,
+        split: split.name.clone(),
+        cell: s.cell,
+        group: s.group,
+        group_name: format!("{} {}", s.setup.gpu.name, s.setup.precision.pooled()),
+        measured: Target::ALL.map(|t| s.run.measured.target(t).filter(|v| v.is_finite() && *v > 0.0)),
+        predicted: model.predict(&s.setup, model.step_to(&s.run.source)),
+        flagged: !model.envelope.axes_out(&s.setup, &s.physics).is_empty(),
+        option: super::decide::Choice::of(s, &near),
+    };
+    prepared.samples.iter().map(foresee).collect()
+}
