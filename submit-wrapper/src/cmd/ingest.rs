@@ -15,8 +15,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use model_store::advisor::gpu_name_of_gres;
+use model_store::advisor::words::grouped;
+use model_store::advisor::{Precision, Run, gpu_name_of_gres};
 use model_store::config::Config;
+use model_store::options::shorten;
 use model_store::outcome::Outcome;
 use model_store::store::{FileFate, Ingested, Quarantined, Store};
 use serde_json::json;
@@ -39,6 +41,8 @@ const FIRST_LOOK: i64 = 24 * 3600;
 const OVERLAP: i64 = 600;
 /// Reasons that are printed.
 const MOST_REASONS: usize = 20;
+/// Added runs that are printed.
+const MOST_SHOWN: usize = 10;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -53,6 +57,8 @@ pub(crate) struct Args {
 struct Report {
     read: u64,
     runs: u64,
+    /// The first few added runs, in words.
+    shown: Vec<String>,
     known: u64,
     jobs: usize,
     waiting: Reasons,
@@ -202,7 +208,11 @@ impl Batch {
             named.push((name, file));
         }
         let fates = store.ingest(&ingested).map_err(exit::store)?;
-        for ((name, file), fate) in named.into_iter().zip(fates) {
+        for (((name, file), fate), one) in named.into_iter().zip(fates).zip(&ingested) {
+            if matches!(fate, FileFate::Added(_)) {
+                let left = MOST_SHOWN.saturating_sub(report.shown.len());
+                report.shown.extend(one.runs.iter().take(left).map(in_words));
+            }
             self.settle(name, &file, fate, report);
         }
         let refused: Vec<Quarantined> = self.refused.iter().map(|(_, q)| q.clone()).collect();
@@ -233,6 +243,21 @@ impl Batch {
         };
         self.refused.push((name, file.refused(reason)));
     }
+}
+
+/// `job 4711 window 0: Llama-3.1-8B on H100-SXM x 1, fp8: 9,870 tok/s with 64 in flight`.
+fn in_words(run: &Run) -> String {
+    let case = &run.case;
+    let model = shorten(case.model.rsplit('/').next().unwrap_or(&case.model));
+    let tp = case.tp.map_or_else(|| "?".into(), |tp| tp.to_string());
+    let precision = case.precision.map_or("", Precision::name);
+    let came = match run.measured.output_tok_s {
+        Some(rate) => format!("{} tok/s", grouped(rate)),
+        None => run.measured.outcome.name().to_owned(),
+    };
+    let load = case.concurrency.map_or_else(String::new, |c| format!(" with {c:.0} in flight"));
+    let place = shorten(&run.source_ref);
+    format!("{place}: {model} on {} x {tp}, {precision}: {came}{load}", case.gpu)
 }
 
 /// What a Slurm GPU type means: the configuration's word, else the usual meaning of its name.
@@ -281,6 +306,7 @@ fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> 
     let Report {
         read,
         runs,
+        shown,
         known,
         waiting,
         quarantined,
@@ -293,6 +319,12 @@ fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> 
         waiting.total(),
         quarantined.total()
     )?;
+    for line in shown {
+        writeln!(out, "  {line}")?;
+    }
+    if *runs > shown.len() as u64 {
+        writeln!(out, "  and {} more", runs - shown.len() as u64)?;
+    }
     for (word, reasons) in [
         ("waiting", waiting),
         ("quarantined", quarantined),
