@@ -151,7 +151,14 @@ fn find_model(snapshot: &Snapshot, name: &str) -> Result<Found, String> {
         Some(near) => format!("no model of that name is known; the nearest name is {near}"),
         None => "no model of that name is known".into(),
     })?;
-    Ok(Found { card, format: precision_in_name(name), checkpoints })
+    let format = precision_in_name(name).or_else(|| native_format(&card));
+    Ok(Found { card, format, checkpoints })
+}
+
+/// The format of a model that was published in no 16-bit one (DeepSeek-V3 in fp8, gpt-oss in mxfp4).
+fn native_format(card: &ModelCard) -> Option<Precision> {
+    let formats: Vec<Precision> = card.checkpoints.iter().filter_map(|c| Precision::parse(c)).collect();
+    formats.first().copied().filter(|_| !formats.contains(&Precision::Bf16))
 }
 
 /// A card from a directory with `config.json`, or from such a file. A bare name is a path only
@@ -223,6 +230,7 @@ fn environment(
         pp: 1,
         precision: c.quantise_at_load.then_some(c.precision),
         checkpoint: c.checkpoint.clone(),
+        max_len: c.max_len,
     };
     let args = EngineKind::parse(&snapshot.body.engine).map_or_else(String::new, |kind| choice.line(kind));
     let mut out = vec![

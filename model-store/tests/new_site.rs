@@ -89,7 +89,7 @@ fn an_unmeasured_family_is_refused_with_the_axis_the_range_and_the_nearest_run()
 
 #[test]
 fn a_model_that_does_not_fit_anywhere_is_infeasible_in_numbers() {
-    let consulted = ask(&[("llm-model", "moonshotai/Kimi-K2.5"), ("llm-gpu", "a100")]);
+    let consulted = ask(&[("llm-model", "deepseek-ai/DeepSeek-V3"), ("llm-gpu", "a100")]);
     let Action::Refuse(refusal) = &consulted.action else { panic!("{:?}", consulted.action) };
     assert_eq!(refusal.code, exit_code::INFEASIBLE, "{:?}", refusal.message);
     assert!(refusal.message[1].contains("GiB usable"), "{:?}", refusal.message);

@@ -35,6 +35,9 @@ pub struct Configuration {
     pub checkpoint: Option<String>,
     /// True where the engine quantises at load (there is no checkpoint of that format).
     pub quantise_at_load: bool,
+    /// Longest context that fits, tokens, where the model's own does not: an engine that is not
+    /// told so refuses to start.
+    pub max_len: Option<u32>,
 }
 
 /// Why a configuration is not offered.

@@ -6,7 +6,7 @@ use super::cluster::ClusterState;
 use super::feasible::infeasible;
 use super::gpu::GpuSpec;
 use super::model::{Model, Step};
-use super::physics::physics;
+use super::physics::{memory, physics};
 use super::request::Request;
 use super::run::Target;
 use super::setup::Setup;
@@ -70,6 +70,7 @@ fn candidates(known: Knowledge, request: &Request) -> Vec<Configuration> {
                     precision,
                     checkpoint,
                     quantise_at_load,
+                    max_len: None,
                 });
             }
         }
@@ -125,7 +126,7 @@ fn setup<'a>(request: &'a Request, c: &Configuration) -> Option<Setup<'a>> {
     })
 }
 
-fn assess(known: Knowledge, request: &Request, config: Configuration) -> Assessed {
+fn assess(known: Knowledge, request: &Request, mut config: Configuration) -> Assessed {
     let site = known.gpus.iter().find(|g| g.gres == config.gres);
     let price = site.map_or(1.0, |g| g.price_per_hour) * f64::from(config.tp);
     let blank = |config: Configuration, fallen: Fallen| Assessed {
@@ -143,12 +144,23 @@ fn assess(known: Knowledge, request: &Request, config: Configuration) -> Assesse
     if let Some(reason) = infeasible(&s, config.quantise_at_load) {
         return blank(config, Fallen::Infeasible(reason));
     }
+    let max_len = longest_context(&s);
     let axes = known.model.envelope.axes_out(&s, &physics(&s));
     if !axes.is_empty() {
         return blank(config, Fallen::OutOfSupport(axes));
     }
     let predictions = known.model.predict(&s, step(known.model));
+    config.max_len = max_len;
     utility::value(request, config, price, predictions)
+}
+
+/// The context that fits in thousands of tokens, where the model's own does not. vLLM checks at its
+/// start that one request of full length fits into the KV cache.
+fn longest_context(s: &Setup) -> Option<u32> {
+    const GRAIN: f64 = 1024.0;
+    let fits = memory(s).kv_tokens * 0.9;
+    let short = fits < f64::from(s.card.max_context);
+    short.then(|| ((fits / GRAIN).floor() * GRAIN).max(s.context().ceil()) as u32)
 }
 
 fn step(model: &Model) -> Step {

@@ -26,7 +26,8 @@ fn recommendation(advice: &Advice, best: &Assessed, request: &Request) -> Vec<St
     let basis = basis(&advice.evidence);
     let mut out = vec![format!("{}: {}{basis}", utility::name(&best.config), parts.join(", "))];
     let per_hour = best.tokens_per_gpu_hour.map_or_else(String::new, |t| format!("{} tokens per GPU-hour", short(t)));
-    out.push(format!("{per_hour} (advice {})", advice.id));
+    let context = best.config.max_len.map_or_else(String::new, |n| format!(", context limited to {n} tokens"));
+    out.push(format!("{per_hour}{context} (advice {})", advice.id));
     out.extend(unchecked(best, request));
     out
 }

@@ -22,6 +22,12 @@ pub enum ApplyError {
     /// The command starts no engine that is known, so its arguments are not.
     #[error("the command starts no engine that is known here")]
     UnknownEngine,
+    /// The command ends in a flag that lacks its value: what is added would be taken for it.
+    #[error("`{flag}` at the end of the command has no value")]
+    NoValue {
+        /// The flag.
+        flag: String,
+    },
     /// A literal of the command differs from the advice. It is a pin: nothing overrules it.
     #[error("`{flag} {asked}` in the command contradicts the advice {advised} that the job's GPUs were chosen for")]
     Contradiction {
@@ -41,6 +47,7 @@ impl ApplyError {
             Self::UnknownEngine => {
                 "start the engine itself after `--`, or read $SLURM_LLM_ENGINE_ARGS in your own script"
             }
+            Self::NoValue { .. } => "give the flag its value or leave it out",
             Self::Contradiction { .. } => {
                 "leave the flag out of the command, or fix it at submission with `--llm-tp` or `--llm-precision`"
             }
@@ -141,13 +148,16 @@ pub fn apply<S: AsRef<str>>(command: &[S], advised: &Advised) -> Result<Vec<Stri
 /// [`apply`] for a command that was read already, by [`EngineCommand::parse_as`] for instance.
 ///
 /// # Errors
-/// [`ApplyError::Contradiction`].
+/// [`ApplyError::NoValue`] or [`ApplyError::Contradiction`].
 pub fn apply_to<S: AsRef<str>>(
     engine: &EngineCommand,
     command: &[S],
     advised: &Advised,
 ) -> Result<Vec<String>, ApplyError> {
-    let words = command.iter().map(|w| w.as_ref().to_owned()).collect();
+    let words: Vec<String> = command.iter().map(|w| w.as_ref().to_owned()).collect();
+    if let Some(flag) = words.last().filter(|w| engine.kind.setting(w).is_some()) {
+        return Err(ApplyError::NoValue { flag: flag.clone() });
+    }
     check_precision(engine, advised)?;
     let mut edit = Edit { kind: engine.kind, first: engine.first, words };
     for wanted in advised.settings() {
@@ -279,6 +289,8 @@ fn agree(setting: Setting, asked: &str, advised: &str) -> bool {
     };
     let number = |text: &str| text.trim().parse::<u64>().ok();
     match setting {
+        // The advised length is only there so that the engine starts; the user's own word counts.
+        Setting::MaxLen => !asked.is_empty(),
         Setting::Dtype => asked == advised || same(pooled(asked, false), pooled(advised, false)),
         Setting::Quantization => asked == advised || same(pooled(asked, true), pooled(advised, true)),
         _ => asked == advised || same(number(asked), number(advised)),
@@ -304,6 +316,15 @@ mod tests {
     }
 
     const FP8: &str = "--tensor-parallel-size 4 --quantization fp8";
+
+    #[test]
+    fn a_context_length_of_the_users_own_stays() {
+        let advised = Advised::from_texts(Some("1"), None, Some("--tensor-parallel-size 1 --max-model-len 65536"));
+        let own = apply(&words("vllm serve m --max-model-len 4096"), &advised).unwrap();
+        assert_eq!(own.join(" "), "vllm serve m --max-model-len 4096 --tensor-parallel-size 1");
+        let none = apply(&words("vllm serve m"), &advised).unwrap();
+        assert_eq!(none.join(" "), "vllm serve m --tensor-parallel-size 1 --max-model-len 65536");
+    }
 
     #[test]
     fn advised_flags_are_added_where_there_are_none() {

@@ -16,6 +16,8 @@ pub struct Choice {
     /// Checkpoint that already is in that format; `None` = the model as the user named it,
     /// quantised at load where the format asks for it.
     pub checkpoint: Option<String>,
+    /// Longest context to serve, tokens, where the model's own would not fit beside the weights.
+    pub max_len: Option<u32>,
 }
 
 impl Choice {
@@ -41,6 +43,9 @@ impl Choice {
                 }
             }
             (None, None) => {}
+        }
+        if let (Some(tokens), Some(flag)) = (self.max_len, kind.spellings(Setting::MaxLen).first()) {
+            words.extend([(*flag).to_owned(), tokens.to_string()]);
         }
         words
     }
@@ -82,7 +87,7 @@ mod tests {
     use super::*;
 
     fn choice(precision: Precision, checkpoint: Option<&str>) -> Choice {
-        Choice { tp: 4, pp: 1, precision: Some(precision), checkpoint: checkpoint.map(Into::into) }
+        Choice { tp: 4, pp: 1, precision: Some(precision), checkpoint: checkpoint.map(Into::into), max_len: None }
     }
 
     #[test]
