@@ -1,5 +1,8 @@
 //! Tests on a real Slurm, which each of them starts for itself.
 #![allow(clippy::unwrap_used)]
 
+mod circle;
 mod facts;
 mod scripts;
+mod site;
+mod submit;

@@ -1,0 +1,298 @@
+//! The command beside a Slurm without the plugin: `submit`, `advise`, `predict` and `train`.
+
+use std::fs;
+
+use e2e::{ALICE, OPERATOR, Output, Setup};
+use serde_json::Value;
+
+use crate::site::{FAR_AWAY, REQUEST, Site, assert_refused, gpus, submitted, variables};
+
+/// Runs `omnipilot submit OPTIONS SBATCH-WORDS SCRIPT` as alice.
+fn submit(site: &Site, options: &[&str], words: &[&str], script: &str) -> Output {
+    let script = site
+        .cluster
+        .script(ALICE, script)
+        .unwrap()
+        .display()
+        .to_string();
+    site.omnipilot(ALICE, &[&["submit"], options, words, &[&script]].concat())
+}
+
+/// What `omnipilot advise` says of the request as JSON.
+fn advised(site: &Site) -> Value {
+    site.json(&[&["advise"], &REQUEST[..]].concat())
+}
+
+/// A batch script that asks for GPUs itself and shows what it was given.
+const SCRIPT: &str = "#SBATCH --gres=gpu:a100:8\n#SBATCH --comment=mine\nenv | grep -E '^(SLURM_LLM_|SLURM_GPUS_ON_NODE)'";
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn a_job_gets_what_was_advised_without_the_plugin() {
+    let site = Site::trained(&Setup::default());
+    let told = advised(&site);
+    let id = submitted(&submit(&site, &REQUEST, &[], SCRIPT));
+    let record = site.cluster.wait_job(id).unwrap();
+    assert_eq!(gpus(&record), told["gres"].as_str().unwrap());
+    assert_eq!(
+        record["Comment"],
+        format!("mine omnipilot:{}", told["advice"].as_str().unwrap())
+    );
+    let text = site.cluster.job_output(id).unwrap();
+    let env = variables(&text);
+    assert_eq!(env["SLURM_LLM_TP"], env["SLURM_GPUS_ON_NODE"], "{text}");
+    assert_eq!(
+        gpus(&record),
+        format!("gpu:{}:{}", env["SLURM_LLM_GPU"], env["SLURM_LLM_TP"])
+    );
+    assert_eq!(env["SLURM_LLM_ADVICE"], told["advice"].as_str().unwrap());
+    let precision = env["SLURM_LLM_PRECISION"];
+    assert!(
+        told["message"][0]
+            .as_str()
+            .unwrap()
+            .contains(&format!(", {precision}:")),
+        "{told}\n{text}"
+    );
+    assert!(
+        env["SLURM_LLM_ENGINE_ARGS"]
+            .contains(&format!("--tensor-parallel-size {}", env["SLURM_LLM_TP"])),
+        "{text}"
+    );
+}
+
+/// What `--dry-run` prints can be typed: it submits the same job.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn a_dry_run_prints_what_would_be_typed() {
+    let site = Site::trained(&Setup::default());
+    let options = [&REQUEST[..], &["--dry-run"]].concat();
+    let words = ["--hold", "--job-name=a b'c", "--gres=gpu:h200:8,license:1"];
+    let printed = submit(&site, &options, &words, SCRIPT).success().unwrap();
+    assert_eq!(site.jobs(), 0, "{printed}");
+    let last = printed.stdout.lines().last().unwrap();
+    assert!(
+        last.starts_with("sbatch --gres=gpu:")
+            && last.contains(",license:1 ")
+            && printed.stdout.starts_with("export SLURM_LLM_TP="),
+        "{printed}"
+    );
+
+    let plain = submit(&site, &options, &["--hold", "--job-name=a b'c"], SCRIPT)
+        .success()
+        .unwrap();
+    let typed = site
+        .cluster
+        .run(ALICE, "bash", &["-c", &plain.stdout])
+        .unwrap();
+    let record = site.cluster.show_job(submitted(&typed)).unwrap();
+    assert_eq!(gpus(&record), advised(&site)["gres"].as_str().unwrap());
+    assert_eq!(record["JobName"], "a b'c");
+}
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn check_explore_and_off_leave_the_job_as_it_was_written() {
+    let site = Site::trained(&Setup::default());
+    for mode in ["check", "explore", "off"] {
+        let mode = format!("--llm-advice={mode}");
+        let output = submit(
+            &site,
+            &[&REQUEST[..], &[&mode]].concat(),
+            &["--hold"],
+            SCRIPT,
+        );
+        let record = site.cluster.show_job(output.id().unwrap()).unwrap();
+        assert_eq!(
+            (gpus(&record).as_str(), record["Comment"].as_str()),
+            ("gpu:a100:8", "mine"),
+            "{mode}"
+        );
+        let lines = output.stderr.lines().count();
+        assert_eq!(lines > 0, mode.ends_with("check"), "{output}");
+    }
+    let output = submit(
+        &site,
+        &[&FAR_AWAY[..], &["--llm-advice=explore"]].concat(),
+        &["--hold"],
+        SCRIPT,
+    );
+    assert_eq!(
+        gpus(&site.cluster.show_job(submitted(&output)).unwrap()),
+        "gpu:a100:8"
+    );
+}
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn refusals_have_the_plugins_codes_and_make_no_job() {
+    let site = Site::trained(&Setup::default());
+    let output = submit(&site, &FAR_AWAY, &[], SCRIPT);
+    assert_refused(&output, 64, "omnipilot: ");
+    let output = submit(&site, &["--llm-model=no-such/model"], &[], SCRIPT);
+    assert_refused(&output, 64, "omnipilot: ");
+    let output = submit(
+        &site,
+        &[&REQUEST[..], &["--llm-gpu=b200"]].concat(),
+        &[],
+        SCRIPT,
+    );
+    assert_refused(&output, 65, "omnipilot: ");
+    assert_eq!(site.jobs(), 0);
+}
+
+/// These cannot be taken back from outside of `sbatch`, and Slurm would add the advised GPUs to them.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn gpus_in_directives_that_would_add_up_are_refused() {
+    let site = Site::trained(&Setup::default());
+    for option in ["--gpus=8", "-G 8", "--gpus-per-node=a100:8"] {
+        let output = submit(&site, &REQUEST, &[], &format!("#SBATCH {option}\ntrue"));
+        assert_refused(&output, 2, "omnipilot: ");
+        assert!(output.stderr.contains("#SBATCH --gres=gpu:"), "{output}");
+    }
+    let typed = submit(&site, &REQUEST, &["--hold", "--gpus=8"], "true");
+    let record = site.cluster.show_job(submitted(&typed)).unwrap();
+    assert_eq!(gpus(&record), advised(&site)["gres"].as_str().unwrap());
+    assert!(!record.contains_key("TresPerJob"), "{record:?}");
+}
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn advise_tells_people_and_programs_the_same() {
+    let site = Site::trained(&Setup::default());
+    let told = advised(&site);
+    let human = site
+        .omnipilot(ALICE, &[&["advise"], &REQUEST[..]].concat())
+        .success()
+        .unwrap();
+    let message: Vec<&str> = told["message"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let lines: Vec<&str> = human.stdout.lines().collect();
+    assert_eq!(lines[..message.len()], message[..], "{human}");
+    assert_eq!(
+        (&told["schema"], &told["decision"]),
+        (&1.into(), &"rewrite".into()),
+        "{told}"
+    );
+    let candidates = told["candidates"].as_array().unwrap();
+    assert!(
+        lines.len() >= message.len() + candidates.len() && candidates.len() > 10,
+        "{human}"
+    );
+    for gpu in ["a100", "h100", "h200"] {
+        assert!(
+            candidates.iter().any(|candidate| candidate["gpu"] == gpu),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn advise_refuses_with_the_plugins_code_and_says_so_in_json() {
+    let site = Site::trained(&Setup::default());
+    let output = site.omnipilot(ALICE, &[&["advise", "--json"], &FAR_AWAY[..]].concat());
+    let told: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(
+        (output.code, &told["decision"], &told["gres"]),
+        (Some(64), &"refuse".into(), &Value::Null)
+    );
+}
+
+/// The columns of the contract. One case inside of what was measured, one outside, one that cannot be read.
+const CASES: &str = "\
+run_id,source,source_ref,engine,engine_version,model,model_params_b,model_active_params_b,gpu,gpu_mem_gb,tp,pp,dp,num_gpus,\
+precision,kv_precision,isl,osl,workload,concurrency_or_batch,request_rate,output_tok_s,total_tok_s,req_s,ttft_mean_ms,\
+ttft_p50_ms,ttft_p99_ms,tpot_mean_ms,tpot_p99_ms,e2e_mean_ms,e2e_p99_ms,peak_mem_gb,power_w,energy_j_per_tok,startup_s,outcome,notes
+in,lab,,vllm,0.6.0,meta-llama/Llama-3.1-70B-Instruct,70.6,70.6,H100-SXM,80,4,1,1,4,fp8,fp8,1000,1000,offline,,inf,OUT
+out,lab,,vllm,0.6.0,meta-llama/Llama-3.1-70B-Instruct,70.6,70.6,H100-SXM,80,4,1,1,4,fp8,fp8,120000,1000,offline,,inf,OUT
+odd,lab,,vllm,0.6.0,meta-llama/Llama-3.1-70B-Instruct,70.6,70.6,H100-SXM,80,many,1,1,4,fp8,fp8,1000,1000,offline,,inf,OUT
+";
+/// The outcome columns, `output_tok_s` to `outcome`.
+const MEASURED: &str = "2500,5000,2.5,300,290,900,20,30,20300,21000,70,2400,0.96,120,ok,";
+const GARBLED: &str = "-1e300,NaN,many,,\"a,b\",inf,x,0,-,9,9,9,9,9,exploded,";
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn predict_writes_the_contracts_columns_and_never_reads_an_outcome() {
+    let site = Site::trained(&Setup::default());
+    let measured = predict(&site, "measured", MEASURED);
+    assert_eq!(measured, predict(&site, "garbled", GARBLED));
+    let lines: Vec<Vec<&str>> = measured
+        .lines()
+        .map(|line| line.split(',').collect())
+        .collect();
+    assert_eq!(lines[0], contract());
+    let of = |line: &[&str], name: &str| {
+        line[lines[0].iter().position(|column| *column == name).unwrap()].to_owned()
+    };
+    let answers: Vec<_> = lines[1..]
+        .iter()
+        .map(|line| (line[0], of(line, "support")))
+        .collect();
+    assert_eq!(
+        answers,
+        [
+            ("in", "in".into()),
+            ("out", "out".into()),
+            ("odd", "out".into())
+        ]
+    );
+    let [lo, q50, hi] = ["lo", "q50", "hi"].map(|end| {
+        of(&lines[1], &format!("output_tok_s_{end}"))
+            .parse::<f64>()
+            .unwrap()
+    });
+    assert!(0.0 < lo && lo < q50 && q50 < hi, "{measured}");
+    assert!(
+        of(&lines[2], "axes").contains("context") && !of(&lines[1], "nearest_run").is_empty(),
+        "{measured}"
+    );
+}
+
+fn predict(site: &Site, name: &str, outcome: &str) -> String {
+    let input = site
+        .cluster
+        .file(&format!("{name}.csv"), &CASES.replace("OUT", outcome))
+        .unwrap();
+    let output = site.path(&format!("{name}-predicted.csv"));
+    let store = site.path("site/store.db");
+    let paths = [&store, &input, &output].map(|path| path.display().to_string());
+    let words = [
+        "--store", &paths[0], "predict", "--input", &paths[1], "--output", &paths[2],
+    ];
+    let done = site.cluster.run(OPERATOR, "omnipilot", &words).unwrap();
+    done.success().unwrap();
+    fs::read_to_string(output).unwrap()
+}
+
+fn contract() -> Vec<String> {
+    let targets = "output_tok_s req_s ttft_ms tpot_ms kv_usage power_w cold_start_s launch_success"
+        .split(' ');
+    let ends =
+        |target: &str| ["q10", "q50", "q90", "lo", "hi"].map(|end| format!("{target}_{end}"));
+    let mut columns = vec!["run_id".to_owned()];
+    columns.extend(targets.flat_map(ends));
+    columns.extend(["support", "axes", "nearest_run"].map(str::to_owned));
+    columns
+}
+
+/// Training is deterministic: the same store gives the same snapshot.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn train_reports_as_json_and_the_same_store_gives_the_same_model() {
+    let site = Site::trained(&Setup::default());
+    let [one, two] = [(), ()].map(|()| site.json(&["train"]));
+    assert_eq!(one["schema"], 1);
+    assert_eq!(one["report"], two["report"]);
+    let snapshot = site.path("site/store.snapshot");
+    assert_eq!(one["path"], snapshot.display().to_string());
+    assert_eq!(one["bytes"], fs::metadata(snapshot).unwrap().len());
+    let targets = one["report"]["targets"].as_array().unwrap();
+    assert_eq!(targets.len(), 8, "{one}");
+}
