@@ -18,6 +18,8 @@ pub mod exit_code {
     pub const OUT_OF_SUPPORT: u8 = 64;
     /// Nothing that the cluster has can run it.
     pub const INFEASIBLE: u8 = 65;
+    /// Something is broken, and the site refuses on faults.
+    pub const FAULT: u8 = 66;
     /// An option value was wrong.
     pub const USAGE: u8 = 2;
 }

@@ -8,6 +8,7 @@
 //!   clocks, environment or logs.
 //! * [`snapshot`] and [`config`] read what an administrator publishes; the plugin needs no more.
 //! * [`engine_args`] says what an advice means in an engine's own arguments, and what a script fixes.
+//! * [`consult`] asks the advisor; [`decision`] says what is to be done with a submission.
 //! * [`job_request`] replaces GPUs and marks the comment in a job's own request.
 //! * [`options`] is the one table of `--llm-*` options, shared by plugin, command and docs.
 //! * `store` (feature `store`) keeps past runs in SQLite.
@@ -16,6 +17,7 @@
 pub mod advisor;
 pub mod config;
 pub mod consult;
+pub mod decision;
 pub mod engine_args;
 pub mod job_request;
 pub mod options;

@@ -9,7 +9,8 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use crate::child::{self, Answer, Frame, Terms};
+use crate::child::{self, Frame, Terms};
+use model_store::decision::Decision;
 use crate::guard;
 use crate::submission::Submission;
 
@@ -26,13 +27,13 @@ const LONGEST_MS: u64 = 60_000;
 const LARGEST: usize = 1 << 20;
 
 /// Asks, and gives the answer with the terms under which it came.
-pub(crate) fn ask(submission: &Submission) -> (Answer, Terms) {
+pub(crate) fn ask(submission: &Submission) -> (Decision, Terms) {
     let begun = Instant::now();
     let child = match Child::start(|pipe| child::run(submission, pipe)) {
         Ok(child) => child,
         Err(error) => {
             return (
-                Answer::fault(format!("cannot start a process: {error}")),
+                Decision::fault(format!("cannot start a process: {error}")),
                 USUAL_TERMS,
             );
         }
@@ -152,25 +153,25 @@ struct Listener {
 }
 
 impl Listener {
-    fn listen(&mut self, mut pipe: &File) -> Answer {
+    fn listen(&mut self, mut pipe: &File) -> Decision {
         let mut part = [0_u8; 4096];
         loop {
             if let Some(answer) = self.take_frames() {
                 return answer;
             }
             if !wait_readable(pipe, self.left()) {
-                return Answer::fault(format!(
+                return Decision::fault(format!(
                     "not worked out within {} ms",
                     self.limit().as_millis()
                 ));
             }
             match pipe.read(&mut part) {
-                Ok(0) => return Answer::fault("the advisor ended without an answer"),
+                Ok(0) => return Decision::fault("the advisor ended without an answer"),
                 Ok(n) => self
                     .heard
                     .extend_from_slice(part.get(..n).unwrap_or_default()),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Answer::fault(format!("cannot hear the advisor: {error}")),
+                Err(error) => return Decision::fault(format!("cannot hear the advisor: {error}")),
             }
         }
     }
@@ -184,17 +185,17 @@ impl Listener {
     }
 
     /// Takes whole frames off what was heard; gives the answer when it is among them.
-    fn take_frames(&mut self) -> Option<Answer> {
+    fn take_frames(&mut self) -> Option<Decision> {
         while let Some((length, rest)) = self.heard.split_first_chunk::<4>() {
             let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
             if length > LARGEST {
-                return Some(Answer::fault("the advisor's answer is too long"));
+                return Some(Decision::fault("the advisor's answer is too long"));
             }
             let body = rest.get(..length)?;
             match postcard::from_bytes(body) {
                 Ok(Frame::Answer(answer)) => return Some(answer),
                 Ok(Frame::Terms(terms)) => self.terms = terms,
-                Err(_) => return Some(Answer::fault("the advisor's answer cannot be read")),
+                Err(_) => return Some(Decision::fault("the advisor's answer cannot be read")),
             }
             self.heard.drain(..4 + length);
         }
@@ -230,7 +231,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn answer_of(terms: Terms, body: impl FnOnce(&mut File)) -> Answer {
+    fn answer_of(terms: Terms, body: impl FnOnce(&mut File)) -> Decision {
         let child = Child::start(body).unwrap();
         Listener {
             begun: Instant::now(),
@@ -240,9 +241,9 @@ mod tests {
         .listen(&child.pipe)
     }
 
-    fn reason(answer: &Answer) -> &str {
+    fn reason(answer: &Decision) -> &str {
         match answer {
-            Answer::Fault { reason, .. } => reason,
+            Decision::Fault { reason, .. } => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -317,7 +318,7 @@ mod tests {
             time_limit_ms: 7,
             refuse_on_fault: true,
         };
-        let answer = Answer::Check {
+        let answer = Decision::Check {
             message: vec!["x".into()],
         };
         let heard = [

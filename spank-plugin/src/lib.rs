@@ -33,7 +33,6 @@ mod ask;
 mod child;
 mod constraint;
 mod ffi;
-mod gpus;
 mod guard;
 mod host;
 mod inherit;

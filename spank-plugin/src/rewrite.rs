@@ -2,15 +2,20 @@
 
 use std::ffi::{CStr, CString};
 
-use serde::{Deserialize, Serialize};
+use model_store::job_request::{plain_gres, replace_gpus, without_gpus};
 
 use crate::constraint::{Adapted, adapt};
 use crate::ffi::c_string;
-use crate::gpus;
 use crate::host::JobOptions;
 
+/// Options that ask for nothing but GPUs ([`model_store::job_request::GPU_OPTIONS`]): a rewrite takes them away.
+const GPUS_ONLY: [&CStr; 4] = [c"gpus", c"gpus-per-node", c"gpus-per-task", c"gpus-per-socket"];
+
+/// Options that may ask for other things beside GPUs: a rewrite takes the GPUs out of them. Absent from older releases.
+const GPUS_AMONG_OTHERS: [&CStr; 1] = [c"tres-per-task"];
+
 /// The changes to a job.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     /// GPUs, as `gpu:h100:4`.
     pub(crate) gpus: String,
@@ -47,18 +52,18 @@ pub(crate) fn note(job: &mut impl JobOptions, comment: &str) -> Result<(), Strin
 
 fn plan(job: &impl JobOptions, change: &Change) -> Result<Vec<(&'static CStr, Edit)>, String> {
     let mut plan = Vec::new();
-    for name in gpus::GPUS_ONLY.into_iter().filter(|name| job.is_set(name)) {
+    for name in GPUS_ONLY.into_iter().filter(|name| job.is_set(name)) {
         plan.push((name, Edit::Reset));
     }
-    for name in gpus::GPUS_AMONG_OTHERS {
-        if let Some(rest) = job.given(name).and_then(|value| gpus::without_gpus(&value)) {
+    for name in GPUS_AMONG_OTHERS {
+        if let Some(rest) = job.given(name).and_then(|value| without_gpus(&value)) {
             plan.push((name, set_or_reset(rest)));
         }
     }
     let gres = job.given(c"gres").unwrap_or_default();
     plan.push((
         c"gres",
-        Edit::Set(c_string(gpus::replaced(&gres, &change.gpus))),
+        Edit::Set(c_string(replace_gpus(&gres, &change.gpus))),
     ));
     plan.extend(constraint(job, change)?.map(|edit| (c"constraint", edit)));
     plan.push((c"comment", Edit::Set(appended(job, &change.comment))));
@@ -124,7 +129,7 @@ fn state(job: &impl JobOptions, name: &CStr) -> Edit {
     }
     let value = job.get(name).unwrap_or_default();
     match value.to_str() {
-        Ok(text) if name == c"gres" => Edit::Set(c_string(gpus::plain(text))),
+        Ok(text) if name == c"gres" => Edit::Set(c_string(plain_gres(text))),
         _ => Edit::Set(value),
     }
 }

@@ -6,16 +6,14 @@ use model_store::consult::exit_code;
 use model_store::options::AdviceMode;
 
 use crate::ask::ask;
-use crate::child::{Answer, Terms};
+use crate::child::Terms;
+use model_store::decision::{Decision, EXPLORED};
 use crate::guard::{self, Hook, Then};
 use crate::host::{self, Context, JobOptions, Level, SlurmOptions};
 use crate::options::{self, Typed};
 use crate::rewrite::{self, Change};
 use crate::submission::Submission;
 use crate::{inherit, say};
-
-/// Exit code of a submission that is refused because something is broken, where the site wants that.
-const FAULT: u8 = 66;
 
 /// Makes the options known. Nothing is read here.
 pub(crate) fn begin(spank: *mut c_void) -> Then {
@@ -75,26 +73,35 @@ fn advised(typed: Typed, arguments: &[CString]) -> Then {
     carry_out(&mut job, answer, terms)
 }
 
-fn carry_out(job: &mut impl JobOptions, answer: Answer, terms: Terms) -> Then {
+fn carry_out(job: &mut impl JobOptions, answer: Decision, terms: Terms) -> Then {
     match answer {
-        Answer::Rewrite {
-            change,
+        Decision::Rewrite {
+            gpus,
+            comment,
+            gpu_types,
             environment,
             message,
-        } => rewritten(job, &change, &environment, &message, terms),
-        Answer::Explore {
+        } => {
+            let change = Change {
+                gpus,
+                comment,
+                gpu_types,
+            };
+            rewritten(job, &change, &environment, &message, terms)
+        }
+        Decision::Explore {
             comment,
             environment,
         } => explored(job, &comment, &environment),
-        Answer::Check { message } => {
+        Decision::Check { message } => {
             say::lines(Level::Info, &message);
             Then::Continue
         }
-        Answer::Refuse { code, message } => {
+        Decision::Refuse { code, message } => {
             say::lines(Level::Error, &message);
             Then::Exit(code)
         }
-        Answer::Fault { reason, hint } => broken(job, &reason, &hint, terms),
+        Decision::Fault { reason, hint } => broken(job, &reason, &hint, terms),
     }
 }
 
@@ -123,7 +130,7 @@ fn explored(job: &mut impl JobOptions, comment: &str, environment: &[(String, St
     environment
         .iter()
         .for_each(|(name, value)| inherit::set(name, value));
-    tell(job, &["submitted as written; its outcome will be learnt from where `omnipilot run` starts the engine".into()]);
+    tell(job, &[EXPLORED.into()]);
     Then::Continue
 }
 
@@ -145,7 +152,7 @@ fn broken(job: &impl JobOptions, reason: &str, hint: &str, terms: Terms) -> Then
                 .flatten()
                 .collect::<Vec<_>>(),
         );
-        return Then::Exit(FAULT);
+        return Then::Exit(exit_code::FAULT);
     }
     say::fault(reason);
     tell(job, hint.as_slice());

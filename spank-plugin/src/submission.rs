@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use model_store::config::DEFAULT_PATH;
+use model_store::job_request::{Asked, asked};
 use model_store::options::RawOptions;
 
-use crate::gpus::{self, Asked};
 use crate::host::JobOptions;
 use crate::script::{self, Source};
 
@@ -34,7 +34,7 @@ impl Submission {
         Self {
             config: config_path(arguments),
             options,
-            asked: gpus::asked(job),
+            asked: asked(&|name| job.given(&CString::new(name).ok()?)),
             script: script::find(job),
         }
     }

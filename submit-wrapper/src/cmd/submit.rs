@@ -5,12 +5,11 @@ use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use model_store::advisor::Pins;
-use model_store::consult::{Action, Rewrite, consult, exit_code};
-use model_store::engine_args::scan_script;
-use model_store::job_request::{OTHER_GPU_OPTIONS, mark_comment, replace_gpus};
+use model_store::consult::{Fault, exit_code};
+use model_store::decision::{Decision, EXPLORED, Submission, decide};
+use model_store::job_request::{GPU_OPTIONS, TRES_PER_TASK, asked, mark_comment, replace_gpus};
 use model_store::options::AdviceMode;
-use model_store::snapshot::read_regular;
+use model_store::snapshot::{Snapshot, read_regular};
 
 use crate::ask::AskArgs;
 use crate::exit;
@@ -36,28 +35,66 @@ pub(crate) struct Args {
 /// Runs the verb. A refusal exits with the plugin's code; otherwise the process becomes `sbatch`.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let line = SbatchLine::parse(&args.sbatch);
-    let asked = &args.ask.options;
-    if asked.model.is_none() || asked.mode == AdviceMode::Off {
+    let options = &args.ask.options;
+    if options.model.is_none() || options.mode == AdviceMode::Off {
         return start(args, &line.words, &[]);
     }
     let config = site.config()?;
     let script = read_script(&line);
-    let pins = script.as_deref().map_or_else(Pins::default, |text| scan_script(text).pins());
-    let consulted = consult(&config, asked, &pins).map_err(|fault| exit::fail(fault.reason, fault.hint))?;
-    match consulted.action {
-        Action::Refuse(_) if asked.mode == AdviceMode::Explore => start(args, &line.words, &[]),
-        Action::Refuse(refusal) => {
-            tell(&refusal.message);
-            Ok(ExitCode::from(refusal.code))
+    let directives = script.as_deref().map(SbatchLine::of_directives).unwrap_or_default();
+    let option = |name: &str| line.value_of(name).or_else(|| directives.value_of(name));
+    let snapshot = Snapshot::read(&config.snapshot).map_err(|e| {
+        let fault = Fault::from(e);
+        exit::fail(fault.reason, fault.hint)
+    })?;
+    let asked = asked(&option);
+    let submission = Submission { options, asked: asked.as_ref(), script: script.as_deref() };
+    match decide(&snapshot, &config, &submission) {
+        Decision::Rewrite { gpus, comment, environment, message, .. } => {
+            refuse_directives(&directives)?;
+            let gres = replace_gpus(&option("gres").unwrap_or_default(), &gpus);
+            let comment = mark_comment(option("comment").as_deref(), &comment);
+            let mut dropped = GPU_OPTIONS.to_vec();
+            dropped.extend([TRES_PER_TASK, "gres", "comment"]);
+            let mut words = vec![format!("--gres={gres}"), format!("--comment={comment}")];
+            words.extend(line.without(&dropped));
+            tell_on_terminal(&message);
+            start(args, &words, &environment)
         }
-        Action::Rewrite(rewrite) => match asked.mode {
-            AdviceMode::Check => {
-                tell(&rewrite.message);
-                start(args, &line.words, &[])
-            }
-            AdviceMode::Explore => start(args, &line.words, &[]),
-            AdviceMode::Rewrite | AdviceMode::Off => submit(args, &line, script.as_deref(), &rewrite),
-        },
+        Decision::Explore { comment, environment } => {
+            let comment = mark_comment(option("comment").as_deref(), &comment);
+            let mut words = vec![format!("--comment={comment}")];
+            words.extend(line.without(&["comment"]));
+            tell_on_terminal(&[EXPLORED.to_owned()]);
+            start(args, &words, &environment)
+        }
+        Decision::Check { message } => {
+            tell(&message);
+            start(args, &line.words, &[])
+        }
+        Decision::Refuse { code, message } => {
+            tell(&message);
+            Ok(ExitCode::from(code))
+        }
+        Decision::Fault { reason, hint } => Err(exit::fail(reason, hint)),
+    }
+}
+
+/// A directive cannot be taken back from the command line, so one that adds GPUs ends it.
+fn refuse_directives(directives: &SbatchLine) -> anyhow::Result<()> {
+    let mut adding = GPU_OPTIONS.to_vec();
+    adding.push(TRES_PER_TASK);
+    let Some(option) = directives.first_of(&adding) else { return Ok(()) };
+    Err(exit::with_code(
+        exit_code::USAGE,
+        format!("the script asks for GPUs with `#SBATCH --{option}`, which would add to those advised"),
+        "use `#SBATCH --gres=gpu:N` instead, or no GPU request at all",
+    ))
+}
+
+fn tell_on_terminal(message: &[String]) {
+    if std::io::stderr().is_terminal() {
+        tell(message);
     }
 }
 
@@ -76,33 +113,9 @@ fn read_script(line: &SbatchLine) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn submit(args: &Args, line: &SbatchLine, script: Option<&str>, rewrite: &Rewrite) -> anyhow::Result<ExitCode> {
-    let directives = script.map(SbatchLine::of_directives).unwrap_or_default();
-    if let Some(option) = directives.first_of(&OTHER_GPU_OPTIONS) {
-        return Err(exit::with_code(
-            exit_code::USAGE,
-            format!("the script asks for GPUs with `#SBATCH --{option}`, which would add to those advised"),
-            "use `#SBATCH --gres=gpu:N` instead, or no GPU request at all",
-        ));
-    }
-    let gres = line.value_of("gres").or_else(|| directives.value_of("gres"));
-    let comment = line.value_of("comment").or_else(|| directives.value_of("comment"));
-    let mut dropped = OTHER_GPU_OPTIONS.to_vec();
-    dropped.extend(["gres", "comment"]);
-    let mut words = vec![
-        format!("--gres={}", replace_gpus(gres.as_deref(), &rewrite.gres)),
-        format!("--comment={}", mark_comment(comment.as_deref(), &rewrite.comment)),
-    ];
-    words.extend(line.without(&dropped));
-    if std::io::stderr().is_terminal() {
-        tell(&rewrite.message);
-    }
-    start(args, &words, &rewrite.environment)
-}
-
 /// Prints the command, or becomes it. Names that begin with `SLURM_` reach the job under every
 /// form of `--export`.
-fn start(args: &Args, words: &[String], environment: &[(&str, String)]) -> anyhow::Result<ExitCode> {
+fn start(args: &Args, words: &[String], environment: &[(String, String)]) -> anyhow::Result<ExitCode> {
     if args.dry_run {
         for (name, value) in environment {
             println!("export {name}={}", quoted(value));

@@ -1,0 +1,287 @@
+//! The decision on one submission: what its options, its script and the published snapshot together
+//! ask for. Plugin and `omnipilot submit` both carry out what [`decide`] says, so that a site with
+//! the plugin and one without it treat a job alike.
+
+use serde::{Deserialize, Serialize};
+
+use crate::advisor::{Advice, Pins, Precision, words};
+use crate::config::Config;
+use crate::consult::{Action, Consulted, Fault, Refusal, Rewrite, consult_snapshot, exit_code};
+use crate::engine_args::{ScriptPins, scan_script};
+use crate::job_request::Asked;
+use crate::options::{AdviceMode, RawOptions};
+use crate::outcome::env;
+use crate::snapshot::Snapshot;
+
+/// What is known of a submission.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// The `--llm-*` options.
+    pub options: &'a RawOptions,
+    /// The job's own GPU request.
+    pub asked: Option<&'a Asked>,
+    /// Text of the batch script, or of the command that will start the engine; `None` where it
+    /// cannot be read.
+    pub script: Option<&'a str>,
+}
+
+/// What is to be done with the job. Messages have at most four lines and no prefix.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Decision {
+    /// Change it.
+    Rewrite {
+        /// The GPU entry of `--gres`, such as `gpu:h100:4`.
+        gpus: String,
+        /// Text for the comment.
+        comment: String,
+        /// GPU types of the cluster: features of these names in `--constraint` choose a GPU.
+        gpu_types: Vec<String>,
+        /// Variables for the job.
+        environment: Vec<(String, String)>,
+        /// What to tell.
+        message: Vec<String>,
+    },
+    /// Leave its GPUs; only note what it is, so that its outcome can be learnt from.
+    Explore {
+        /// Text for the comment; empty for none.
+        comment: String,
+        /// Variables for the job.
+        environment: Vec<(String, String)>,
+    },
+    /// Only tell.
+    Check {
+        /// What to tell.
+        message: Vec<String>,
+    },
+    /// Refuse it.
+    Refuse {
+        /// Exit code.
+        code: u8,
+        /// What to tell.
+        message: Vec<String>,
+    },
+    /// There is no advice because something is broken.
+    Fault {
+        /// What.
+        reason: String,
+        /// What to do about it; empty where nothing is known.
+        hint: String,
+    },
+}
+
+impl Decision {
+    /// A fault without a hint.
+    pub fn fault(reason: impl Into<String>) -> Self {
+        Self::Fault { reason: reason.into(), hint: String::new() }
+    }
+}
+
+impl From<Fault> for Decision {
+    fn from(Fault { reason, hint }: Fault) -> Self {
+        Self::Fault { reason, hint }
+    }
+}
+
+/// What is said of a job that is submitted as written.
+pub const EXPLORED: &str = "submitted as written; its outcome will be learnt from where `omnipilot run` starts the engine";
+
+/// Decides. Mode `off` and a submission without a model are the caller's: nothing is to be done.
+pub fn decide(snapshot: &Snapshot, config: &Config, submission: &Submission) -> Decision {
+    let site = Site { config, snapshot };
+    if submission.options.mode == AdviceMode::Explore {
+        return site.explore(submission);
+    }
+    let script = submission.script.map(scan_script);
+    match script_pins(submission, script.as_ref()) {
+        Ok(pins) => site.advise(submission, &pins, script.is_some_and(|s| s.takes_checkpoint_format())),
+        Err(decision) => decision,
+    }
+}
+
+/// What the script fixes. Where it cannot be read, the number of GPUs stays as it was asked for: an engine command in it may
+/// count on them.
+fn script_pins(submission: &Submission, script: Option<&ScriptPins>) -> Result<Pins, Decision> {
+    let Some(script) = script else {
+        let tp = submission.asked.and_then(|asked| asked.count);
+        return Ok(Pins {
+            tp,
+            ..Pins::default()
+        });
+    };
+    if script.differ() {
+        return Err(Decision::fault(
+            "the script starts engines of different tensor-parallel degree or precision",
+        ));
+    }
+    let pins = script.pins();
+    contradiction(submission, &pins).map_or(Ok(pins), Err)
+}
+
+/// An option that contradicts the script's own text: neither can be kept without breaking the other.
+fn contradiction(submission: &Submission, script: &Pins) -> Option<Decision> {
+    let typed = &submission.options.pins;
+    let tp = typed
+        .tp
+        .zip(script.tp)
+        .filter(|(typed, script)| typed != script);
+    let precision = typed
+        .precision
+        .zip(script.precision)
+        .filter(|(typed, script)| typed != script);
+    let reason = match (tp, precision) {
+        (Some((typed, script)), _) => {
+            format!("--llm-tp={typed}, but the script's engine command has degree {script}")
+        }
+        (_, Some((typed, script))) => {
+            format!(
+                "--llm-precision={}, but the script's engine command has {}",
+                typed.name(),
+                script.name()
+            )
+        }
+        (None, None) => return None,
+    };
+    let hint = "hint: start the engine by `omnipilot run -- COMMAND`, which puts both in, or leave the option away";
+    Some(Decision::Refuse {
+        code: exit_code::USAGE,
+        message: vec![reason, hint.into()],
+    })
+}
+
+/// What the site published.
+struct Site<'a> {
+    config: &'a Config,
+    snapshot: &'a Snapshot,
+}
+
+impl Site<'_> {
+    fn consult(&self, submission: &Submission, pins: &Pins) -> Result<Consulted, Fault> {
+        consult_snapshot(self.snapshot, self.config, submission.options, pins)
+    }
+
+    /// `own_format` is true where the script starts an engine that takes its checkpoint as it is.
+    fn advise(&self, submission: &Submission, pins: &Pins, own_format: bool) -> Decision {
+        let consulted = match self.consult(submission, pins) {
+            Ok(first) if own_format && changes_format(&first) => {
+                let precision = first.request.checkpoint_precision.or(Some(Precision::Bf16));
+                self.consult(
+                    submission,
+                    &Pins {
+                        precision,
+                        ..pins.clone()
+                    },
+                )
+            }
+            other => other,
+        };
+        match consulted {
+            Ok(consulted) => self.in_mode(submission, consulted),
+            Err(fault) => fault.into(),
+        }
+    }
+
+    fn in_mode(&self, submission: &Submission, consulted: Consulted) -> Decision {
+        let checked = submission.options.mode == AdviceMode::Check;
+        match consulted.action {
+            Action::Rewrite(rewrite) if checked => {
+                check(rewrite.message, &format!("--gres={}", rewrite.gres))
+            }
+            Action::Refuse(refusal) if checked => check(refusal.message, "refused"),
+            Action::Rewrite(rewrite) => self.rewritten(submission, &consulted.advice, rewrite),
+            Action::Refuse(Refusal { code, message }) => Decision::Refuse { code, message },
+        }
+    }
+
+    fn rewritten(&self, submission: &Submission, advice: &Advice, rewrite: Rewrite) -> Decision {
+        let mut message = rewrite.message;
+        if let Some(asked) = submission
+            .asked
+            .filter(|asked| asked.text != rewrite.gres)
+        {
+            message.truncate(3);
+            message.push(words::instead_of(advice, &asked.text));
+        }
+        let environment = rewrite.environment.into_iter();
+        Decision::Rewrite {
+            gpus: rewrite.gres,
+            comment: rewrite.comment,
+            gpu_types: self.gpu_types(),
+            environment: environment
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            message,
+        }
+    }
+
+    /// GPU types of the cluster, as it was last observed and as the configuration names them.
+    fn gpu_types(&self) -> Vec<String> {
+        let observed = self
+            .snapshot
+            .body
+            .cluster
+            .pools
+            .iter()
+            .map(|pool| &pool.gres);
+        observed.chain(self.config.gpu.keys()).cloned().collect()
+    }
+
+    /// What the job is said to be, without a choice: `omnipilot run` measures it as it runs.
+    fn explore(&self, submission: &Submission) -> Decision {
+        let advice = match self.consult(submission, &Pins::default()) {
+            Ok(consulted) => consulted.advice.id,
+            Err(fault) => return fault.into(),
+        };
+        let comment = if advice.is_empty() {
+            String::new()
+        } else {
+            format!("omnipilot:{advice}")
+        };
+        Decision::Explore {
+            comment,
+            environment: stated(submission, advice, &self.config.spool),
+        }
+    }
+}
+
+/// The variables of a job that runs as it was written: what was said of it, and where its outcome goes.
+fn stated(submission: &Submission, advice: String, spool: &std::path::Path) -> Vec<(String, String)> {
+    let options = submission.options;
+    let number = |value: Option<f64>| value.map(|value| value.to_string());
+    let pairs = [
+        (env::ADVICE, Some(advice)),
+        (env::MODEL, options.model.clone()),
+        (env::ISL, number(options.isl)),
+        (env::OSL, number(options.osl)),
+        (env::CONCURRENCY, number(options.concurrency)),
+        (
+            env::GPU,
+            submission
+                .asked
+                .and_then(|asked| asked.gpu.clone()),
+        ),
+        (env::SPOOL, spool.to_str().map(str::to_owned)),
+    ];
+    let known = |value: Option<String>| value.filter(|text| !text.is_empty());
+    pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), known(value)?)))
+        .collect()
+}
+
+/// True where the advice needs an engine argument or a checkpoint that a script which starts the engine by itself does not
+/// have.
+fn changes_format(consulted: &Consulted) -> bool {
+    consulted.request.pins.precision.is_none()
+        && consulted
+            .advice
+            .recommended()
+            .is_some_and(|best| best.config.quantise_at_load || best.config.checkpoint.is_some())
+}
+
+fn check(mut message: Vec<String>, would_be: &str) -> Decision {
+    message.truncate(3);
+    message.push(format!(
+        "submitted as written; without `--llm-advice=check` it would be {would_be}"
+    ));
+    Decision::Check { message }
+}
