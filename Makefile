@@ -4,6 +4,8 @@
 #   make test     every test, those on a real Slurm included
 #   make bench    times of advice, sbatch and training on this machine
 #   make build    the plugin and the command, in target/release
+#   make install  the plugin, the command and examples, nothing switched on: [DESTDIR=] [PREFIX=/usr] [SLURM_PLUGIN_DIR=PREFIX/lib/slurm]
+#   make uninstall   takes these away again, with the same variables
 #   make lint     rustfmt, clippy and shellcheck
 #   make clean    deletes everything that the above made
 #
@@ -16,12 +18,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build lint clean deps standin
+.PHONY: help demo test bench build install uninstall lint clean deps standin
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/release/libspank_omnipilot.so
 export OMNIPILOT_BIN := $(TARGET)/release/omnipilot
 export OMNIPILOT_STANDIN := $(TARGET)/release/standin-engine
+export OMNIPILOT_BENCH := $(TARGET)/release/bench
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -33,14 +36,14 @@ deps:
 build: deps
 	cargo build --release --locked -p spank-plugin -p submit-wrapper
 
-# The demo's engine: no model and no GPU, only the endpoints that OmniPilot reads.
+# With the demo's engine (no model and no GPU, only the endpoints that OmniPilot reads) and what `make bench` measures with.
 standin: deps
-	cargo build --release --locked -p e2e --bin standin-engine
+	cargo build --release --locked -p spank-plugin -p submit-wrapper -p e2e
 
-demo: build standin
+demo: standin
 	@demo/demo.sh
 
-bench: build standin
+bench: standin
 	@demo/bench.sh
 
 test: build
@@ -51,10 +54,15 @@ test: build
 	  cargo test --workspace --locked -- --test-threads=3; \
 	fi
 
+# Builds nothing, so that root needs no Rust toolchain.
+export DESTDIR PREFIX SLURM_PLUGIN_DIR
+install uninstall:
+	@packaging/install.sh $@
+
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh demo/*.sh .ci/run; else echo "shellcheck is not installed: skipped"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh demo/*.sh packaging/*.sh .ci/run; else echo "shellcheck is not installed: skipped"; fi
 
 clean:
 	@demo/clean.sh

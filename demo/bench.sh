@@ -1,34 +1,40 @@
 #!/usr/bin/env bash
 # bench.sh: how long things take on this machine, on a real Slurm. `make bench` builds what it needs and calls it.
 #
-# Commands are timed in rounds, one of each kind a round, so that whatever else the machine does hits all kinds alike. Given
-# are the median and, in brackets, the quarters below and above it; "added" is the median of the differences within a round.
-#   BENCH_ROUNDS   rounds (default 40, at least 30 for figures that are to be written down)
+# Commands are timed in rounds, one of each kind a round and another kind first each time, so that whatever else the machine does
+# hits all kinds alike. Given are the median and the quarters below and above it; "added" is the median of the differences
+# within a round, with the 95 % interval of that median (bootstrap).
+#   BENCH_ROUNDS   rounds (default 60, at least 30 for figures that are to be written down)
+#   BENCH_DATA     folder of runs-csv files for a second, larger store (default ../shared/data; skipped where it is not there)
 set -euo pipefail
 # shellcheck source=demo/stage.sh
 . "$(cd "$(dirname "$0")" && pwd)/stage.sh"
 
-ROUNDS=${BENCH_ROUNDS:-40}
+ROUNDS=${BENCH_ROUNDS:-60}
+DATA=${BENCH_DATA:-$ROOT/../shared/data}
 MODEL=${BENCH_MODEL:-meta-llama/Llama-3.1-70B-Instruct}
-LOAD=(--llm-model="$MODEL" --llm-isl=1000 --llm-osl=1000 --llm-concurrency=64)
+LOAD=(llm-model="$MODEL" llm-isl=1000 llm-osl=1000 llm-concurrency=64)
+JOBS=64
+
+bench() { "${OMNIPILOT_BENCH:-$ROOT/target/release/bench}" "$@"; }
+headline() { printf '\n%s\n' "$1"; }
 
 # Runs a command silently and appends its milliseconds to a file.
 timed() { # FILE COMMAND...
   local file=$1 from to
   shift
   from=${EPOCHREALTIME/./}
-  "$@" >/dev/null 2>"$PREFIX/bench/stderr" </dev/null || { cat "$PREFIX/bench/stderr" >&2; echo "bench: failed: $*" >&2; exit 1; }
+  "$@" >/dev/null 2>"$PREFIX/bench/stderr" </dev/null || fail "$*"
   to=${EPOCHREALTIME/./}
-  awk -v us=$((to - from)) 'BEGIN { printf "%.3f\n", us / 1000 }' >>"$PREFIX/bench/$file"
+  printf '%d.%03d\n' $(((to - from) / 1000)) $(((to - from) % 1000)) >>"$PREFIX/bench/$file"
 }
-
-# Median and quarters of a column of numbers.
-spread() {
-  sort -g | awk '{ x[NR] = $1 } function at(p) { i = 1 + p * (NR - 1); j = int(i); return x[j] + (i - j) * (x[j < NR ? j + 1 : j] - x[j]) }
-    END { printf "%8.2f ms  [%.2f to %.2f]  n = %d\n", at(0.5), at(0.25), at(0.75), NR }'
+fail() {
+  cat "$PREFIX/bench/stderr" >&2
+  echo "bench: failed: $1" >&2
+  exit 1
 }
-report() { printf '%-46s %s\n' "$1" "$(spread <"$PREFIX/bench/$2")"; }
-added() { printf '%-46s %s\n' "$1" "$(paste "$PREFIX/bench/$2" "$PREFIX/bench/$3" | awk '{ print $1 - $2 }' | spread)"; }
+report() { bench spread "$1" "$PREFIX/bench/$2"; } # NAME FILE
+added() { bench added "  added to $1" "$PREFIX/bench/$2" "$PREFIX/bench/bare"; } # NAME FILE
 
 # Clients that read another plugstack.conf, without the plugin; the controller is the same.
 make_bare_configuration() {
@@ -38,54 +44,92 @@ make_bare_configuration() {
   if [ -e "$PREFIX/etc/cgroup.conf" ]; then cp "$PREFIX/etc/cgroup.conf" "$PREFIX/bare/"; fi
   cp "$PREFIX/etc/gres.conf" "$PREFIX/bare/"
 }
-bare() { env SLURM_CONF="$PREFIX/bare/slurm.conf" "$@"; }
 
+# One submission of a kind. The jobs are held, so that nothing runs beside what is timed.
+submit() { # KIND
+  local job=(--hold --output=/dev/null --gres=gpu:a100:8 "$PREFIX/bench/job.sh")
+  case $1 in
+    bare) timed bare env SLURM_CONF="$PREFIX/bare/slurm.conf" sbatch "${job[@]}" ;;
+    untagged) timed untagged env SLURM_CONF="$SLURM_CONF" sbatch "${job[@]}" ;;
+    tagged) timed tagged env SLURM_CONF="$SLURM_CONF" sbatch "${LOAD[@]/#/--}" "${job[@]}" ;;
+  esac
+}
 time_submissions() {
-  local round job=(--hold --output=/dev/null --gres=gpu:a100:8 "$PREFIX/bench/job.sh")
+  local round kind kinds=(bare untagged tagged)
+  headline "sbatch on a real Slurm"
   printf '#!/bin/sh\ntrue\n' >"$PREFIX/bench/job.sh"
+  for kind in "${kinds[@]}"; do submit "$kind"; done
+  rm -f "$PREFIX/bench"/{bare,untagged,tagged}
   for ((round = 0; round < ROUNDS; round++)); do
-    timed bare bare sbatch "${job[@]}"
-    timed untagged env sbatch "${job[@]}"
-    timed tagged env sbatch "${LOAD[@]}" "${job[@]}"
+    for kind in "${kinds[@]:round % 3}" "${kinds[@]:0:round % 3}"; do submit "$kind"; done
   done
-  report "sbatch without the plugin" bare
-  report "sbatch with the plugin, untagged" untagged
-  report "sbatch with the plugin, tagged" tagged
-  added "  added to an untagged sbatch" untagged bare
-  added "  added to a tagged sbatch" tagged bare
+  report "without the plugin" bare
+  report "with the plugin, untagged" untagged
+  report "with the plugin, tagged" tagged
+  added "an untagged sbatch" untagged
+  added "a tagged sbatch" tagged
+  scancel --user="$(id -un)"
 }
 
-time_advice() {
-  local round
-  for ((round = 0; round < ROUNDS; round++)); do
-    timed advise omnipilot advise "${LOAD[@]}"
-    timed start omnipilot --version
-  done
-  added "advise over all candidates (process start taken off)" advise start
+# Training, snapshot and advice of one store.
+time_store() { # TITLE CONFIG
+  local snapshot
+  headline "$1"
+  bench measure "train (fit, calibrate, publish)" omnipilot --config "$2" train
+  snapshot=$(sed -n 's/^snapshot = "\(.*\)"/\1/p' "$2")
+  printf '%-52s %9s KB\n' "snapshot" $(($(stat -Lc %s "$snapshot") / 1000))
+  bench advise "$2" 500 "${LOAD[@]}"
 }
 
-time_training() {
-  local round
-  for ((round = 0; round < 3; round++)); do timed train omnipilot train; done
-  report "train on the published figures" train
+# The same with all measured runs of a folder.
+time_larger_store() {
+  local config=$PREFIX/bench/larger.toml files=("$DATA"/*.csv)
+  [ -e "${files[0]}" ] || { headline "(no runs-csv files in $DATA: the larger store is left out)"; return 0; }
+  sed "s|$PREFIX/omnipilot/|$PREFIX/bench/larger/|" "$CONFIG" >"$config"
+  omnipilot --config "$config" init >/dev/null 2>&1
+  omnipilot --config "$config" observe >/dev/null
+  headline "Import"
+  bench measure "import of $(cat "${files[@]}" | wc -l) lines" omnipilot --config "$config" import --format runs-csv "${files[@]}"
+  time_store "A store with these runs" "$config"
+}
+
+# Outcome files of real jobs: their engine fails at once, so that they are many quickly.
+time_ingest() {
+  command -v sacct >/dev/null && grep -q '^AccountingStorageType' "$SLURM_CONF" || return 0
+  local script="$PREFIX/bench/outcome.sh" files
+  cat >"$script" <<'SCRIPT'
+#!/bin/sh
+STANDIN_FAIL=exit:1 exec omnipilot run -- vllm serve "$SLURM_LLM_MODEL"
+SCRIPT
+  sbatch --wait --array=1-"$JOBS" --output=/dev/null "${LOAD[@]/#/--}" "$script" >/dev/null 2>&1 || true
+  sleep 5 # accounting lags a few seconds behind
+  files=$(find "$PREFIX/omnipilot/spool" -name '*.json' | wc -l)
+  headline "Ingest"
+  bench measure "ingest of $files outcome files" omnipilot ingest
+}
+
+machine() {
+  headline "$(date +%F), $(nproc) processors ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)), $(free -g | awk '/^Mem/ { print $2 }') GiB of memory"
+  printf 'Slurm %s, load %s before and %s after\n' "$(sinfo -V | cut -d' ' -f2)" "$load_before" "$(cut -d' ' -f1 /proc/loadavg)"
 }
 
 main() {
   built
+  load_before=$(cut -d' ' -f1 /proc/loadavg)
   choose_folder bench-run
   trap '"$ROOT/tests/cluster/down.sh" --quiet "$PREFIX"' EXIT
   trap 'exit 130' INT TERM
   start_cluster
   install_product
   make_bare_configuration
-  omnipilot init >/dev/null
+  omnipilot init >/dev/null 2>&1
   omnipilot observe >/dev/null
-  time_training
+  printf '\n%-52s %12s   %-20s\n' "" median "middle half"
+  time_store "A store with the published figures" "$CONFIG"
   plugstack_line >"$PREFIX/plugstack.d/omnipilot.conf"
-  printf '%-46s %8d bytes\n' "snapshot" "$(stat -Lc %s "$PREFIX/omnipilot/published.snapshot")"
-  time_advice
   time_submissions
-  printf '\n%s, %s processors (%s), Slurm %s, load %s\n' "$(date +%F)" "$(nproc)" \
-    "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(sinfo -V | cut -d' ' -f2)" "$(cut -d' ' -f1 /proc/loadavg)"
+  time_larger_store
+  time_ingest
+  machine
 }
 main

@@ -3,6 +3,7 @@
 
 mod circle;
 mod facts;
+mod install;
 mod scripts;
 mod site;
 mod submit;

@@ -1,7 +1,7 @@
 //! What the end-to-end tests stand on.
 //!
 //! [`Cluster`] starts a real Slurm for one test and ends it when it is dropped; [`artifacts`] finds the plugin and the command
-//! that were built; [`standin`] is a stand-in for the serving engine.
+//! that were built; [`standin`] is a stand-in for the serving engine; [`stats`] sums up the times of benchmarks.
 //!
 //! ```no_run
 //! use e2e::{ALICE, Cluster};
@@ -22,6 +22,7 @@ pub mod artifacts;
 mod cluster;
 mod show;
 pub mod standin;
+pub mod stats;
 
 pub use cluster::{ALICE, BOB, Cluster, OPERATOR, Setup, User};
 pub use show::parse_job;
