@@ -48,7 +48,7 @@ bench: standin
 
 test: build
 	@if command -v cargo-nextest >/dev/null; then \
-	  cargo nextest run --workspace --locked --no-tests=pass && cargo test --workspace --locked --doc; \
+	  cargo test --workspace --locked --doc && cargo nextest run --workspace --locked; \
 	else \
 	  echo "cargo-nextest is not installed: running the same tests under cargo test"; \
 	  cargo test --workspace --locked -- --test-threads=3; \
