@@ -273,7 +273,15 @@ prop_compose! {
             model, params_b, active_params_b, gpu, gpu_mem_gb, tp: degrees.0, pp: degrees.1, dp: degrees.2,
             precision: formats[0], kv_precision: formats[1], isl, osl, workload, concurrency, request_rate: rate,
             engine, engine_version: version.unwrap_or_default(),
-            variant: Variant { disaggregated, speculative, power_capped },
+            variant: Variant {
+                disaggregated,
+                speculative,
+                power_capped,
+                moe_tp: degrees.1 as u16,
+                moe_ep: degrees.2 as u16,
+                sched_steps: if disaggregated { 8 } else { 0 },
+                chunked: speculative.then_some(power_capped),
+            },
         }
     }
 }

@@ -145,7 +145,7 @@ fn assess(known: Knowledge, request: &Request, mut config: Configuration) -> Ass
         return blank(config, Fallen::Infeasible(reason));
     }
     let max_len = longest_context(&s);
-    let axes = known.model.envelope.axes_out(&s, &physics(&s));
+    let axes = known.model.axes_out(&s, &physics(&s));
     if !axes.is_empty() {
         return blank(config, Fallen::OutOfSupport(axes));
     }

@@ -160,6 +160,14 @@ pub struct Variant {
     pub speculative: bool,
     /// GPUs held below their power limit: another GPU for all purposes.
     pub power_capped: bool,
+    /// GPUs over which each expert's matrices are split; 0 where not recorded.
+    pub moe_tp: u16,
+    /// GPUs over which experts are spread; 0 where not recorded.
+    pub moe_ep: u16,
+    /// Decode steps that the scheduler plans at once; 0 where not recorded.
+    pub sched_steps: u16,
+    /// Prefill in chunks; `None` where not recorded.
+    pub chunked: Option<bool>,
 }
 
 impl Variant {

@@ -13,6 +13,9 @@ pub const LEVEL: f64 = 0.8;
 /// Fewest scores from which a group of its own is calibrated.
 const FEWEST_IN_GROUP: usize = 30;
 
+/// As [`FEWEST_IN_GROUP`], for a group whose two sides are calibrated apart.
+const FEWEST_IN_BAND: usize = 40;
+
 /// Score of one held-out case, in the unit of the prediction.
 pub fn score(q10: f64, q90: f64, y: f64) -> f64 {
     (q10 - y).max(y - q90)
@@ -102,6 +105,51 @@ impl Calibration {
     }
 }
 
+/// Multiples of the predicted spread between which the stated share of held-out residuals lies,
+/// below and above the median, by group. Each side is exact for its half of what is left over, so
+/// together they cover at least the level.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bands {
+    /// Over all residuals; `None` = too few, so no interval and no answer.
+    pub pooled: Option<[f64; 2]>,
+    /// Number of residuals.
+    pub n: u32,
+    /// Groups with enough residuals of their own, sorted by key.
+    pub groups: Vec<(GroupKey, [f64; 2])>,
+}
+
+impl Bands {
+    /// Calibrates from held-out residuals over the spread that was predicted for each.
+    pub fn from_scores(scored: &[(GroupKey, f64)]) -> Self {
+        let mut keys: Vec<GroupKey> = scored.iter().map(|(k, _)| *k).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let of_group = |key: GroupKey| {
+            let own: Vec<f64> = scored.iter().filter(|(k, _)| *k == key).map(|(_, s)| *s).collect();
+            (own.len() >= FEWEST_IN_BAND).then(|| sides(&own)).flatten().map(|e| (key, e))
+        };
+        Self {
+            pooled: sides(&scored.iter().map(|(_, s)| *s).collect::<Vec<_>>()),
+            n: u32::try_from(scored.len()).unwrap_or(u32::MAX),
+            groups: keys.into_iter().filter_map(of_group).collect(),
+        }
+    }
+
+    /// Multiples for a group: its own where it has them, else the pooled ones.
+    pub fn sides(&self, key: GroupKey) -> Option<[f64; 2]> {
+        let own = self.groups.binary_search_by(|(k, _)| k.cmp(&key)).ok();
+        own.and_then(|i| self.groups.get(i)).map(|(_, e)| *e).or(self.pooled)
+    }
+}
+
+/// The finite-sample quantiles of both signs, each at half of what the level leaves over.
+fn sides(scores: &[f64]) -> Option<[f64; 2]> {
+    let each = LEVEL + (1.0 - LEVEL) / 2.0;
+    let mut below: Vec<f64> = scores.iter().map(|s| -s).collect();
+    let mut above = scores.to_vec();
+    Some([quantile(&mut below, each)?, quantile(&mut above, each)?])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +169,17 @@ mod tests {
     }
 
     proptest! {
+        /// As below, for two sides.
+        #[test]
+        fn both_sides_together_cover_the_level(scores in prop::collection::vec(-5.0..5.0f64, 10..60)) {
+            let covered = (0..scores.len()).filter(|i| {
+                let mut rest = scores.clone();
+                let left_out = rest.remove(*i);
+                sides(&rest).is_none_or(|[below, above]| -below <= left_out && left_out <= above)
+            }).count();
+            prop_assert!(covered as f64 >= LEVEL * scores.len() as f64 - 1e-9);
+        }
+
         /// Exact finite-sample validity: among n + 1 exchangeable scores, the share of positions
         /// in which the left-out one is covered is at least the level.
         #[test]

@@ -1,59 +1,116 @@
 //! What the learnt model sees of a setup: a fixed row of numbers, most of them logarithms of
-//! physical quantities.
+//! physical quantities, and a few categories.
 
 use serde::{Deserialize, Serialize};
 
-use super::physics::{Physics, memory};
+use super::case::{Precision, Workload};
+use super::physics::Physics;
 use super::setup::Setup;
 
 /// Number of features.
-pub const FEATURES: usize = 45;
+pub const FEATURES: usize = 68;
 
-/// One row.
+/// Slots of a row that are filled only where the spread is predicted: the process's doubt, and how
+/// far process and forest are apart, both as logarithms.
+pub const DOUBT: usize = FEATURES - 2;
+/// See [`DOUBT`].
+pub const DISPUTE: usize = FEATURES - 1;
+
+/// One row; what is not known is not a number.
 pub type Row = [f32; FEATURES];
 
-/// Names of categories, in the order of their codes. An unknown name has the code -1.
+/// Features that span the space of the Gaussian processes.
+pub const PLACE: [usize; 32] = [
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+];
+
+/// Number of categories.
+pub const CATEGORIES: usize = 8;
+
+/// Category codes of a setup; [`u16::MAX`] for a name that was never measured.
+pub type Categories = [u16; CATEGORIES];
+
+/// Names of categories, in the order of their codes, by category.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Codebook {
-    /// Engines.
-    pub engines: Vec<String>,
-    /// Families.
-    pub families: Vec<String>,
-    /// GPUs.
-    pub gpus: Vec<String>,
+    /// GPU, format, engine with version, workload, model, settings, engine, family.
+    pub names: Vec<Vec<String>>,
+    /// The newest version of each engine, taken where a request states none.
+    pub newest: Vec<(String, String)>,
 }
 
 impl Codebook {
     /// The names that occur in these setups, sorted.
     pub fn of<'a, 'b: 'a>(setups: impl Iterator<Item = &'a Setup<'b>> + Clone) -> Self {
-        let names = |pick: fn(&Setup<'b>) -> &'b str| {
-            let mut all: Vec<String> = setups.clone().map(|s| pick(s).to_owned()).collect();
+        let column = |i: usize| {
+            let mut all: Vec<String> = setups.clone().filter_map(|s| names(s, s.engine_version).into_iter().nth(i)).collect();
             all.sort();
             all.dedup();
+            all.truncate(usize::from(u16::MAX));
             all
         };
-        Self {
-            engines: names(|s| s.engine),
-            families: names(|s| s.card.family.as_str()),
-            gpus: names(|s| s.gpu.name),
+        let mut newest: Vec<(String, String)> = Vec::new();
+        for s in setups.clone().filter(|s| version(s.engine_version).is_finite()) {
+            match newest.iter_mut().find(|(e, _)| e == s.engine) {
+                Some((_, v)) if by_version(s.engine_version, v).is_gt() => *v = s.engine_version.to_owned(),
+                Some(_) => {}
+                None => newest.push((s.engine.to_owned(), s.engine_version.to_owned())),
+            }
         }
+        newest.sort();
+        Self { names: (0..CATEGORIES).map(column).collect(), newest }
+    }
+
+    /// The version that counts: the stated one, or the newest measured one of that engine where a
+    /// request of this site states none.
+    fn version_of<'a>(&'a self, s: &Setup<'a>) -> &'a str {
+        let ours = s.source.is_empty() && s.engine_version.is_empty();
+        let newest = self.newest.iter().find(|(engine, _)| engine == s.engine).filter(|_| ours);
+        newest.map_or(s.engine_version, |(_, v)| v)
+    }
+
+    /// The codes of a setup.
+    pub fn categories(&self, s: &Setup) -> Categories {
+        let mut out = [u16::MAX; CATEGORIES];
+        let all = names(s, self.version_of(s));
+        for ((code, name), known) in out.iter_mut().zip(all).zip(&self.names) {
+            *code = known.binary_search(&name).ok().and_then(|i| u16::try_from(i).ok()).unwrap_or(u16::MAX);
+        }
+        out
     }
 }
 
-fn code(names: &[String], name: &str) -> f64 {
-    names.binary_search_by(|n| n.as_str().cmp(name)).map_or(-1.0, |i| i as f64)
+fn by_version(a: &str, b: &str) -> std::cmp::Ordering {
+    version(a).total_cmp(&version(b)).then_with(|| a.cmp(b))
 }
 
-/// First and second number of a version (`0.11.2` is 0.11, `1.2` is 1.02), -1 where there is none.
+/// Category names of a setup.
+fn names(s: &Setup, version: &str) -> [String; CATEGORIES] {
+    let v = s.variant;
+    let format = if s.assumed[2] { "" } else { s.precision.name() };
+    let settings = match (v.sched_steps, v.chunked) {
+        (0, None) => String::new(),
+        (steps, chunked) => format!("{steps} {chunked:?}"),
+    };
+    [
+        format!("{}{}", s.gpu.name, if v.power_capped { " capped" } else { "" }),
+        format.into(),
+        format!("{} {version}", s.engine),
+        s.workload.name().into(),
+        s.card.name.clone(),
+        settings,
+        s.engine.into(),
+        s.card.family.clone(),
+    ]
+}
+
+/// The first three numbers of a version as one (`0.11.2` is 11.02); not a number where there is
+/// none, and for dates.
 fn version(text: &str) -> f64 {
-    let mut numbers = text
-        .split(|c: char| !c.is_ascii_digit())
-        .filter(|p| !p.is_empty())
-        .map(|p| p.parse::<f64>().unwrap_or(0.0));
-    match (numbers.next(), numbers.next()) {
-        (Some(major), minor) => major * 100.0 + minor.unwrap_or(0.0).min(99.0),
-        (None, _) => -1.0,
-    }
+    let head = text.split('(').next().unwrap_or_default();
+    let mut numbers = head.split(|c: char| !c.is_ascii_digit()).filter_map(|p| p.parse::<f64>().ok());
+    let Some(major) = numbers.next().filter(|m| *m < 1000.0) else { return f64::NAN };
+    major * 100.0 + numbers.next().unwrap_or(0.0) + numbers.next().unwrap_or(0.0) / 100.0
 }
 
 fn log(x: f64) -> f64 {
@@ -64,67 +121,101 @@ fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
 }
 
-/// The features of a setup.
+/// The features of a setup. The first 32 are also the space of the Gaussian processes.
 pub fn row(s: &Setup, p: &Physics, codes: &Codebook) -> Row {
     let c = s.card;
-    let m = memory(s);
-    let asked = s.concurrency.map_or(-1.0, log);
+    let f = f64::from;
+    let waves = p.asked / p.capacity;
+    let decode_s = s.osl * p.step_s;
+    let prefill_share = p.in_flight * p.shared_prefill_s / (p.in_flight * p.shared_prefill_s + decode_s);
+    let arrivals = s.rate.map_or(f64::NAN, |r| log(r * s.osl / p.saturated_tok_s));
+    let queue_s = p.queue_s(s);
+    let categories = codes.categories(s);
+    let code = |i: usize| categories.get(i).filter(|c| **c != u16::MAX).map_or(-1.0, |c| f64::from(*c));
+    let stage = f(s.tp * s.pp);
     let values: [f64; FEATURES] = [
-        // model
+        // the space of the processes
         log(c.params),
         log(c.active_params),
-        f64::from(c.layers),
-        f64::from(c.hidden),
-        f64::from(c.kv_heads),
-        f64::from(c.heads) / f64::from(c.kv_heads.max(1)),
-        f64::from(c.experts),
-        f64::from(c.vocab),
-        code(&codes.families, &c.family),
-        log(c.kv_bytes_per_token(s.kv_bytes, s.context())),
-        // configuration
-        f64::from(s.tp),
-        f64::from(s.num_gpus()),
-        s.precision.bits(),
-        s.precision.pooled() as u8 as f64,
-        s.kv_bytes,
-        // GPU
-        code(&codes.gpus, s.gpu.name),
-        s.gpu.memory_gib,
-        s.gpu.bandwidth_gb_s,
-        s.gpu.tflops(s.precision),
-        f64::from(s.gpu.capability),
-        flag(s.variant.power_capped),
-        // load
+        log(p.kv_token_bytes),
+        log(f(c.layers)),
+        log(f(c.hidden)),
+        log(f(c.heads) / f(c.kv_heads.max(1))),
+        f(s.tp).log2(),
+        f(s.pp).log2(),
+        p.replicas.log2(),
+        log(s.gpu.bandwidth_gb_s),
+        log(s.gpu.tflops(s.precision)),
+        log(s.gpu.memory_gib),
+        log(s.precision.bits()),
+        log(s.kv_bytes),
         log(s.isl),
         log(s.osl),
+        log(p.asked),
+        version(codes.version_of(s)),
+        log(p.capacity),
+        log(waves),
+        log(p.step_s),
+        log(p.shared_prefill_s),
+        p.kv_s / p.step_s,
+        p.compute_s / p.step_s,
+        prefill_share,
+        arrivals,
+        flag(s.concurrency.is_none()),
+        log(p.shared_prefill_s * p.asked),
+        f64::from(s.variant.moe_ep.max(1)).log2(),
+        (2.0 * log(waves)).tanh(),
+        (2.0 * log(p.asked / 256.0)).tanh(),
+        (queue_s / p.prefill_s).ln_1p(),
+        // trees alone
+        f(c.kv_heads),
+        f(c.head_dim),
+        f(c.vocab),
+        f(c.experts),
+        f(c.intermediate) / f(c.hidden.max(1)),
+        f(c.sliding_layers) / f(c.layers.max(1)),
+        flag(c.kv_lora_rank > 0) + 2.0 * flag(c.encoder_layers > 0),
+        f(s.num_gpus()).log2(),
+        log(s.isl + s.osl),
         log(s.isl / s.osl),
-        asked,
-        s.workload as u8 as f64,
-        s.rate.map_or(-10.0, log),
-        s.rate.map_or(0.0, |r| log(r * s.osl / p.saturated_tok_s)),
-        // stack
-        code(&codes.engines, s.engine),
-        version(s.engine_version),
-        // physics
+        s.rate.map_or(f64::NAN, log),
+        arrivals,
         log(p.in_flight),
-        log(p.kv_pressure),
-        log(p.prefill_s),
+        log(p.weight_share),
         log(p.weights_s),
         log(p.kv_s),
         log(p.compute_s),
         log(p.link_s.max(1e-7)),
-        log(p.step_s),
-        log(p.in_flight * p.prefill_s / s.osl / p.step_s),
+        p.weights_s / p.step_s,
+        p.link_s / p.step_s,
+        log(p.prefill_s),
         log(p.saturated_tok_s),
-        log(p.compute_s / (p.weights_s + p.kv_s)),
-        m.weights / m.usable,
-        // what was assumed
+        log(f(c.heads) / stage),
+        log(f(c.hidden) / stage),
+        log(queue_s + 1e-4),
+        log(p.step_s + p.shared_prefill_s * p.in_flight / s.osl),
         flag(s.assumed[0]),
-        flag(s.assumed[1]),
         flag(s.assumed[2]),
+        code(0),
+        s.precision as u8 as f64,
+        code(2),
+        s.workload as u8 as f64,
+        code(4),
+        code(7),
+        // the spread alone
+        0.0,
+        0.0,
     ];
-    values.map(|v| if v.is_finite() { v as f32 } else { 0.0 })
+    values.map(|v| v as f32)
 }
+
+/// What a row lacks for a tree: nothing may be unordered there.
+pub fn for_trees(mut row: Row) -> Row {
+    row.iter_mut().filter(|x| !x.is_finite()).for_each(|x| *x = -50.0);
+    row
+}
+
+const _: () = assert!(Precision::ALL.len() < 256 && Workload::ALL.len() < 256);
 
 #[cfg(test)]
 mod tests {
@@ -132,7 +223,7 @@ mod tests {
 
     #[test]
     fn versions_are_ordered_as_people_read_them() {
-        let ordered = ["", "0.5.4 (2024-09)", "v0.11.2", "0.17", "1.0", "1.2"];
+        let ordered = ["0.5.4 (2024-09)", "v0.11.2", "0.17", "1.0", "1.2", "1.2.1"];
         let numbers: Vec<f64> = ordered.iter().map(|v| version(v)).collect();
         assert!(numbers.windows(2).all(|w| w[0] < w[1]), "{numbers:?}");
     }

@@ -18,6 +18,7 @@ pub mod features;
 pub mod forest;
 mod gpu;
 mod hf_config;
+pub mod kernel;
 pub mod model;
 pub mod physics;
 mod request;

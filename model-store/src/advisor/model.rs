@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::advice::{Evidence, Prediction};
+use super::advice::{AxisOut, Evidence, Prediction};
 use super::case::Precision;
-use super::conformal::{Calibration, GroupKey};
-use super::features::{Codebook, Row, row};
+use super::conformal::{Bands, Calibration, GroupKey};
+use super::features::{Categories, Codebook, DISPUTE, DOUBT, Row, for_trees, row};
 use super::forest::Forest;
+use super::kernel::Process;
 use super::physics::{Physics, physics};
 use super::run::Target;
 use super::setup::Setup;
@@ -29,14 +30,20 @@ pub enum Step {
 pub struct TargetModel {
     /// Runs that it was fitted to.
     pub runs: u32,
-    /// Centre of the residual.
-    pub centre: Forest,
-    /// Quantile 0.1 of what remains about the centre.
-    pub lower: Forest,
-    /// Quantile 0.9 of what remains about the centre.
-    pub upper: Forest,
-    /// Scores of held-out cells.
-    pub same_source: Calibration,
+    /// Gaussian process of the residual.
+    pub process: Process,
+    /// Boosted trees of the residual.
+    pub forest: Forest,
+    /// Share of the process in the centre, 0 to 1; the trees have the rest.
+    pub blend: f64,
+    /// Logarithm of the spread about the centre.
+    pub spread: Forest,
+    /// Quantiles 0.1 and 0.9 about the centre, in spreads below and above.
+    pub tails: [f64; 2],
+    /// Doubt above which a place is too far from every measured run.
+    pub most_doubt: f64,
+    /// Held-out cells.
+    pub same_source: Bands,
     /// Scores of held-out cells of this cluster.
     pub this_cluster: Calibration,
     /// Scores of left-out sources.
@@ -94,14 +101,54 @@ impl Model {
     /// Predicts all targets of a setup, in the order of [`Target::ALL`]; `None` = not known.
     pub fn predict(&self, s: &Setup, step: Step) -> Vec<Option<Prediction>> {
         let p = physics(s);
-        let row = row(s, &p, &self.codes);
-        Target::ALL
+        let at = At { s, p: &p, row: row(s, &p, &self.codes), categories: self.codes.categories(s), step, key: group_key(s) };
+        let of = |target: Target| self.targets.get(target as usize)?.predict(target, &at);
+        let mut out: Vec<Option<Prediction>> = Target::ALL
             .iter()
             .map(|target| match target {
                 Target::LaunchSuccess => self.launch.prediction(s),
-                _ => self.targets.get(*target as usize)?.predict(*target, s, &p, &row, step, group_key(s)),
+                // Every finished request has taken OSL tokens of the output.
+                Target::ReqS => None,
+                _ => of(*target),
             })
-            .collect()
+            .collect();
+        let tokens = out.get(Target::OutputTokS as usize).copied().flatten();
+        if let Some(slot) = out.get_mut(Target::ReqS as usize) {
+            *slot = tokens.map(|t| t.times(1.0 / s.osl));
+        }
+        out
+    }
+
+    /// The axes on which a setup leaves what was measured: those of the envelope, and `distance`
+    /// where it lies inside all ranges and yet far from every run. None = in support.
+    pub fn axes_out(&self, s: &Setup, p: &Physics) -> Vec<AxisOut> {
+        let mut out = self.envelope.axes_out(s, p);
+        if out.is_empty() && self.is_far(s, p) {
+            let nearest = self.envelope.nearest(s, p).map_or_else(|| "nothing".into(), |l| self.envelope.describe(l));
+            out.push(AxisOut {
+                axis: "distance".into(),
+                asked: "a combination far from every run".into(),
+                measured: format!("{nearest} is the nearest"),
+                gap: 0.5,
+            });
+        }
+        out
+    }
+
+    /// True where every target that serves as a witness is in more doubt than measured runs were
+    /// about each other. Until this cluster's own runs are among the points, its requests are far
+    /// from all of them alike, by engine and by load; the step between laboratories is then in the
+    /// width of the intervals.
+    fn is_far(&self, s: &Setup, p: &Physics) -> bool {
+        let ours_are_points = self.evidence.this_cluster > 0 && self.targets.iter().all(|t| t.site.runs.is_empty());
+        if s.source.is_empty() && !ours_are_points {
+            return false;
+        }
+        let row = row(s, p, &self.codes);
+        let categories = self.codes.categories(s);
+        let witnesses = [Target::OutputTokS, Target::TtftMs, Target::TpotMs];
+        let mut asked = witnesses.iter().filter_map(|t| self.targets.get(*t as usize)).filter(|t| !t.process.is_empty()).peekable();
+        asked.peek().is_some() && asked.all(|t| t.process.doubt(&t.process.scale.place(&row, categories)) > t.most_doubt)
     }
 
     /// The step to a case of that source.
@@ -113,7 +160,7 @@ impl Model {
     /// True where evaluation cannot loop or leave its tables.
     pub fn is_sound(&self) -> bool {
         let sound = |t: &TargetModel| {
-            t.site.is_sound() && [&t.centre, &t.lower, &t.upper].iter().all(|f| f.is_sound())
+            t.site.is_sound() && t.process.is_sound() && t.forest.is_sound() && t.spread.is_sound()
         };
         self.targets.iter().all(sound) && self.envelope.is_sound()
     }
@@ -124,44 +171,76 @@ pub fn group_key(s: &Setup) -> GroupKey {
     (super::gpu::GPUS.iter().position(|g| g.name == s.gpu.name).unwrap_or(255) as u8, s.precision.pooled() as u8)
 }
 
+/// Where a prediction is made.
+struct At<'a> {
+    s: &'a Setup<'a>,
+    p: &'a Physics,
+    row: Row,
+    categories: Categories,
+    step: Step,
+    key: GroupKey,
+}
+
 impl TargetModel {
-    /// Centre and quantiles of the log residual, not crossing.
-    pub fn quantiles(&self, row: &Row) -> [f64; 3] {
-        let centre = self.centre.value(row);
-        let lower = self.lower.value(row).min(0.0);
-        let upper = self.upper.value(row).max(0.0);
-        [centre + lower, centre, centre + upper]
+    /// Centre and spread of the log residual.
+    pub fn centre(&self, row: &Row, categories: Categories) -> [f64; 2] {
+        let guess = self.process.guess(&self.process.scale.place(row, categories));
+        let mut trees = for_trees(*row);
+        let forest = self.forest.value(&trees);
+        fill_spread_slots(&mut trees, guess.doubt, guess.mean - forest);
+        let centre = self.blend * guess.mean + (1.0 - self.blend) * forest;
+        [centre, self.spread.value(&trees).exp()]
     }
 
-    /// Widening for a step. Where this cluster has too few runs of its own, the step from
-    /// elsewhere applies about the shifted centre.
-    fn widening(&self, step: Step, key: GroupKey) -> Option<f64> {
-        match step {
-            Step::SameSource => self.same_source.widening(key),
-            Step::ThisCluster => self.this_cluster.widening(key).or_else(|| self.elsewhere.widening(key)),
-            Step::Elsewhere => self.elsewhere.widening(key),
+    /// How far the ends lie below and above the centre. Where this cluster has too few runs of its
+    /// own, the step from elsewhere applies about the shifted centre.
+    fn reach(&self, at: &At, spread: f64) -> Option<[f64; 2]> {
+        let widened = |by: f64| self.tails.map(|t| t * spread + by);
+        let elsewhere = || self.elsewhere.widening(at.key).map(widened);
+        match at.step {
+            Step::SameSource => self.same_source.sides(at.key).map(|sides| sides.map(|m| m * spread)),
+            Step::ThisCluster => self.this_cluster.widening(at.key).map(widened).or_else(elsewhere),
+            Step::Elsewhere => elsewhere(),
         }
     }
 
-    fn predict(
-        &self,
-        target: Target,
-        s: &Setup,
-        p: &Physics,
-        row: &Row,
-        step: Step,
-        key: GroupKey,
-    ) -> Option<Prediction> {
-        let widening = self.widening(step, key)?;
-        let shift = if step == Step::SameSource { 0.0 } else { self.site.at(s, p) };
-        let [q10, q50, q90] = self.quantiles(row);
-        // A negative widening narrows; it never lets the ends pass the median.
-        let (lo, hi) = ((q10 - widening).min(q50), (q90 + widening).max(q50));
-        let base = p.estimate(s, target);
+    fn predict(&self, target: Target, at: &At) -> Option<Prediction> {
+        if self.runs == 0 {
+            return None;
+        }
+        let [centre, spread] = self.centre(&at.row, at.categories);
+        let [below, above] = self.reach(at, spread)?;
+        let shift = if at.step == Step::SameSource { 0.0 } else { self.site.at(at.s, at.p) };
+        let base = at.p.estimate(at.s, target);
         let most = if target == Target::KvUsage { 1.0 } else { f64::INFINITY };
         let value = |log: f64| (base * (log + shift).exp()).min(most);
-        let out = Prediction { q10: value(q10), q50: value(q50), q90: value(q90), lo: value(lo), hi: value(hi) };
+        // Neither a quantile nor an end passes the median.
+        let [q10, q90] = [-self.tails[0].max(0.0) * spread, self.tails[1].max(0.0) * spread];
+        let out = Prediction {
+            q10: value(centre + q10),
+            q50: value(centre),
+            q90: value(centre + q90),
+            lo: value(centre - below.max(0.0)),
+            hi: value(centre + above.max(0.0)),
+        };
         let finite = [out.q10, out.q50, out.q90, out.lo, out.hi].iter().all(|v| v.is_finite());
         finite.then_some(out)
+    }
+}
+
+/// Fills in what the spread is predicted from beside the features.
+pub fn fill_spread_slots(row: &mut Row, doubt: f64, dispute: f64) {
+    let slots = [(DOUBT, (doubt + 1e-4).ln()), (DISPUTE, (dispute.abs() + 0.002).ln())];
+    for (slot, x) in slots {
+        if let Some(cell) = row.get_mut(slot) {
+            *cell = x as f32;
+        }
+    }
+}
+
+impl Prediction {
+    /// Every number of it times the same.
+    fn times(&self, by: f64) -> Self {
+        Self { q10: self.q10 * by, q50: self.q50 * by, q90: self.q90 * by, lo: self.lo * by, hi: self.hi * by }
     }
 }

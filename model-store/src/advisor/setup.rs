@@ -4,8 +4,11 @@ use super::card::{Catalogue, ModelCard, precision_in_name};
 use super::case::{Case, Precision, Variant, Workload};
 use super::gpu::GpuSpec;
 
-/// Lengths assumed where a source does not state them; the features say that they were assumed.
-const ASSUMED_TOKENS: f64 = 512.0;
+/// Input tokens assumed where a source does not state them; the features say that they were
+/// assumed.
+const ASSUMED_ISL: f64 = 256.0;
+/// See [`ASSUMED_ISL`].
+const ASSUMED_OSL: f64 = 128.0;
 
 /// A resolved case. Lengths in tokens, memory in GiB.
 #[derive(Clone, Debug)]
@@ -65,8 +68,8 @@ impl<'a> Setup<'a> {
             dp: case.dp.max(1),
             precision: format.unwrap_or(Precision::Bf16),
             kv_bytes: case.kv_precision.map_or(2.0, |p| p.bits() / 8.0),
-            isl: case.isl.unwrap_or(ASSUMED_TOKENS),
-            osl: case.osl.unwrap_or(ASSUMED_TOKENS).max(1.0),
+            isl: case.isl.unwrap_or(ASSUMED_ISL).max(1.0),
+            osl: case.osl.unwrap_or(ASSUMED_OSL).max(1.0),
             workload: case.workload,
             concurrency: case.concurrency.filter(|c| *c > 0.0),
             rate: case.request_rate.filter(|r| r.is_finite() && *r > 0.0),

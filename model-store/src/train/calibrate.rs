@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::advisor::Target;
-use crate::advisor::conformal::{Calibration, GroupKey, score};
+use crate::advisor::conformal::{Bands, Calibration, GroupKey, score};
 
-use super::boost::{Binned, Loss, Plan, fit};
 use super::krige::Kriging;
+use super::learn::Learner;
 use super::prepare::Sample;
 
 /// Folds of the cross-validation by cell.
@@ -15,126 +15,119 @@ pub(super) const FOLDS: u64 = 5;
 /// Fewest scores of this cluster from which its own interval is made.
 const FEWEST_HOME_SCORES: u32 = 9;
 
-/// Fewest cells of this cluster behind them.
+/// Fewest cells of this cluster from which its own interval is made.
 const FEWEST_HOME_CELLS: usize = 9;
 
 /// Fewest laboratories from which the step between them is measured.
 const FEWEST_LABORATORIES: usize = 3;
 
-/// How the centre is grown.
-pub(super) const CENTRE: Plan =
-    Plan { loss: Loss::Huber(0.4), trees: 500, rate: 0.06, leaves: 24, least_in_leaf: 3.0, ridge: 1.0, columns: 0.5 };
+/// Shares of the Gaussian process in the centre that are tried.
+const BLENDS: [f64; 11] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
-/// How a quantile about the centre is grown.
-pub(super) const fn spread(level: f64) -> Plan {
-    Plan { loss: Loss::Quantile(level), trees: 40, rate: 0.15, leaves: 6, least_in_leaf: 25.0, ridge: 1.0, columns: 0.7 }
+/// Largest relative error that counts when shares are compared: a few hopeless rows must not
+/// decide.
+const LARGEST_ERROR: f64 = 3.0;
+
+/// Rows of one target, in the order of the samples.
+pub(super) struct Held<'a> {
+    pub(super) samples: &'a [&'a Sample<'a>],
 }
 
-/// One target's rows: indices into the samples, and the log residual by sample index.
-pub(super) struct Task<'a> {
-    pub(super) samples: &'a [Sample<'a>],
-    pub(super) data: &'a Binned,
-    pub(super) rows: &'a [crate::advisor::features::Row],
-    pub(super) chosen: Vec<u32>,
-    pub(super) y: Vec<f64>,
-    pub(super) weights: Vec<f64>,
-}
-
-impl Task<'_> {
-    fn fold(&self, i: u32) -> u64 {
-        // The high bits: the low ones of FNV-1a follow the last letter.
-        (self.samples[i as usize].cell >> 33) % FOLDS
+impl Held<'_> {
+    /// The rows of each fold; rows of one cell are in one fold.
+    pub(super) fn folds(&self) -> Vec<Vec<usize>> {
+        let mut out = vec![Vec::new(); FOLDS as usize];
+        for (i, s) in self.samples.iter().enumerate() {
+            out[self.fold_of(s)].push(i);
+        }
+        out.retain(|fold| !fold.is_empty());
+        out
     }
 
-    fn group(&self, i: u32) -> GroupKey {
-        self.samples[i as usize].group
+    /// The fold of a sample: the high bits of its cell, for the low ones of FNV-1a follow the last
+    /// letter.
+    pub(super) fn fold_of(&self, s: &Sample) -> usize {
+        ((s.cell >> 33) % FOLDS) as usize
     }
 
-    /// What remains of each chosen row about a centre that never saw its cell.
-    pub(super) fn out_of_fold(&self) -> Vec<f64> {
-        let mut remains = vec![0.0; self.y.len()];
-        for fold in 0..FOLDS {
-            let (held, kept): (Vec<u32>, Vec<u32>) = self.chosen.iter().partition(|i| self.fold(**i) == fold);
-            if held.is_empty() || kept.is_empty() {
-                continue;
-            }
-            let centre = fit(self.data, &kept, &self.y, &self.weights, CENTRE);
-            for i in held {
-                remains[i as usize] = self.y[i as usize] - centre.value(&self.rows[i as usize]);
+    fn group(&self, i: usize) -> GroupKey {
+        self.samples[i].group
+    }
+
+    /// What remains of every row about a learner that never saw its fold.
+    pub(super) fn out_of_fold(&self, learner: &dyn Learner) -> Vec<f64> {
+        let mut remains = vec![0.0; self.samples.len()];
+        for fold in self.folds() {
+            for (i, r) in fold.iter().zip(learner.remains_without(&fold)) {
+                remains[*i] = r;
             }
         }
         remains
     }
 
-    /// Scores of cells that neither the centre nor the quantiles about it have seen.
-    pub(super) fn cell_scores(&self, remains: &[f64]) -> Vec<(u32, f64)> {
-        let mut out = Vec::new();
-        for fold in 0..FOLDS {
-            let (held, kept): (Vec<u32>, Vec<u32>) = self.chosen.iter().partition(|i| self.fold(**i) == fold);
-            if held.is_empty() || kept.is_empty() {
-                continue;
-            }
-            let [lower, upper] = [0.1, 0.9].map(|q| fit(self.data, &kept, remains, &self.weights, spread(q)));
-            for i in held {
-                let row = &self.rows[i as usize];
-                out.push((i, score(lower.value(row).min(0.0), upper.value(row).max(0.0), remains[i as usize])));
-            }
+    /// Bands from residuals over the spread predicted for each.
+    pub(super) fn bands(&self, remains: &[f64], spread: &[f64]) -> Bands {
+        let scored = |i: usize| (self.group(i), remains[i] / spread[i]);
+        Bands::from_scores(&(0..self.samples.len()).map(scored).collect::<Vec<_>>())
+    }
+
+    /// Calibration of this cluster's rows where they were fitted with the others.
+    pub(super) fn at_home(&self, remains: &[f64], ends: &dyn Fn(usize) -> [f64; 2]) -> Calibration {
+        let home = (0..self.samples.len()).filter(|i| self.samples[*i].is_home());
+        let scored = home.map(|i| {
+            let [lower, upper] = ends(i);
+            (self.group(i), score(lower, upper, remains[i]))
+        });
+        let calibration = Calibration::from_scores(&scored.collect::<Vec<_>>());
+        if calibration.n < FEWEST_HOME_SCORES { Calibration::default() } else { calibration }
+    }
+
+    /// The rows of each source. Where fewer than three laboratories are known, each engine version
+    /// of each counts as one: the nearest thing to another laboratory that there is.
+    pub(super) fn campaigns(&self) -> Vec<Vec<usize>> {
+        let few = self.laboratories() < FEWEST_LABORATORIES;
+        let mut campaigns: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+        for (i, s) in self.samples.iter().enumerate() {
+            campaigns.entry(campaign(s, few)).or_default().push(i);
         }
-        out.sort_by_key(|(i, _)| *i);
-        out
+        campaigns.into_values().filter(|c| c.len() < self.samples.len()).collect()
     }
 
-    /// Calibration from the scores of these rows.
-    pub(super) fn by_group(&self, scores: &[(u32, f64)], home: bool) -> Calibration {
-        let of = |i: u32| !home || self.samples[i as usize].is_home();
-        let scored: Vec<(GroupKey, f64)> =
-            scores.iter().filter(|(i, _)| of(*i)).map(|(i, s)| (self.group(*i), *s)).collect();
-        enough_at_home(Calibration::from_scores(&scored), home)
-    }
-
-    /// For each source in turn, the scores of its rows under a centre that never saw the source.
-    /// The quantiles about the centre are the final ones: their share of the width is small.
-    ///
-    /// Where fewer than three laboratories are known, each engine version of each counts as one:
-    /// the nearest thing to another laboratory that there is.
-    pub(super) fn source_scores(&self, quantiles: &dyn Fn(u32) -> [f64; 2]) -> Vec<Vec<f64>> {
-        let by_version = self.laboratories() < FEWEST_LABORATORIES;
-        let name = |i: &u32| self.campaign(*i, by_version);
-        let names: BTreeSet<(&str, &str)> = self.chosen.iter().map(name).collect();
-        let left_out = |left: (&str, &str)| {
-            let (held, kept): (Vec<u32>, Vec<u32>) = self.chosen.iter().partition(|i| name(i) == left);
-            if kept.is_empty() {
-                return Vec::new();
-            }
-            let centre = fit(self.data, &kept, &self.y, &self.weights, CENTRE);
-            let scored = |i: u32| {
-                let remains = self.y[i as usize] - centre.value(&self.rows[i as usize]);
-                let [lower, upper] = quantiles(i);
-                score(lower, upper, remains)
-            };
-            held.into_iter().map(scored).collect()
+    /// Calibration for a source that was never seen, from what remained of each when it was left
+    /// out.
+    pub(super) fn elsewhere(
+        &self,
+        target: Target,
+        left_out: &[(Vec<f64>, Vec<usize>)],
+        ends: &dyn Fn(usize) -> [f64; 2],
+    ) -> Calibration {
+        let scored = |(i, r): (&usize, &f64)| {
+            let [lower, upper] = ends(*i);
+            score(lower, upper, *r)
         };
-        names.into_iter().map(left_out).collect()
-    }
-
-    /// Calibration for a source that was never seen.
-    pub(super) fn elsewhere(&self, target: Target, quantiles: &dyn Fn(u32) -> [f64; 2]) -> Calibration {
-        let mut calibration = Calibration::from_sources(&self.source_scores(quantiles));
+        let scores: Vec<Vec<f64>> = left_out.iter().map(|(r, rows)| rows.iter().zip(r).map(scored).collect()).collect();
+        let mut calibration = Calibration::from_sources(&scores);
         if self.laboratories() < FEWEST_LABORATORIES {
             calibration.pooled = calibration.pooled.zip(between_laboratories(target)).map(|(own, least)| own.max(least));
         }
         calibration
     }
 
-    /// Distinct sources among the chosen rows.
+    /// Distinct sources.
     pub(super) fn laboratories(&self) -> usize {
-        self.chosen.iter().map(|i| self.campaign(*i, false)).collect::<BTreeSet<_>>().len()
+        self.samples.iter().map(|s| campaign(s, false)).collect::<BTreeSet<_>>().len()
     }
+}
 
-    fn campaign(&self, i: u32, by_version: bool) -> (&str, &str) {
-        let run = self.samples[i as usize].run;
-        (&run.source, if by_version { &run.case.engine_version } else { "" })
-    }
+fn campaign<'a>(s: &'a Sample, by_version: bool) -> (&'a str, &'a str) {
+    (&s.run.source, if by_version { &s.run.case.engine_version } else { "" })
+}
+
+/// The share of the first residuals in their sum with the second at which held-out rows err least.
+pub(super) fn best_blend(process: &[f64], trees: &[f64]) -> f64 {
+    let error = |r: f64| ((-r.clamp(-3.0, 3.0)).exp() - 1.0).abs().min(LARGEST_ERROR);
+    let loss = |w: f64| process.iter().zip(trees).map(|(p, t)| error(w * p + (1.0 - w) * t)).sum::<f64>();
+    BLENDS.into_iter().min_by(|a, b| loss(*a).total_cmp(&loss(*b))).unwrap_or(0.5)
 }
 
 /// Least widening (log) of a step between laboratories while too few are known to measure it:
@@ -153,7 +146,7 @@ fn between_laboratories(target: Target) -> Option<f64> {
 pub(super) fn home_calibration(
     home: &[&Sample],
     kriging: &Kriging,
-    quantiles: &dyn Fn(usize) -> [f64; 2],
+    ends: &dyn Fn(usize) -> [f64; 2],
 ) -> Calibration {
     let mut cells: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (i, sample) in home.iter().enumerate() {
@@ -162,19 +155,11 @@ pub(super) fn home_calibration(
     let mut scored: Vec<(GroupKey, f64)> = Vec::new();
     for cell in cells.values() {
         for (i, remains) in cell.iter().zip(kriging.remains_without(cell)) {
-            let [lower, upper] = quantiles(*i);
+            let [lower, upper] = ends(*i);
             scored.push((home[*i].group, score(lower, upper, remains)));
         }
     }
     // Runs of one cell are one piece of evidence, however often it was repeated.
     let calibration = Calibration::from_scores(&scored);
     if cells.len() < FEWEST_HOME_CELLS { Calibration { n: calibration.n, ..Calibration::default() } } else { calibration }
-}
-
-fn enough_at_home(mut calibration: Calibration, home: bool) -> Calibration {
-    if home && calibration.n < FEWEST_HOME_SCORES {
-        calibration.pooled = None;
-        calibration.groups.clear();
-    }
-    calibration
 }

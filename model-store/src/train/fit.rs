@@ -3,17 +3,25 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::advisor::features::Row;
-use crate::advisor::model::{Model, TargetModel};
+use crate::advisor::conformal::quantile;
+use crate::advisor::features::{Categories, Row, for_trees};
+use crate::advisor::forest::Forest;
+use crate::advisor::kernel::Process;
+use crate::advisor::model::{Model, TargetModel, fill_spread_slots};
 use crate::advisor::site::SiteRun;
 use crate::advisor::support::Envelope;
 use crate::advisor::{Catalogue, Evidence, Origin, Run, Target};
 
-use super::boost::{Binned, fit};
-use super::calibrate::{CENTRE, Task, home_calibration, spread};
+use super::boost::Binned;
+use super::calibrate::{Held, best_blend, home_calibration};
+use super::gauss::{self, MOST_POINTS};
 use super::krige::Kriging;
-use super::prepare::{Prepared, Sample, prepare, shows_performance};
+use super::learn::{CENTRE, Gaussian, Learner, SPREAD, Trees};
+use super::prepare::{Prepared, Sample, is_advised_on, prepare, shows_performance};
 use super::report::{Report, TargetReport};
+
+/// Share of measured runs that the axis `distance` may call far when each is left out.
+const FALSE_ABSTENTION: f64 = 0.05;
 
 /// Fewest runs from which a target is fitted.
 const FEWEST_RUNS: usize = 30;
@@ -36,9 +44,11 @@ pub fn train(runs: &[Run], catalogue: &Catalogue, progress: Progress) -> (Model,
     let prepared = prepare(runs, catalogue);
     let codes = prepared.codes();
     let rows = prepared.rows(&codes);
-    let data = Binned::new(&rows);
-    let fitted = in_parallel(&Target::ALL[..7], progress, |target| one_target(target, &prepared.samples, &rows, &data));
-    let (targets, reports): (Vec<TargetModel>, Vec<TargetReport>) = fitted.into_iter().unzip();
+    let categories = prepared.categories(&codes);
+    let table = Table { samples: &prepared.samples, rows: &rows, categories: &categories };
+    let fitted = in_parallel(&Target::ALL[..7], progress, |target| one_target(target, &table));
+    let (targets, mut reports): (Vec<TargetModel>, Vec<TargetReport>) = fitted.into_iter().unzip();
+    derive_request_rate(&mut reports);
     let launch = super::launch::table(&prepared.samples);
     let evidence = evidence(&prepared.samples);
     let mut report = Report { evidence, left_out: prepared.left_out.clone(), targets: reports };
@@ -75,89 +85,199 @@ fn in_parallel<T: Send, I: Copy + Sync>(items: &[I], progress: Progress, work: i
     all.into_iter().map(|(_, result)| result).collect()
 }
 
-fn one_target(target: Target, samples: &[Sample], rows: &[Row], data: &Binned) -> (TargetModel, TargetReport) {
-    let residuals: Vec<Option<f64>> = samples.iter().map(|s| s.residual(target)).collect();
-    let measured = |home: bool| -> Vec<u32> {
-        (0u32..)
-            .zip(samples)
-            .zip(&residuals)
-            .filter(|((_, s), r)| r.is_some() && s.is_home() == home)
-            .map(|((i, _), _)| i)
-            .collect()
-    };
-    let (home, elsewhere) = (measured(true), measured(false));
-    let apart = home.len() < HOME_FITS_FROM && elsewhere.len() >= FEWEST_RUNS;
-    let mut chosen = elsewhere;
-    if !apart {
-        chosen.extend(&home);
-        chosen.sort_unstable();
+/// Requests/s follow from tokens/s, and so does what is known of them.
+fn derive_request_rate(reports: &mut [TargetReport]) {
+    let tokens = reports.iter().find(|r| r.target == Target::OutputTokS.name()).cloned();
+    let rate = reports.iter_mut().find(|r| r.target == Target::ReqS.name());
+    if let (Some(tokens), Some(rate)) = (tokens, rate) {
+        *rate = TargetReport { target: rate.target, runs: rate.runs, ..tokens };
     }
-    if chosen.len() < FEWEST_RUNS {
-        return (TargetModel::default(), TargetReport::unknown(target, chosen.len()));
-    }
-    let weight = |s: &Sample| if s.is_home() { HOME_WEIGHT } else { 1.0 };
-    let task = Task {
-        samples,
-        data,
-        rows,
-        chosen,
-        y: residuals.iter().map(|r| r.unwrap_or(0.0)).collect(),
-        weights: samples.iter().map(weight).collect(),
-    };
-    let shifting: &[u32] = if apart { &home } else { &[] };
-    fit_target(target, &task, shifting)
 }
 
-fn fit_target(target: Target, task: &Task, home: &[u32]) -> (TargetModel, TargetReport) {
-    let remains = task.out_of_fold();
-    let scores = task.cell_scores(&remains);
-    let [lower, upper] = [0.1, 0.9].map(|q| fit(task.data, &task.chosen, &remains, &task.weights, spread(q)));
-    let ends = |i: u32| {
-        let row = &task.rows[i as usize];
-        [lower.value(row).min(0.0), upper.value(row).max(0.0)]
+/// What one target is fitted to.
+struct Task<'a> {
+    target: Target,
+    samples: Vec<&'a Sample<'a>>,
+    rows: Vec<Row>,
+    categories: Vec<Categories>,
+    y: Vec<f64>,
+    weights: Vec<f64>,
+}
+
+/// Everything that all targets share.
+struct Table<'a> {
+    samples: &'a [Sample<'a>],
+    rows: &'a [Row],
+    categories: &'a [Categories],
+}
+
+impl<'a> Table<'a> {
+    /// The rows of a target among those that `takes`.
+    fn task(&self, target: Target, takes: impl Fn(&Sample) -> bool) -> Task<'a> {
+        let measured = |i: usize| self.samples[i].residual(target).filter(|_| is_advised_on(&self.samples[i]));
+        let chosen: Vec<(usize, f64)> = (0..self.samples.len())
+            .filter(|i| takes(&self.samples[*i]))
+            .filter_map(|i| measured(i).map(|y| (i, y)))
+            .collect();
+        let weight = |s: &Sample| if s.is_home() { HOME_WEIGHT } else { 1.0 };
+        Task {
+            target,
+            samples: chosen.iter().map(|(i, _)| &self.samples[*i]).collect(),
+            rows: chosen.iter().map(|(i, _)| self.rows[*i]).collect(),
+            categories: chosen.iter().map(|(i, _)| self.categories[*i]).collect(),
+            y: chosen.iter().map(|(_, y)| *y).collect(),
+            weights: chosen.iter().map(|(i, _)| weight(&self.samples[*i])).collect(),
+        }
+    }
+}
+
+fn one_target(target: Target, table: &Table) -> (TargetModel, TargetReport) {
+    if target == Target::ReqS {
+        let runs = table.task(target, |_| true).y.len();
+        return (TargetModel::default(), TargetReport::unknown(target, runs));
+    }
+    let (home, elsewhere) = (table.task(target, |s| s.is_home()), table.task(target, |s| !s.is_home()));
+    if home.y.len() < HOME_FITS_FROM && elsewhere.y.len() >= FEWEST_RUNS {
+        return fit_target(&elsewhere, &home);
+    }
+    let all = table.task(target, |_| true);
+    if all.y.len() < FEWEST_RUNS {
+        return (TargetModel::default(), TargetReport::unknown(target, all.y.len()));
+    }
+    fit_target(&all, &table.task(target, |_| false))
+}
+
+/// A share of the rows as points of the process: every k-th of a fixed order.
+fn points(n: usize) -> Vec<Option<usize>> {
+    let mut next = 0;
+    let keep = |i: usize| n <= MOST_POINTS || (i * MOST_POINTS / n) != ((i + 1) * MOST_POINTS / n);
+    (0..n)
+        .map(|i| {
+            keep(i).then(|| {
+                next += 1;
+                next - 1
+            })
+        })
+        .collect()
+}
+
+fn fit_process(task: &Task, points: &[Option<usize>]) -> Option<gauss::Fitted> {
+    let chosen: Vec<usize> = (0..task.y.len()).filter(|i| points[*i].is_some()).collect();
+    let pick = |of: &[f64]| chosen.iter().map(|i| of[*i]).collect::<Vec<f64>>();
+    gauss::fit(
+        &chosen.iter().map(|i| &task.rows[*i]).collect::<Vec<_>>(),
+        &chosen.iter().map(|i| task.categories[*i]).collect::<Vec<_>>(),
+        &pick(&task.y),
+        &pick(&task.weights),
+    )
+}
+
+/// The doubt about each row: with its whole fold out of sight, and with itself alone out of sight.
+fn doubts(process: &Process, task: &Task, points: &[Option<usize>], held: &Held) -> Vec<[f64; 2]> {
+    let fold_of_point: Vec<usize> =
+        (0..task.y.len()).filter(|i| points[*i].is_some()).map(|i| held.fold_of(task.samples[i])).collect();
+    let one = |i: usize| {
+        let near = process.distances(&process.scale.place(&task.rows[i], task.categories[i]));
+        let fold = held.fold_of(task.samples[i]);
+        [process.doubt_of(&near, |p| fold_of_point[p] == fold), process.doubt_of(&near, |p| points[i] == Some(p))]
     };
-    let elsewhere = task.elsewhere(target, &ends);
-    let centre = fit(task.data, &task.chosen, &task.y, &task.weights, CENTRE);
-    let near: Vec<&Sample> = home.iter().map(|i| &task.samples[*i as usize]).collect();
-    let residual = |i: &u32| task.y[*i as usize] - centre.value(&task.rows[*i as usize]);
-    let site_runs = near.iter().map(|s| SiteRun::of(&s.setup, &s.physics)).collect();
-    let kriging = Kriging::fit(site_runs, &home.iter().map(residual).collect::<Vec<f64>>());
-    let this_cluster = if home.is_empty() {
-        task.by_group(&scores, true)
-    } else {
-        home_calibration(&near, &kriging, &|i| ends(home[i]))
-    };
-    let model = TargetModel {
-        runs: u32::try_from(task.chosen.len() + home.len()).unwrap_or(u32::MAX),
-        same_source: task.by_group(&scores, false),
-        this_cluster,
+    (0..task.y.len()).map(one).collect()
+}
+
+fn fit_target(task: &Task, home: &Task) -> (TargetModel, TargetReport) {
+    let unknown = || (TargetModel::default(), TargetReport::unknown(task.target, task.y.len()));
+    let held = Held { samples: &task.samples };
+    let points = points(task.y.len());
+    let Some(fitted) = fit_process(task, &points) else { return unknown() };
+    let process = &fitted.process;
+    let place = |i: usize| process.scale.place(&task.rows[i], task.categories[i]);
+    let beside: Vec<f64> =
+        (0..task.y.len()).map(|i| if points[i].is_some() { 0.0 } else { task.y[i] - process.guess(&place(i)).mean }).collect();
+    let gaussian = Gaussian { fitted: &fitted, points: &points, beside: &beside };
+    let mut rows: Vec<Row> = task.rows.iter().map(|r| for_trees(*r)).collect();
+    let data = Binned::new(&rows);
+    let trees = Trees { data: &data, rows: &rows, y: &task.y, weights: &task.weights, plan: CENTRE };
+    let (by_process, by_trees) = (held.out_of_fold(&gaussian), held.out_of_fold(&trees));
+    let blend = best_blend(&by_process, &by_trees);
+    let mix = |p: &[f64], t: &[f64]| -> Vec<f64> { p.iter().zip(t).map(|(p, t)| blend * p + (1.0 - blend) * t).collect() };
+    let remains = mix(&by_process, &by_trees);
+    let without = |held: &[usize]| mix(&gaussian.remains_without(held), &trees.remains_without(held));
+    let campaigns_remain = held.campaigns().into_iter().map(|c| (without(&c), c)).collect::<Vec<_>>();
+    let forest = trees.without(&[]);
+
+    let doubts = doubts(process, task, &points, &held);
+    for (i, row) in rows.iter_mut().enumerate() {
+        fill_spread_slots(row, doubts[i][0], by_trees[i] - by_process[i]);
+    }
+    let (spread, foreseen) = fit_spread(task, &rows, &remains, &held);
+    let same_source = held.bands(&remains, &foreseen);
+    let tails = same_source.pooled.map_or([1.0, 1.0], |t| t.map(|x| x.max(0.0)));
+    let ends = |s: f64| [-tails[0] * s, tails[1] * s];
+    let elsewhere = held.elsewhere(task.target, &campaigns_remain, &|i| ends(foreseen[i]));
+    let mut model = TargetModel {
+        runs: u32::try_from(task.y.len() + home.y.len()).unwrap_or(u32::MAX),
+        blend,
+        forest,
+        spread,
+        tails,
+        most_doubt: most_doubt(&doubts),
+        this_cluster: held.at_home(&remains, &|i| ends(foreseen[i])),
+        same_source,
         elsewhere,
-        centre,
-        lower,
-        upper,
-        site: kriging.shift(),
+        process: fitted.into_process(),
+        ..TargetModel::default()
     };
-    let report = target_report(target, task, &remains, &model);
+    if !home.y.is_empty() {
+        settle_at_home(&mut model, home);
+    }
+    let report = target_report(task, &remains, &model);
     (model, report)
 }
 
-fn target_report(target: Target, task: &Task, remains: &[f64], model: &TargetModel) -> TargetReport {
-    let of = |i: &u32| &task.samples[*i as usize];
-    let held: Vec<f64> = task.chosen.iter().map(|i| remains[*i as usize]).collect();
+/// The doubt that all but a few measured runs stay below when each is left out.
+fn most_doubt(doubts: &[[f64; 2]]) -> f64 {
+    let mut alone: Vec<f64> = doubts.iter().map(|d| d[1]).collect();
+    quantile(&mut alone, 1.0 - FALSE_ABSTENTION).unwrap_or(1.0)
+}
+
+/// Trees of the log spread, and what they say of each row without having seen its fold.
+fn fit_spread(task: &Task, rows: &[Row], remains: &[f64], held: &Held) -> (Forest, Vec<f64>) {
+    let log_spread: Vec<f64> = remains.iter().map(|r| (r.abs() + 0.005).ln()).collect();
+    let data = Binned::new(rows);
+    let trees = Trees { data: &data, rows, y: &log_spread, weights: &task.weights, plan: SPREAD };
+    let left = held.out_of_fold(&trees);
+    let foreseen = log_spread.iter().zip(&left).map(|(y, r)| (y - r).exp()).collect();
+    (trees.without(&[]), foreseen)
+}
+
+/// Shifts the model towards this cluster's few runs, and calibrates it on them.
+fn settle_at_home(model: &mut TargetModel, home: &Task) {
+    let centres: Vec<[f64; 2]> = (0..home.y.len()).map(|i| model.centre(&home.rows[i], home.categories[i])).collect();
+    let residuals: Vec<f64> = home.y.iter().zip(&centres).map(|(y, [centre, _])| y - centre).collect();
+    let runs = home.samples.iter().map(|s| SiteRun::of(&s.setup, &s.physics)).collect();
+    let kriging = Kriging::fit(runs, &residuals);
+    let tails = model.tails;
+    let ends = |i: usize| [-tails[0] * centres[i][1], tails[1] * centres[i][1]];
+    model.this_cluster = home_calibration(&home.samples, &kriging, &ends);
+    model.site = kriging.shift();
+}
+
+fn target_report(task: &Task, remains: &[f64], model: &TargetModel) -> TargetReport {
+    let held = Held { samples: &task.samples };
     let logs: Vec<f64> = task
-        .chosen
+        .samples
         .iter()
-        .map(|i| task.y[*i as usize] + of(i).physics.estimate(&of(i).setup, target).ln())
+        .zip(&task.y)
+        .map(|(s, y)| y + s.physics.estimate(&s.setup, task.target).ln())
         .collect();
-    let mut report = TargetReport::unknown(target, model.runs as usize).with_errors(&held, &logs);
-    report.sources = u32::try_from(task.laboratories()).unwrap_or(u32::MAX);
+    let mut report = TargetReport::unknown(task.target, model.runs as usize).with_errors(remains, &logs);
+    report.sources = u32::try_from(held.laboratories()).unwrap_or(u32::MAX);
     report.calibrated = model.same_source.pooled.is_some();
     report.calibrated_elsewhere = model.elsewhere.pooled.is_some();
-    report.widening = [model.same_source.pooled, model.this_cluster.pooled, model.elsewhere.pooled];
+    report.widening = [model.same_source.pooled.map(|t| t[0].max(t[1])), model.this_cluster.pooled, model.elsewhere.pooled];
     report
 }
 
-/// Runs that show what their configuration delivers; a launch that failed is no evidence of speed.
 fn evidence(samples: &[Sample]) -> Evidence {
     let shows = |origin| samples.iter().filter(move |s| s.run.origin == origin && shows_performance(s)).count();
     let count = |origin| u32::try_from(shows(origin)).unwrap_or(u32::MAX);

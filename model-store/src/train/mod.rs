@@ -6,10 +6,14 @@
 
 mod boost;
 mod calibrate;
+mod descent;
 pub mod evaluate;
 mod fit;
+mod gauss;
 mod krige;
 mod launch;
+mod learn;
+mod linalg;
 mod prepare;
 mod report;
 

@@ -1,7 +1,7 @@
 //! Rows for fitting: features, log residuals against the physics, cells, sources, weights.
 
 use crate::advisor::conformal::GroupKey;
-use crate::advisor::features::{Codebook, Row, row};
+use crate::advisor::features::{Categories, Codebook, Row, row};
 use crate::advisor::model::group_key;
 use crate::advisor::physics::{Physics, physics};
 use crate::advisor::{Catalogue, Origin, Run, RunOutcome, Setup, Target};
@@ -103,16 +103,31 @@ impl<'a> Prepared<'a> {
         Codebook::of(self.samples.iter().map(|s| &s.setup))
     }
 
+    /// Categories of all samples.
+    pub(super) fn categories(&self, codes: &Codebook) -> Vec<Categories> {
+        self.samples.iter().map(|s| codes.categories(&s.setup)).collect()
+    }
+
     /// Features of all samples.
     pub(super) fn rows(&self, codes: &Codebook) -> Vec<Row> {
         self.samples.iter().map(|s| row(&s.setup, &s.physics, codes)).collect()
     }
 }
 
+/// Lowest compute capability that is learnt from: what older GPUs and those of other makers deliver
+/// says little about the ones that advice is given for.
+const LEAST_CAPABILITY: u32 = 80;
+
+/// True for a GPU of a kind that advice is given for.
+pub(super) fn is_advised_on(s: &Sample) -> bool {
+    s.setup.gpu.capability >= LEAST_CAPABILITY
+}
+
 /// True where a run shows what its configuration delivers, so that it extends the envelope.
 pub(super) fn shows_performance(s: &Sample) -> bool {
     let m = &s.run.measured;
     s.setup.variant.is_plain()
+        && is_advised_on(s)
         && m.outcome == RunOutcome::Ok
         && [m.output_tok_s, m.ttft_ms, m.tpot_ms].iter().any(Option::is_some)
 }

@@ -87,7 +87,7 @@ fn predict(model: &Model, catalogue: &Catalogue, case: Result<CaseRow, RowError>
         Err(axis) => return blank(row.run_id, axis),
     };
     let p = physics(&setup);
-    let mut axes: Vec<String> = model.envelope.axes_out(&setup, &p).into_iter().map(|a| a.axis).collect();
+    let mut axes: Vec<String> = model.axes_out(&setup, &p).into_iter().map(|a| a.axis).collect();
     axes.dedup();
     let nearest = model.envelope.nearest(&setup, &p).map(|l| l.run_id.clone()).unwrap_or_default();
     Line { predictions: model.predict(&setup, model.step_to(&row.source)), run_id: row.run_id, axes, nearest }

@@ -5,6 +5,10 @@ use crate::advisor::Variant;
 const DISAGGREGATED: &str = "disaggregated";
 const SPECULATIVE: &str = "speculative";
 const POWER_CAPPED: &str = "power-capped";
+const MOE_TP: &str = "moe_tp";
+const MOE_EP: &str = "moe_ep";
+const SCHED_STEPS: &str = "sched_steps";
+const CHUNKED: &str = "chunked";
 
 /// Words that stand for speculative decoding wherever they stand alone.
 const DRAFTERS: [&str; 5] = [SPECULATIVE, "mtp", "eagle", "eagle3", "medusa"];
@@ -31,7 +35,21 @@ pub(super) fn parse(column: &str, notes: &str, engine: &str) -> Variant {
         speculative: listed(SPECULATIVE) || words(&notes).any(speculates),
         power_capped: listed(POWER_CAPPED)
             || words(&notes).any(|w| w == POWER_CAPPED || w.split('-').any(|part| part == "pcap")),
+        moe_tp: number(column, &notes, MOE_TP),
+        moe_ep: number(column, &notes, MOE_EP),
+        sched_steps: number(column, &notes, SCHED_STEPS),
+        chunked: setting(column, &notes, CHUNKED).and_then(|v| v.parse().ok()),
     }
+}
+
+/// The value of `name=value`, in the column before the notes.
+fn setting<'a>(column: &'a str, notes: &'a str, name: &str) -> Option<&'a str> {
+    let in_text = |text: &'a str| words(text).filter_map(|w| w.split_once('=')).find(|(key, _)| *key == name);
+    in_text(column).or_else(|| in_text(notes)).map(|(_, value)| value)
+}
+
+fn number(column: &str, notes: &str, name: &str) -> u16 {
+    setting(column, notes, name).and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
 /// The flags as the column `variant` has them.
@@ -41,12 +59,11 @@ pub(super) fn text(variant: Variant) -> String {
         (variant.speculative, SPECULATIVE),
         (variant.power_capped, POWER_CAPPED),
     ];
-    flags
-        .iter()
-        .filter(|(set, _)| *set)
-        .map(|(_, name)| *name)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let mut out: Vec<String> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| (*name).to_owned()).collect();
+    let counts = [(MOE_TP, variant.moe_tp), (MOE_EP, variant.moe_ep), (SCHED_STEPS, variant.sched_steps)];
+    out.extend(counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name}={n}")));
+    out.extend(variant.chunked.map(|on| format!("{CHUNKED}={on}")));
+    out.join(" ")
 }
 
 fn words(notes: &str) -> impl Iterator<Item = &str> {
@@ -71,6 +88,9 @@ mod tests {
         assert!(parse("", "", "SGLang PD-disagg").disaggregated);
         assert!(!parse("", "mode=agg; moe_tp=1", "trtllm").disaggregated);
         assert!(parse("", "hardware label h100-80gb-pcap; fp16", "vllm").power_capped);
+        let tuned = parse("", "ShareGPT 5000 prompts; sched_steps=8; chunked=TRUE; moe_tp=1 moe_ep=4; x", "vllm");
+        assert_eq!((tuned.moe_tp, tuned.moe_ep, tuned.sched_steps, tuned.chunked), (1, 4, 8, Some(true)));
+        assert_eq!(parse("", "moe_tp= moe_ep=;", "vllm"), Variant::default());
         assert!(parse("", "with MTP, 3 tokens", "vllm").speculative);
         assert!(parse("", "spec_decoding=mtp", "vllm").speculative);
         assert!(!parse("", "spec_decoding=none; nextn=0", "vllm").speculative);
@@ -84,6 +104,10 @@ mod tests {
                 disaggregated: bits & 1 != 0,
                 speculative: bits & 2 != 0,
                 power_capped: bits & 4 != 0,
+                moe_tp: u16::from(bits & 1),
+                moe_ep: u16::from(bits & 6),
+                sched_steps: u16::from(bits) * 2,
+                chunked: [None, Some(true), Some(false)][usize::from(bits % 3)],
             };
             assert_eq!(parse(&text(variant), "", "vllm"), variant);
         }

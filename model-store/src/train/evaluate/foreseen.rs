@@ -47,7 +47,7 @@ pub(super) fn of_split(runs: &[Run], catalogue: &Catalogue, split: &Split) -> Ve
         group_name: format!("{} {}", s.setup.gpu.name, s.setup.precision.pooled()),
         measured: Target::ALL.map(|t| s.run.measured.target(t).filter(|v| v.is_finite() && *v > 0.0)),
         predicted: model.predict(&s.setup, model.step_to(&s.run.source)),
-        flagged: !model.envelope.axes_out(&s.setup, &s.physics).is_empty(),
+        flagged: !model.axes_out(&s.setup, &s.physics).is_empty(),
         option: super::decide::Choice::of(s, &near),
     };
     prepared.samples.iter().map(foresee).collect()

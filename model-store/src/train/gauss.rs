@@ -1,0 +1,295 @@
+//! Fitting Gaussian processes: lengths by the marginal likelihood of a part of the rows, weights
+//! from all of them, and what each row would have been taken for had it, its cell or its source
+//! not been there (from blocks of one inverse, without another fit).
+
+use std::sync::Mutex;
+
+use super::linalg::Square;
+use crate::advisor::features::{CATEGORIES, Categories, Row};
+use crate::advisor::kernel::{NUMBERS, Place, Process, Scale, matern};
+
+/// Rows to which lengths are fitted.
+const SUBSET: usize = 500;
+
+/// Most points of a process; more are thinned evenly.
+pub(super) const MOST_POINTS: usize = 6500;
+
+/// Steps of the search for lengths.
+const SEARCH: usize = 45;
+
+/// Lengths, categories, level of the process, noise.
+const PARAMETERS: usize = NUMBERS + CATEGORIES + 2;
+
+/// One factorisation at a time: each takes a few hundred MB.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Logarithms of: weights of the numbers, of the categories, variance of the process, of the noise.
+type Parameters = [f64; PARAMETERS];
+
+/// A fitted process with what cross-validation needs of it.
+pub(super) struct Fitted {
+    pub(super) process: Process,
+    /// Transpose of the inverse factor of the covariance.
+    inverse: Square,
+    /// Inverse covariance times the targets.
+    pull: Vec<f64>,
+    /// Unit of the targets.
+    unit: f64,
+}
+
+/// Fits a process to `y` at these rows; noise of a row is divided by its weight.
+pub(super) fn fit(rows: &[&Row], categories: &[Categories], y: &[f64], weights: &[f64]) -> Option<Fitted> {
+    let scale = Scale::of(rows);
+    let places: Vec<Place> = rows.iter().zip(categories).map(|(r, c)| scale.place(r, *c)).collect();
+    let level = median(y);
+    let unit = (y.iter().map(|v| (v - level).powi(2)).sum::<f64>() / y.len().max(1) as f64).sqrt() + 1e-6;
+    let z: Vec<f64> = y.iter().map(|v| (v - level) / unit).collect();
+    let parameters = search(&places, &z, &scale);
+    let mut process = blank(&places, scale, &parameters);
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let variance = parameters[PARAMETERS - 2].exp();
+    let noise = parameters[PARAMETERS - 1].exp();
+    let mut covariance = covariance(&process, &places, variance);
+    for (i, w) in weights.iter().enumerate() {
+        covariance.at[i * places.len() + i] += noise / w + 1e-6;
+    }
+    if !covariance.cholesky() {
+        return None;
+    }
+    let inverse = covariance.inverse_of_factor();
+    drop(covariance);
+    let pull = inverse.inverse_times(&z);
+    process.mean = level as f32;
+    process.noise = (noise / variance) as f32;
+    process.pull = pull.iter().map(|p| (p * variance * unit) as f32).collect();
+    Some(Fitted { process, inverse, pull, unit })
+}
+
+impl Fitted {
+    /// What remains of each of these rows about what the others say of them.
+    pub(super) fn remains_without(&self, chosen: &[usize]) -> Vec<f64> {
+        let mut block = self.inverse.inverse_block(chosen);
+        let pull: Vec<f64> = chosen.iter().map(|i| self.pull[*i] * self.unit).collect();
+        if block.cholesky() { block.solve(&pull) } else { pull }
+    }
+
+    /// The published part.
+    pub(super) fn into_process(self) -> Process {
+        self.process
+    }
+}
+
+fn median(y: &[f64]) -> f64 {
+    let mut sorted = y.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+}
+
+fn blank(places: &[Place], scale: Scale, parameters: &Parameters) -> Process {
+    let vary = |i: usize| scale.spread.get(i).is_some_and(|s| *s > 1e-6);
+    let weight = |i: usize| if vary(i) { parameters[i].exp() as f32 } else { 0.0 };
+    Process {
+        numbers: (0..NUMBERS).map(weight).collect(),
+        categories: (0..CATEGORIES).map(|i| parameters[NUMBERS + i].exp() as f32).collect(),
+        points: (0..NUMBERS).flat_map(|d| places.iter().map(move |p| p.numbers[d])).collect(),
+        codes: (0..CATEGORIES).flat_map(|d| places.iter().map(move |p| p.categories[d])).collect(),
+        pull: vec![0.0; places.len()],
+        scale,
+        ..Process::default()
+    }
+}
+
+/// The lower triangle of the covariance of all points, row by row.
+fn covariance(process: &Process, places: &[Place], variance: f64) -> Square {
+    let n = places.len();
+    let mut out = Square::zeros(n);
+    for (i, place) in places.iter().enumerate() {
+        let distances = process.distances(place);
+        for (k, d) in out.at[i * n..i * n + i + 1].iter_mut().zip(distances) {
+            *k = variance * f64::from(matern(d));
+        }
+    }
+    out
+}
+
+/// Squared distances of the pairs of a subset in each dimension, dimension by dimension.
+struct Pairs {
+    m: usize,
+    apart: Vec<Vec<f32>>,
+    z: Vec<f64>,
+}
+
+/// Where the search starts and what it believes: every length long, little noise.
+fn prior() -> Parameters {
+    let mut out = [0.15_f64.ln(); PARAMETERS];
+    out[NUMBERS..NUMBERS + CATEGORIES].fill(0.3_f64.ln());
+    out[PARAMETERS - 2] = 0.0;
+    out[PARAMETERS - 1] = 0.01_f64.ln();
+    out
+}
+
+/// Variances of the belief.
+fn belief(i: usize) -> f64 {
+    if i == PARAMETERS - 1 { 9.0 } else { 4.0 }
+}
+
+fn bounds(i: usize) -> (f64, f64) {
+    match i {
+        _ if i == PARAMETERS - 1 => (-12.0, 0.0),
+        _ if i == PARAMETERS - 2 => (-4.0, 5.0),
+        _ => (-9.0, 4.0),
+    }
+}
+
+fn search(places: &[Place], z: &[f64], scale: &Scale) -> Parameters {
+    let pairs = Pairs::of(places, z, scale);
+    super::descent::minimise(prior(), SEARCH, |p| pairs.loss(p), bounds)
+}
+
+impl Pairs {
+    fn of(places: &[Place], z: &[f64], _scale: &Scale) -> Self {
+        // Spread over the rows by a fixed shuffle: rows are sorted by source.
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_by_key(|i| (*i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+        order.truncate(SUBSET);
+        let m = order.len();
+        let chosen: Vec<&Place> = order.iter().map(|i| &places[*i]).collect();
+        let pair = |of: &dyn Fn(&Place, &Place) -> f32| -> Vec<f32> {
+            (0..m).flat_map(|a| (0..a).map(move |b| (a, b))).map(|(a, b)| of(chosen[a], chosen[b])).collect()
+        };
+        let mut apart = Vec::with_capacity(NUMBERS + CATEGORIES);
+        for d in 0..NUMBERS {
+            apart.push(pair(&|a, b| ((f32::from(a.numbers[d]) - f32::from(b.numbers[d])) / 2048.0).powi(2)));
+        }
+        for d in 0..CATEGORIES {
+            apart.push(pair(&|a, b| if a.categories[d] == b.categories[d] && a.categories[d] != u16::MAX { 0.0 } else { 1.0 }));
+        }
+        Self { m, apart, z: order.iter().map(|i| z[*i]).collect() }
+    }
+
+    /// Negative log posterior of the parameters, and its gradient.
+    fn loss(&self, p: &Parameters) -> Option<(f64, Parameters)> {
+        let m = self.m;
+        let (variance, noise) = (p[PARAMETERS - 2].exp(), p[PARAMETERS - 1].exp());
+        let mut distance = vec![0.0f32; m * m.saturating_sub(1) / 2];
+        for (apart, p) in self.apart.iter().zip(p) {
+            let w = p.exp() as f32;
+            distance.iter_mut().zip(apart).for_each(|(sum, d)| *sum += w * d);
+        }
+        let mut factor = Square::zeros(m);
+        let mut pair = distance.iter();
+        for a in 0..m {
+            for (b, k) in factor.at[a * m..a * m + a + 1].iter_mut().enumerate() {
+                *k = if a == b { variance + noise + 1e-6 } else { pair.next().map_or(0.0, |d| variance * f64::from(matern(*d))) };
+            }
+        }
+        if !factor.cholesky() {
+            return None;
+        }
+        let half_log_determinant: f64 = (0..m).map(|i| factor.at[i * m + i].ln()).sum();
+        let upper = factor.inverse_of_factor();
+        let a = upper.inverse_times(&self.z);
+        let inverse = upper.inverse_block(&(0..m).collect::<Vec<_>>());
+        let fit: f64 = self.z.iter().zip(&a).map(|(z, a)| z * a).sum();
+        let mut loss = 0.5 * fit + half_log_determinant;
+        let mut gradient = [0.0; PARAMETERS];
+        // Twice the derivative by each pair's covariance, and that by its squared distance.
+        let mut by_distance = vec![0.0f32; distance.len()];
+        let mut by_variance = 0.0;
+        let mut trace = 0.0;
+        let mut at = 0;
+        for i in 0..m {
+            for j in 0..i {
+                let d = distance[at];
+                let pull = inverse.at[i * m + j] - a[i] * a[j];
+                let r = (3.0 * d).sqrt();
+                let k = matern(d);
+                by_variance += pull * f64::from(k);
+                by_distance[at] = (pull * variance) as f32 * -1.5 * k / (1.0 + r);
+                at += 1;
+            }
+            trace += inverse.at[i * m + i] - a[i] * a[i];
+        }
+        for ((g, apart), p) in gradient.iter_mut().zip(&self.apart).zip(p) {
+            let sum: f64 = apart.chunks(512).zip(by_distance.chunks(512)).map(|(x, y)| f64::from(dot(x, y))).sum();
+            *g = sum * p.exp();
+        }
+        gradient[PARAMETERS - 2] = (by_variance + 0.5 * trace) * variance;
+        gradient[PARAMETERS - 1] = 0.5 * trace * noise;
+        for (i, (q, g)) in prior().iter().zip(gradient.iter_mut()).enumerate() {
+            loss += 0.5 * (p[i] - q).powi(2) / belief(i);
+            *g += (p[i] - q) / belief(i);
+        }
+        Some((loss, gradient))
+    }
+}
+
+/// Sum of products, in eight lanes so that it can be vectorised without changing its order.
+fn dot(x: &[f32], y: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    for (x, y) in x.chunks_exact(8).zip(y.chunks_exact(8)) {
+        for (sum, (x, y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
+            *sum += x * y;
+        }
+    }
+    let rest: f32 = x.chunks_exact(8).remainder().iter().zip(y.chunks_exact(8).remainder()).map(|(x, y)| x * y).sum();
+    lanes.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advisor::features::FEATURES;
+
+    fn rows(n: usize) -> (Vec<Row>, Vec<Categories>, Vec<f64>) {
+        let mut random = 5u64;
+        let mut unit = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 40) as f32 / (1u64 << 24) as f32
+        };
+        let rows: Vec<Row> = (0..n)
+            .map(|_| {
+                let mut row = [0.0; FEATURES];
+                row[crate::advisor::features::PLACE[0]] = unit();
+                row[crate::advisor::features::PLACE[1]] = unit();
+                row
+            })
+            .collect();
+        let y = rows.iter().map(|r| f64::from((r[crate::advisor::features::PLACE[0]] * 6.0).sin())).collect();
+        (rows, vec![[0; CATEGORIES]; n], y)
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_the_loss() {
+        let (rows, categories, y) = rows(60);
+        let all: Vec<&Row> = rows.iter().collect();
+        let scale = Scale::of(&all);
+        let places: Vec<Place> = all.iter().zip(&categories).map(|(r, c)| scale.place(r, *c)).collect();
+        let pairs = Pairs::of(&places, &y, &scale);
+        let p = prior();
+        let (_, gradient) = pairs.loss(&p).unwrap();
+        for i in [0, 1, PARAMETERS - 2, PARAMETERS - 1] {
+            let step = |h: f64| {
+                let mut q = p;
+                q[i] += h;
+                pairs.loss(&q).unwrap().0
+            };
+            let numeric = (step(1e-3) - step(-1e-3)) / 2e-3;
+            assert!((numeric - gradient[i]).abs() < 1e-2 * (1.0 + numeric.abs()), "{i}: {numeric} {}", gradient[i]);
+        }
+    }
+
+    #[test]
+    fn leaving_rows_out_by_blocks_is_leaving_them_out() {
+        let (rows, categories, y) = rows(120);
+        let all: Vec<&Row> = rows.iter().collect();
+        let fitted = fit(&all, &categories, &y, &[1.0; 120]).unwrap();
+        let held: Vec<usize> = (0..20).collect();
+        let remains = fitted.remains_without(&held);
+        assert!(remains.iter().all(|r| r.abs() < 0.2), "{remains:?}");
+        for i in 0..20 {
+            let guess = fitted.process.guess(&fitted.process.scale.place(&rows[i], categories[i]));
+            assert!((guess.mean - y[i]).abs() < 0.05, "{} {}", guess.mean, y[i]);
+        }
+    }
+}
