@@ -49,7 +49,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         print(&report, &entry)?;
         if snapshot.body.gpus.is_empty() {
-            eprintln!("omnipilot: hint: no GPUs are known yet; `omnipilot observe` asks Slurm for them");
+            eprintln!("hint: no GPUs are known yet; `omnipilot observe` asks Slurm for them");
         }
     }
     Ok(ExitCode::SUCCESS)
