@@ -6,6 +6,9 @@ use crate::inherit;
 /// Most lines of one message.
 const MOST_LINES: usize = 4;
 
+/// Longest line, characters: names and reasons come from files that anybody may have written.
+const LONGEST_LINE: usize = 600;
+
 /// True where the outcome of a successful submission is to be told: on a terminal, or when asked for. A launcher that
 /// reads stderr through a pipe sees nothing.
 pub(crate) fn is_wanted(job: &impl JobOptions) -> bool {
@@ -17,7 +20,7 @@ pub(crate) fn is_wanted(job: &impl JobOptions) -> bool {
 /// Says a message of several lines.
 pub(crate) fn lines(level: Level, lines: &[String]) {
     for line in lines.iter().take(MOST_LINES) {
-        host::log(level, &format!("omnipilot: {line}"));
+        host::log(level, &printable(&format!("omnipilot: {line}")));
     }
 }
 
@@ -25,6 +28,34 @@ pub(crate) fn lines(level: Level, lines: &[String]) {
 pub(crate) fn fault(reason: &str) {
     host::log(
         Level::Info,
-        &format!("omnipilot: no advice: {reason}; the job goes as written"),
+        &format!(
+            "omnipilot: no advice: {}; the job goes as written",
+            printable(reason)
+        ),
     );
+}
+
+/// On one line, without what a terminal would obey: control characters, and those that turn the direction of writing.
+fn printable(text: &str) -> String {
+    let obeyed = |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| if obeyed(c) { '?' } else { c };
+    let mut line: String = text.chars().take(LONGEST_LINE).map(shown).collect();
+    if text.chars().nth(LONGEST_LINE).is_some() {
+        line.push_str("...");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_one_line_and_moves_no_cursor() {
+        let hostile = "family \u{1b}[31mred\u{7}\r\nsbatch: fake \u{202e}x\u{9b}2J";
+        assert_eq!(printable(hostile), "family ?[31mred???sbatch: fake ?x?2J");
+        let long = printable(&"z".repeat(900_000));
+        assert_eq!(long.len(), LONGEST_LINE + 3);
+        assert_eq!(printable("tp 4, é"), "tp 4, é");
+    }
 }

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use model_store::advisor::model::Model;
 use model_store::advisor::{Catalogue, ClusterState, ModelCard, Precision, SiteGpu, gpu_name_of_gres};
-use model_store::config::{Config, ModelEntry};
+use model_store::config::{Config, GpuEntry, ModelEntry};
 use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
 
 use crate::exit;
@@ -65,17 +65,23 @@ fn write(config: &Config, snapshot: Snapshot) -> anyhow::Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// What each Slurm GPU type means: the configuration's word, else the usual meaning of its name.
-/// A type that means nothing known is no candidate.
+/// What each Slurm GPU type means and costs. A type that means nothing known is no candidate.
 fn site_gpus(config: &Config, cluster: &ClusterState) -> Vec<SiteGpu> {
     let one = |gres: &str| {
-        let entry = config.gpu.iter().find(|(name, _)| name.eq_ignore_ascii_case(gres)).map(|(_, e)| e);
-        let named = entry.and_then(|e| e.is.as_deref());
-        let gpu = named.map_or_else(|| gpu_name_of_gres(gres), gpu_name_of_gres)?;
-        let price = entry.and_then(|e| e.price_per_hour).unwrap_or(PRICE_WITHOUT_A_PRICE);
-        Some(SiteGpu { gres: gres.to_owned(), gpu: gpu.to_owned(), price_per_hour: price })
+        let price = entry(config, gres).and_then(|e| e.price_per_hour).unwrap_or(PRICE_WITHOUT_A_PRICE);
+        Some(SiteGpu { gres: gres.to_owned(), gpu: gpu_of(config, gres)?.to_owned(), price_per_hour: price })
     };
     cluster.pools.iter().filter_map(|pool| one(&pool.gres)).collect()
+}
+
+/// The GPU of the catalogue that a Slurm GPU type means: the configuration's word, else the usual
+/// meaning of its name.
+pub(crate) fn gpu_of(config: &Config, gres: &str) -> Option<&'static str> {
+    gpu_name_of_gres(entry(config, gres).and_then(|e| e.is.as_deref()).unwrap_or(gres))
+}
+
+fn entry<'a>(config: &'a Config, gres: &str) -> Option<&'a GpuEntry> {
+    config.gpu.iter().find(|(name, _)| name.eq_ignore_ascii_case(gres)).map(|(_, entry)| entry)
 }
 
 fn site_models(config: &Config) -> anyhow::Result<Vec<SiteModel>> {

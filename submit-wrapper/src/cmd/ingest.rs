@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use model_store::advisor::words::grouped;
-use model_store::advisor::{Precision, Run, gpu_name_of_gres};
+use model_store::advisor::{Precision, Run};
 use model_store::config::Config;
 use model_store::options::shorten;
 use model_store::outcome::Outcome;
@@ -25,9 +25,9 @@ use serde_json::json;
 
 use self::judge::Verdict;
 use self::spool::{Entry, SpoolFile};
-use crate::exit;
 use crate::site::SiteArgs;
 use crate::slurm::accounting::{self, Row, Stage};
+use crate::{exit, publish};
 
 /// Files of one transaction, and of one question to accounting.
 const BATCH: usize = 256;
@@ -188,7 +188,9 @@ impl Batch {
 
     fn judge(&mut self, config: &Config, rows: &[Row], report: &mut Report) {
         for (name, file, outcome) in std::mem::take(&mut self.files) {
-            match judge::judge(&file, &outcome, rows, |gres| gpu_of(config, gres)) {
+            match judge::judge(&file, &outcome, rows, |gres| {
+                publish::gpu_of(config, gres).map(str::to_owned)
+            }) {
                 Verdict::Take(ingested) => self.taken.push((name, file, *ingested)),
                 Verdict::Wait(reason) => report.waiting.add(&reason, &file.name),
                 Verdict::Refuse(reason) => {
@@ -260,17 +262,6 @@ fn in_words(run: &Run) -> String {
     format!("{place}: {model} on {} x {tp}, {precision}: {came}{load}", case.gpu)
 }
 
-/// What a Slurm GPU type means: the configuration's word, else the usual meaning of its name.
-fn gpu_of(config: &Config, gres: &str) -> Option<String> {
-    let entry = config
-        .gpu
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(gres))
-        .map(|(_, e)| e);
-    let named = entry.and_then(|e| e.is.as_deref()).unwrap_or(gres);
-    gpu_name_of_gres(named).map(str::to_owned)
-}
-
 /// A name that is gone is removed.
 fn remove(spool: &Path, name: &OsString) -> std::io::Result<()> {
     match std::fs::remove_file(spool.join(name)) {
@@ -282,7 +273,7 @@ fn remove(spool: &Path, name: &OsString) -> std::io::Result<()> {
 /// Keeps what accounting says of the jobs that ran under an advice and have ended since the last
 /// call; those that leave no file are seen only so.
 fn read_accounting(store: &mut Store) -> anyhow::Result<usize> {
-    let now = crate::publish::now();
+    let now = publish::now();
     let since = store
         .watermark(WATERMARK)
         .map_err(exit::store)?

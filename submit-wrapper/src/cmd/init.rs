@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use model_store::store::{Store, published_figures};
 
-use super::import::make_parent;
+use super::import::{make_folders, make_parent};
 use crate::exit;
 use crate::site::SiteArgs;
 
@@ -78,7 +78,7 @@ fn init_spool(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(cannot(e)),
     }
-    fs::create_dir_all(path).map_err(cannot)?;
+    make_folders(path).map_err(cannot)?;
     fs::set_permissions(path, fs::Permissions::from_mode(SPOOL_MODE)).map_err(cannot)?;
     writeln!(
         out,

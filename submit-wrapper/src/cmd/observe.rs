@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use model_store::config::Config;
 use model_store::store::Store;
 use serde_json::json;
 
@@ -32,6 +33,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         print(&mut out, &seen)?;
         warn(&seen);
+        warn_of_unknown(&config, &seen);
         if !published {
             eprintln!("hint: `omnipilot train` makes the snapshot that advice is read from");
         }
@@ -84,6 +86,16 @@ fn warn(seen: &Observed) {
             "note: pending jobs ask for {} GPUs of any type; they count for none",
             seen.untyped_pending
         );
+    }
+}
+
+/// A type that means no known GPU is never advised.
+fn warn_of_unknown(config: &Config, seen: &Observed) {
+    for gres in seen.state.pools.iter().map(|pool| pool.gres.as_str()) {
+        if publish::gpu_of(config, gres).is_none() {
+            eprintln!("warning: GPU type `{gres}` has no meaning here, so it is never advised");
+            eprintln!("hint: `[gpu.\"{gres}\"]` with `is = \"A100-80GB\"` or another name of the catalogue in the configuration gives it one");
+        }
     }
 }
 

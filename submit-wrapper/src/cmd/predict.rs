@@ -1,8 +1,8 @@
 //! `omnipilot predict`: the eight targets for cases from a CSV file.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
-use std::path::PathBuf;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use model_store::advisor::model::Model;
@@ -43,7 +43,8 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let cases = read_cases(BufReader::new(input))
         .map_err(|e| exit::with_code(exit::USAGE, format!("{}: {e}", args.input.display()), "the columns are those of `--format runs-csv`"))?;
     let mut counts = [0u32; 3];
-    let draft = tempfile::NamedTempFile::new_in(args.output.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or_else(|| ".".as_ref()))?;
+    let folder = args.output.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or_else(|| ".".as_ref());
+    let draft = tempfile::NamedTempFile::new_in(folder).map_err(|e| cannot_write(&args.output, &e))?;
     let mut out = csv::Writer::from_writer(BufWriter::new(draft));
     out.write_record(header())?;
     for case in cases {
@@ -57,9 +58,19 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let draft = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
     use std::os::unix::fs::PermissionsExt;
     draft.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    draft.persist(&args.output)?;
+    draft.persist(&args.output).map_err(|e| cannot_write(&args.output, &e.error))?;
     println!("{} cases: {} in support, {} out of it, {} of them unreadable", counts[0] + counts[1], counts[0], counts[1], counts[2]);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Without the name of the draft, which nobody asked for.
+fn cannot_write(output: &Path, error: &io::Error) -> anyhow::Error {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => "its folder is not there".to_owned(),
+        io::ErrorKind::PermissionDenied => "its folder may not be written to".to_owned(),
+        _ => io::Error::from(error.kind()).to_string(),
+    };
+    exit::fail(format!("cannot write {}: {reason}", output.display()), "`--output` names a file in a folder that you may write to")
 }
 
 fn header() -> Vec<String> {

@@ -53,6 +53,9 @@ impl CommandError {
             Self::Absent(_) => {
                 "run it where Slurm's commands are installed, such as the controller or a login node"
             }
+            Self::Failed(words) if words.contains("accounting storage is disabled") => {
+                "outcomes are believed as far as accounting agrees: set `AccountingStorageType=accounting_storage/slurmdbd`"
+            }
             Self::Late(_) | Self::Failed(_) => {
                 "`scontrol ping` shows whether the controller answers"
             }
@@ -128,5 +131,17 @@ fn wait(name: &'static str, child: &mut Child) -> Result<std::process::ExitStatu
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_without_accounting_is_told_so() {
+        let failed = |words: &str| CommandError::Failed(words.into()).hint();
+        assert!(failed("`sacct` failed (exit status: 1): Slurm accounting storage is disabled").contains("slurmdbd"));
+        assert!(failed("`scontrol` failed (exit status: 1): x").contains("ping"));
     }
 }

@@ -4,11 +4,13 @@
 /// matter here.
 const SHORT_WITH_VALUE: &str = "AaBbCcDdeFGiJLMmNnopqPStUwx";
 
-/// Long options without a value; any other long option takes the next word unless it has `=`.
-const LONG_FLAGS: [&str; 19] = [
-    "contiguous", "exclusive", "help", "hold", "ignore-pbs", "kill-on-invalid-dep", "no-kill", "no-requeue",
-    "overcommit", "oversubscribe", "parsable", "quiet", "reboot", "requeue", "spread-job", "test-only", "usage",
-    "use-min-nodes", "verbose",
+/// Long options that never take the next word: those without a value, and those whose value is
+/// optional and so only follows `=`. Any other long option without `=` takes the next word.
+const LONG_FLAGS: [&str; 30] = [
+    "contiguous", "consolidate-segments", "exclusive", "get-user-env", "help", "hold", "ignore-pbs", "nice",
+    "no-kill", "no-requeue", "oom-kill-step", "overcommit", "oversubscribe", "parsable", "propagate", "quiet",
+    "reboot", "requeue", "resv-ports", "share", "spread-job", "spread-segments", "stepmgr", "test-only", "usage",
+    "use-min-nodes", "verbose", "version", "wait", "x11",
 ];
 
 /// A parsed command line: its words, its options, and the script.
@@ -52,11 +54,8 @@ impl SbatchLine {
 
     /// Reads the `#SBATCH` lines at the head of a script.
     pub(crate) fn of_directives(script: &str) -> Self {
-        let head = script.lines().take_while(|l| l.trim().is_empty() || l.starts_with('#'));
-        let words: Vec<String> = head
-            .filter_map(|l| l.strip_prefix("#SBATCH"))
-            .flat_map(|l| l.split_whitespace().map(|w| w.trim_matches(['"', '\'']).to_owned()))
-            .collect();
+        let head = script.lines().map(str::trim_start).take_while(|l| l.is_empty() || l.starts_with('#'));
+        let words: Vec<String> = head.filter_map(|l| l.strip_prefix("#SBATCH")).flat_map(words_of_directive).collect();
         let mut out = Self { words: words.clone(), ..Self::default() };
         let mut at = 0;
         while words.get(at).is_some_and(|w| w.starts_with('-')) {
@@ -87,6 +86,30 @@ impl SbatchLine {
     }
 }
 
+/// The words of one `#SBATCH` line as `sbatch` takes it apart: quotes hold a word together, a
+/// backslash takes a quote's meaning away, and outside of quotes `#` begins a comment.
+fn words_of_directive(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut rest = line.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (c, quote) {
+            ('#', None) => break,
+            (c, None) if c.is_whitespace() => words.extend(word.take()),
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (c, Some(open)) if c == open => quote = None,
+            ('\\', _) => word.get_or_insert_default().extend(rest.next_if(|next| !next.is_whitespace())),
+            (c, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
 /// The option that begins at a word.
 fn one(words: &[String], at: usize) -> Given {
     let word = words.get(at).map_or("", String::as_str);
@@ -101,7 +124,13 @@ fn one(words: &[String], at: usize) -> Given {
     let mut letters = word.chars().skip(1);
     let letter = letters.next().unwrap_or(' ');
     let glued: String = letters.collect();
-    let name = if letter == 'G' { "gpus".to_owned() } else { letter.to_string() };
+    let name = match letter {
+        'C' => "constraint".to_owned(),
+        'G' => "gpus".to_owned(),
+        'N' => "nodes".to_owned(),
+        'n' => "ntasks".to_owned(),
+        other => other.to_string(),
+    };
     if !SHORT_WITH_VALUE.contains(letter) {
         return Given { name, value: None, at, words: 1 };
     }
@@ -139,7 +168,43 @@ mod tests {
         assert_eq!(line.first_of(&["gpus"]), None);
     }
 
+    #[test]
+    fn quotes_and_comments_in_directives_hide_no_option() {
+        let head = |lines: &str| SbatchLine::of_directives(&format!("#!/bin/bash\n  # indented\n{lines}\necho\n"));
+        for (line, comment) in [
+            (r#"--comment="my job""#, "my job"),
+            ("--comment='a  \"b'", "a  \"b"),
+            (r#"--comment="x\"y""#, "x\"y"),
+            (r#"--comment=a" b"c"#, "a bc"),
+            (r#"--comment="a # b""#, "a # b"),
+            ("--comment=a#b", "a"),
+        ] {
+            let read = head(&format!("#SBATCH {line} # rest --gres=gpu:9\n\n#SBATCH --gpus=4"));
+            assert_eq!(read.value_of("comment").as_deref(), Some(comment), "{line}");
+            assert_eq!(read.first_of(&["gpus", "gres"]), Some("gpus"), "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_and_optional_values_do_not_swallow_the_script() {
+        for flags in ["--wait", "-W", "--nice", "--propagate", "--get-user-env", "--exclusive", "-N 2 -C ib"] {
+            let line = SbatchLine::parse(&words(&format!("{flags} job.sh -G4")));
+            assert_eq!(line.script.as_deref(), Some("job.sh"), "{flags}");
+            assert_eq!(line.value_of("gpus"), None, "{flags}");
+        }
+        let line = SbatchLine::parse(&words("-N 2 -n4 -C ib --kill-on-invalid-dep yes job.sh"));
+        assert_eq!(line.script.as_deref(), Some("job.sh"));
+        for (name, value) in [("nodes", "2"), ("ntasks", "4"), ("constraint", "ib")] {
+            assert_eq!(line.value_of(name).as_deref(), Some(value));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_script_panics(script in "(#SBATCH [-#'\"\\\\ a-z=\\PC]{0,30}\n){0,3}") {
+            drop(SbatchLine::of_directives(&script));
+        }
+
         #[test]
         fn no_words_panic_and_none_is_lost(words in prop::collection::vec("[ -~]{0,12}", 0..12)) {
             let line = SbatchLine::parse(&words);

@@ -77,6 +77,10 @@ fn init_works_under_any_umask() {
             & 0o7777,
         0o1777
     );
+    for folder in ["a", "a/spool"] {
+        let mode = dir.path().join(folder).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o755, 0o755, "{folder}");
+    }
 }
 
 #[test]
@@ -149,4 +153,18 @@ fn one_file_that_cannot_be_read_does_not_keep_the_others_out() {
         "{out:?}"
     );
     assert_eq!(site.store().count().unwrap(), 718);
+}
+
+#[test]
+fn predictions_that_cannot_be_written_are_told_without_the_draft() {
+    let site = Site::new();
+    assert!(site.run(&["train"]).status.success());
+    let cases = site.path("cases.csv");
+    std::fs::write(&cases, "model,gpu,tp,precision,workload\n").unwrap();
+    let none = site.path("none/p.csv");
+    let out = site.run(&["predict", "--input", cases.to_str().unwrap(), "--output", none.to_str().unwrap()]);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(said.contains("none/p.csv: its folder is not there") && said.contains("hint: "), "{said}");
+    assert!(!said.contains("none/.tmp"), "{said}");
 }

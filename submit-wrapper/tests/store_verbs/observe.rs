@@ -59,3 +59,17 @@ fn without_slurm_or_with_one_that_fails_it_says_so_and_keeps_nothing() {
     );
     assert_eq!(site.store().cluster().unwrap(), None);
 }
+
+#[test]
+fn a_gpu_type_without_a_meaning_is_told() {
+    let site = Site::new();
+    site.command_that(
+        "scontrol",
+        "#!/bin/sh\necho 'NodeName=n1 Gres=gpu:rtx6000:4 State=IDLE Partitions=p'\necho 'NodeName=n2 Gres=gpu:h100:4 State=IDLE Partitions=p'\n",
+    );
+    site.command_that("squeue", "#!/bin/sh\n");
+    let out = site.run(&["observe"]);
+    assert!(out.status.success(), "{out:?}");
+    let words = String::from_utf8(out.stderr).unwrap();
+    assert!(words.contains("GPU type `rtx6000` has no meaning here") && !words.contains("`h100`"), "{words}");
+}
