@@ -6,6 +6,7 @@
 
 mod claims;
 mod judge;
+mod limits;
 mod spool;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use model_store::advisor::words::grouped;
-use model_store::advisor::{Precision, Run};
+use model_store::advisor::{Catalogue, Precision, Run};
 use model_store::config::Config;
 use model_store::options::shorten;
 use model_store::outcome::Outcome;
@@ -187,11 +188,18 @@ impl Batch {
     }
 
     fn judge(&mut self, config: &Config, rows: &[Row], report: &mut Report) {
+        let catalogue = Catalogue::built_in();
         for (name, file, outcome) in std::mem::take(&mut self.files) {
             match judge::judge(&file, &outcome, rows, |gres| {
                 publish::gpu_of(config, gres).map(str::to_owned)
             }) {
-                Verdict::Take(ingested) => self.taken.push((name, file, *ingested)),
+                Verdict::Take(ingested) => match beyond(&catalogue, &ingested) {
+                    None => self.taken.push((name, file, *ingested)),
+                    Some(reason) => {
+                        let refused = file.refused(reason);
+                        self.refused.push((name, refused));
+                    }
+                },
                 Verdict::Wait(reason) => report.waiting.add(&reason, &file.name),
                 Verdict::Refuse(reason) => {
                     let refused = file.refused(reason);
@@ -260,6 +268,16 @@ fn in_words(run: &Run) -> String {
     let load = case.concurrency.map_or_else(String::new, |c| format!(" with {c:.0} in flight"));
     let place = shorten(&run.source_ref);
     format!("{place}: {model} on {} x {tp}, {precision}: {came}{load}", case.gpu)
+}
+
+/// Why one of the runs cannot have been measured on the GPUs that the job held.
+fn beyond(catalogue: &Catalogue, ingested: &Ingested) -> Option<String> {
+    let gpus = ingested.job.gpus.iter().map(|(_, count)| count).sum();
+    let one = |run: &Run| {
+        let (case, rate) = (&run.case, run.measured.output_tok_s?);
+        limits::beyond(catalogue, &case.model, &case.gpu, gpus, rate)
+    };
+    ingested.runs.iter().find_map(one)
 }
 
 /// A name that is gone is removed.

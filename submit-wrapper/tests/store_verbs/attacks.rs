@@ -118,7 +118,7 @@ fn a_claim_that_accounting_contradicts_is_refused() {
         ("a window lies outside the job's time", |o| {
             o.windows[0].begins_at += 5000.0
         }),
-        ("its windows together are longer than its job", |o| {
+        ("its windows together are longer than its engine ran", |o| {
             o.windows = vec![o.windows[0].clone(); 40]
         }),
         ("it names user", |o| o.uid += 1),
@@ -180,8 +180,11 @@ fn a_second_tale_of_the_same_start_is_refused() {
 
 #[test]
 fn numbers_that_no_machine_measures_are_refused() {
-    let cases: [fn(&mut Outcome); 9] = [
+    let cases: [fn(&mut Outcome); 11] = [
         |o| o.windows[0].output_tok_s = 1e9,
+        // Less than any GPU's limit, more than the operations of this model on these allow.
+        |o| o.windows[0].output_tok_s = 900_000.0,
+        |o| o.elapsed_s = 50.0,
         |o| o.windows[0].output_tok_s = -1.0,
         |o| o.windows[0].kv_usage = Some(1.5),
         |o| o.windows[0].ttft_ms = Some(-5.0),

@@ -43,7 +43,12 @@ pub(crate) fn check(outcome: &Outcome) -> Result<(), String> {
     if outcome.windows.len() > MOST_WINDOWS {
         return Err(format!("more than {MOST_WINDOWS} windows"));
     }
-    outcome.windows.iter().try_for_each(check_window)
+    outcome.windows.iter().try_for_each(check_window)?;
+    let measured: f64 = outcome.windows.iter().map(|w| w.seconds).sum();
+    if measured > outcome.elapsed_s + 1.0 {
+        return Err("its windows together are longer than its engine ran".into());
+    }
+    Ok(())
 }
 
 fn check_texts(outcome: &Outcome) -> Result<(), String> {
