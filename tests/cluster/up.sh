@@ -300,7 +300,9 @@ write_configuration() {
   slurm_conf >"$SLURM_CONF.new"
   if cmp -s "$SLURM_CONF.new" "$SLURM_CONF"; then rm "$SLURM_CONF.new"; else mv "$SLURM_CONF.new" "$SLURM_CONF"; changed=1; fi
   gres_conf >"$P/etc/gres.conf"
-  if slurm_at_least 23.11; then echo CgroupPlugin=disabled >"$P/etc/cgroup.conf"; fi
+  # Left to itself slurmd looks for a cgroup file system, which containers may not have; before 23.11 this cannot be switched off,
+  # but version 1 touches nothing before a job is to be limited, and none is.
+  if slurm_at_least 23.11; then echo CgroupPlugin=disabled; else echo CgroupPlugin=cgroup/v1; fi >"$P/etc/cgroup.conf"
   echo "include $P/plugstack.d/*.conf" >"$P/etc/plugstack.conf"
   echo "export SLURM_CONF=$SLURM_CONF" >"$P/env.sh"
   if [ "$accounting" = 1 ]; then
