@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::advisor::{GPUS, gpu_name_of_gres};
+use crate::engine_args::EngineKind;
+use crate::options::shorten;
+
 /// Where the configuration is looked for when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/omnipilot/omnipilot.toml";
 
@@ -108,11 +112,34 @@ impl Config {
     /// # Errors
     /// Line and reason, on one line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|e| {
-            let line = e.span().map(|s| text[..s.start.min(text.len())].lines().count().max(1));
+        let config: Self = toml::from_str(text).map_err(|e| {
+            let line = e.span().map(|s| text.bytes().take(s.start).filter(|b| *b == b'\n').count() + 1);
             let reason = e.message().replace('\n', ", ");
             line.map_or(reason.clone(), |n| format!("line {n}: {reason}"))
-        })
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What the types cannot say: values that no site can mean.
+    fn check(&self) -> Result<(), String> {
+        if EngineKind::parse(&self.engine).is_none() {
+            let known = EngineKind::ALL.map(EngineKind::name).join(", ");
+            return Err(format!("engine `{}` is not known, known are {known}", shorten(&self.engine)));
+        }
+        if self.time_limit_ms == 0 {
+            return Err("time_limit_ms is 0, so that no advice would ever be in time".into());
+        }
+        for (name, entry) in &self.gpu {
+            if let Some(price) = entry.price_per_hour.filter(|p| !(p.is_finite() && *p > 0.0)) {
+                return Err(format!("price_per_hour of gpu.{name} is {price}, not a positive number"));
+            }
+            if let Some(is) = entry.is.as_deref().filter(|is| gpu_name_of_gres(is).is_none()) {
+                let known = GPUS.map(|g| g.name).join(", ");
+                return Err(format!("gpu.{name} is `{}`, which is not in the GPU catalogue: {known}", shorten(is)));
+            }
+        }
+        Ok(())
     }
 
     /// The configuration that `--store DB` alone stands for: snapshot and spool lie beside it.
@@ -137,4 +164,31 @@ fn default_engine() -> String {
 
 const fn default_time_limit_ms() -> u64 {
     500
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    const PATHS: &str = "store = \"a\"\nsnapshot = \"b\"\nspool = \"c\"\n";
+
+    #[test]
+    fn three_paths_are_a_configuration() {
+        assert_eq!(Config::parse(PATHS).unwrap().time_limit_ms, 500);
+    }
+
+    #[test]
+    fn values_that_no_site_can_mean_are_refused_by_name() {
+        for (line, reason) in [
+            ("engine = \"nosuch\"", "engine `nosuch` is not known"),
+            ("time_limit_ms = 0", "time_limit_ms is 0"),
+            ("[gpu.a100]\nprice_per_hour = -3", "price_per_hour of gpu.a100 is -3"),
+            ("[gpu.a100]\nprice_per_hour = nan", "price_per_hour of gpu.a100 is NaN"),
+            ("[gpu.x]\nis = \"B17\"", "gpu.x is `B17`"),
+            ("stor = \"x\"", "line 4: unknown field"),
+        ] {
+            let error = Config::parse(&format!("{PATHS}{line}\n")).unwrap_err();
+            assert!(error.starts_with(reason), "{error}");
+        }
+    }
 }

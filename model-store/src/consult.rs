@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::advisor::{
-    Advice, Assessed, Load, ModelCard, Pins, Precision, Request, Verdict, advise, precision_in_name, words,
+    Advice, Assessed, ClusterState, Knowledge, Load, ModelCard, Pins, Precision, Request, Verdict, advise, precision_in_name, words,
 };
 use crate::config::Config;
 use crate::engine_args::{Choice, EngineKind};
@@ -106,15 +106,18 @@ impl From<SnapshotError> for Fault {
 /// A [`Fault`]: no snapshot, a corrupt one, or one of another format.
 pub fn consult(config: &Config, options: &RawOptions, script_pins: &Pins) -> Result<Consulted, Fault> {
     let snapshot = Snapshot::read(&config.snapshot)?;
-    consult_snapshot(&snapshot, config, options, script_pins)
+    consult_snapshot(&snapshot, &snapshot.body.cluster, config, options, script_pins)
 }
 
-/// As [`consult`], with a snapshot that is already read.
+/// As [`consult`], with a snapshot that is already read, on the part of the cluster that the job
+/// can reach.
 ///
 /// # Errors
-/// A [`Fault`] where no model is named.
+/// A [`Fault`] where no model is named, or where nothing is known of the cluster's GPUs: that is
+/// no decision against the job.
 pub fn consult_snapshot(
     snapshot: &Snapshot,
+    cluster: &ClusterState,
     config: &Config,
     options: &RawOptions,
     script_pins: &Pins,
@@ -123,13 +126,34 @@ pub fn consult_snapshot(
         reason: "no model is named".into(),
         hint: "--llm-model=meta-llama/Llama-3.1-8B-Instruct".into(),
     })?;
+    known_gpus(snapshot)?;
     let request = match find_model(snapshot, name) {
         Ok(found) => request(snapshot, options, script_pins, found),
         Err(refusal) => return Ok(unknown_model(snapshot, name, refusal)),
     };
-    let advice = advise(snapshot.knowledge(), &request);
+    let advice = advise(Knowledge { cluster, ..snapshot.knowledge() }, &request);
     let action = action(snapshot, config, options, &request, &advice);
     Ok(Consulted { request, advice, action })
+}
+
+/// The cluster must have been observed, and a GPU type of it must mean something.
+fn known_gpus(snapshot: &Snapshot) -> Result<(), Fault> {
+    let pools = &snapshot.body.cluster.pools;
+    let means = |gres: &str| snapshot.body.gpus.iter().any(|g| g.gres == gres);
+    if pools.iter().any(|p| p.per_node > 0 && means(&p.gres)) {
+        return Ok(());
+    }
+    let types: Vec<&str> = pools.iter().map(|p| p.gres.as_str()).collect();
+    if types.is_empty() {
+        return Err(Fault {
+            reason: "the cluster's GPUs are not known".into(),
+            hint: "`omnipilot observe` asks Slurm for them and publishes them".into(),
+        });
+    }
+    Err(Fault {
+        reason: format!("no GPU type of the cluster means a GPU of the catalogue: {}", shorten(&types.join(", "))),
+        hint: format!("`[gpu.{}]` with `is = \"H100-SXM\"` in the configuration says what it is", shorten(types.first().unwrap_or(&""))),
+    })
 }
 
 /// A model that was looked up.

@@ -4,12 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::{Advice, Pins, Precision, words};
+use crate::advisor::{Advice, ClusterState, GpuPool, Pins, Precision, words};
 use crate::config::Config;
 use crate::consult::{Action, Consulted, Fault, Refusal, Rewrite, consult_snapshot, exit_code};
-use crate::engine_args::{ScriptPins, scan_script};
+use crate::engine_args::{Fixed, ScriptPins, scan_script};
 use crate::job_request::Asked;
-use crate::options::{AdviceMode, RawOptions};
+use crate::options::{AdviceMode, RawOptions, shorten};
 use crate::outcome::env;
 use crate::snapshot::Snapshot;
 
@@ -20,6 +20,8 @@ pub struct Submission<'a> {
     pub options: &'a RawOptions,
     /// The job's own GPU request.
     pub asked: Option<&'a Asked>,
+    /// Where the job may run.
+    pub place: &'a Place,
     /// Text of the batch script, or of the command that will start the engine; `None` where it
     /// cannot be read.
     pub script: Option<&'a str>,
@@ -82,12 +84,70 @@ impl From<Fault> for Decision {
     }
 }
 
+/// Where a job may run, from its own options.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Partitions that it names; none = the default one.
+    pub partitions: Vec<String>,
+    /// Nodes that it needs.
+    pub nodes: u32,
+    /// True where it names its nodes itself.
+    pub names_nodes: bool,
+    /// True where it keeps off some.
+    pub excludes_nodes: bool,
+}
+
+impl Place {
+    /// From a job's options by long name.
+    pub fn of(option: &dyn Fn(&str) -> Option<String>) -> Self {
+        let list = option("partition").unwrap_or_default();
+        let least = |text: String| text.split(['-', ',', ':']).next().and_then(|n| n.trim().parse().ok());
+        Self {
+            partitions: list.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::to_owned).collect(),
+            nodes: option("nodes").and_then(least).unwrap_or(1).max(1),
+            names_nodes: option("nodelist").or_else(|| option("nodefile")).is_some(),
+            excludes_nodes: option("exclude").is_some(),
+        }
+    }
+
+    /// The GPU types that the job can reach. A type whose partitions were not observed is taken to
+    /// be in reach; with nodes excluded, one more must be there than is needed.
+    fn within(&self, cluster: &ClusterState) -> ClusterState {
+        let needed = self.nodes + u32::from(self.excludes_nodes);
+        let named = |p: &GpuPool| {
+            p.partitions.is_empty() || self.partitions.is_empty() || self.partitions.iter().any(|n| p.partitions.contains(n))
+        };
+        let mut reached = cluster.clone();
+        reached.pools.retain(|p| named(p) && (p.nodes >= needed || needed == 1));
+        reached
+    }
+
+    /// Why nothing can be advised here, where that is so.
+    fn unreachable(&self, cluster: &ClusterState, reached: &ClusterState) -> Option<Decision> {
+        if self.names_nodes {
+            return Some(Decision::fault("the job names its nodes, so their GPUs are left as asked"));
+        }
+        if cluster.pools.is_empty() || !reached.pools.is_empty() {
+            return None;
+        }
+        let place = if self.partitions.is_empty() { String::new() } else { format!(" in partition {}", self.partitions.join(",")) };
+        Some(Decision::Fault {
+            reason: shorten(&format!("no GPU type on {} node{}{place} is known", self.nodes, if self.nodes == 1 { "" } else { "s" })),
+            hint: "`omnipilot observe` asks Slurm again which GPUs are where".into(),
+        })
+    }
+}
+
 /// What is said of a job that is submitted as written.
 pub const EXPLORED: &str = "submitted as written; its outcome will be learnt from where `omnipilot run` starts the engine";
 
 /// Decides. Mode `off` and a submission without a model are the caller's: nothing is to be done.
 pub fn decide(snapshot: &Snapshot, config: &Config, submission: &Submission) -> Decision {
-    let site = Site { config, snapshot };
+    let reached = submission.place.within(&snapshot.body.cluster);
+    if let Some(decision) = submission.place.unreachable(&snapshot.body.cluster, &reached) {
+        return decision;
+    }
+    let site = Site { config, snapshot, reached };
     if submission.options.mode == AdviceMode::Explore {
         return site.explore(submission);
     }
@@ -112,6 +172,10 @@ fn script_pins(submission: &Submission, script: Option<&ScriptPins>) -> Result<P
         return Err(Decision::fault(
             "the script starts engines of different tensor-parallel degree or precision",
         ));
+    }
+    let staged = |n: &Fixed<u32>| matches!(n, Fixed::Literal(n) if *n > 1);
+    if script.outside_run().any(|engine| staged(&engine.pp)) {
+        return Err(Decision::fault("the script's engine has pipeline stages of its own, so its GPUs are left as asked"));
     }
     let pins = script.pins();
     contradiction(submission, &pins).map_or(Ok(pins), Err)
@@ -152,11 +216,13 @@ fn contradiction(submission: &Submission, script: &Pins) -> Option<Decision> {
 struct Site<'a> {
     config: &'a Config,
     snapshot: &'a Snapshot,
+    /// What of the cluster the job can reach.
+    reached: ClusterState,
 }
 
 impl Site<'_> {
     fn consult(&self, submission: &Submission, pins: &Pins) -> Result<Consulted, Fault> {
-        consult_snapshot(self.snapshot, self.config, submission.options, pins)
+        consult_snapshot(self.snapshot, &self.reached, self.config, submission.options, pins)
     }
 
     /// `own_format` is true where the script starts an engine that takes its checkpoint as it is.

@@ -104,12 +104,19 @@ impl RawOptions {
         let value = value.trim();
         match name {
             "llm-model" => self.model = Some(model_name(value)?),
-            "llm-isl" => self.isl = Some(positive(name, value, 1e8, "a number of tokens", "--llm-isl=2000")?),
-            "llm-osl" => self.osl = Some(positive(name, value, 1e8, "a number of tokens", "--llm-osl=300")?),
+            "llm-isl" => self.isl = Some(tokens(name, value, "--llm-isl=2000")?),
+            "llm-osl" => self.osl = Some(tokens(name, value, "--llm-osl=300")?),
             "llm-concurrency" => {
                 self.concurrency = Some(positive(name, value, 1e6, "a number of requests in flight", "--llm-concurrency=64")?);
             }
-            "llm-rate" => self.rate = Some(positive(name, value, 1e6, "a rate in requests per second", "--llm-rate=2.5")?),
+            "llm-rate" => {
+                let wanted = "a rate in requests per second";
+                let rate = positive(name, value, 1e6, wanted, "--llm-rate=2.5")?;
+                if rate < 1e-6 {
+                    return Err(OptionError::new(name, value, wanted, "--llm-rate=2.5"));
+                }
+                self.rate = Some(rate);
+            }
             "llm-slo" => self.slo = slo(value)?,
             "llm-gpu" => self.pins.gpu = Some(gpu_name(value)?),
             "llm-tp" => self.pins.tp = Some(tensor_parallel(value)?),
@@ -152,6 +159,11 @@ fn positive(name: &str, value: &str, most: f64, wanted: &str, hint: &str) -> Res
         .ok()
         .filter(|v| v.is_finite() && *v > 0.0 && *v <= most)
         .ok_or_else(|| OptionError::new(name, value, wanted, hint))
+}
+
+fn tokens(name: &str, value: &str, hint: &str) -> Result<f64, OptionError> {
+    let number = positive(name, value, 1e8, "a number of tokens", hint)?;
+    if number >= 1.0 { Ok(number) } else { Err(OptionError::new(name, value, "at least one token", hint)) }
 }
 
 fn gpu_name(value: &str) -> Result<String, OptionError> {

@@ -20,7 +20,7 @@ use crate::advisor::{Catalogue, ClusterState, Knowledge, ModelCard, SiteGpu};
 const MARK: &[u8; 16] = b"OmniPilot model\n";
 
 /// Version of the body; a snapshot of another version is refused, not guessed at.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Largest snapshot that is read, bytes.
 pub const LARGEST: u64 = 64 << 20;
@@ -159,7 +159,11 @@ impl Snapshot {
         if crc32fast::hash(rest) != sum {
             return Err(damaged("its checksum does not match"));
         }
-        let body: Body = postcard::from_bytes(rest).map_err(|_| damaged("its body cannot be decoded"))?;
+        let (body, left): (Body, &[u8]) =
+            postcard::take_from_bytes(rest).map_err(|_| damaged("its body cannot be decoded"))?;
+        if !left.is_empty() {
+            return Err(damaged("something lies behind its body"));
+        }
         if !body.model.is_sound() || !id.is_ascii() {
             return Err(damaged("its model is inconsistent"));
         }
@@ -278,7 +282,7 @@ mod tests {
         let mut bytes = sample().encode();
         bytes[16] = 9;
         let text = decode(&bytes).unwrap_err().to_string();
-        assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 2");
+        assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 3");
     }
 
     proptest! {

@@ -9,6 +9,8 @@ use model_store::advisor::{
 };
 use model_store::config::Config;
 use model_store::consult::{Action, Consulted, consult_snapshot, exit_code};
+use model_store::decision::{Decision, Place, Submission, decide};
+use model_store::job_request::asked;
 use model_store::options::RawOptions;
 use model_store::snapshot::{Body, Snapshot};
 use model_store::store::published_figures;
@@ -47,7 +49,7 @@ fn ask_of(snapshot: &Snapshot, options: &[(&str, &str)]) -> Consulted {
         raw.set(name, value).unwrap();
     }
     let config = Config::beside_store("/nowhere/store.db".as_ref());
-    consult_snapshot(snapshot, &config, &raw, &Pins::default()).unwrap()
+    consult_snapshot(snapshot, &snapshot.body.cluster, &config, &raw, &Pins::default()).unwrap()
 }
 
 fn ask(options: &[(&str, &str)]) -> Consulted {
@@ -203,4 +205,96 @@ fn a_site_that_measures_less_than_was_promised_gets_another_advice() {
     let second = again.prediction(Target::OutputTokS).unwrap().q50;
     assert!(second < 0.6 * first, "{first} -> {second}");
     assert!(!matches!(again.fallen, Some(Fallen::NotKnown)));
+}
+
+/// A decision on a job with these options, on the published snapshot where each GPU type has a
+/// partition of its own name and `all` reaches them all.
+fn decide_with(job: &[(&str, &str)], script: &str, change: impl Fn(&mut Snapshot)) -> Decision {
+    let mut snapshot = SNAPSHOT.clone();
+    for pool in &mut snapshot.body.cluster.pools {
+        pool.partitions = vec![pool.gres.clone(), "all".into()];
+    }
+    change(&mut snapshot);
+    let mut options = RawOptions::default();
+    for (name, value) in LLAMA_70B {
+        options.set(name, value).unwrap();
+    }
+    let option = |name: &str| job.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+    let (asked, place) = (asked(&option), Place::of(&option));
+    let submission = Submission { options: &options, asked: asked.as_ref(), place: &place, script: Some(script) };
+    decide(&snapshot, &Config::beside_store("/nowhere/store.db".as_ref()), &submission)
+}
+
+fn gpus_of(decision: &Decision) -> &str {
+    match decision {
+        Decision::Rewrite { gpus, .. } => gpus,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reason_of(decision: &Decision) -> &str {
+    match decision {
+        Decision::Fault { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+const RUN: &str = "omnipilot run -- vllm serve m";
+
+#[test]
+fn only_gpus_in_reach_of_the_job_are_advised() {
+    let keep = |_: &mut Snapshot| {};
+    assert!(gpus_of(&decide_with(&[("partition", "a100")], RUN, keep)).starts_with("gpu:a100:"));
+    assert!(gpus_of(&decide_with(&[("partition", "h100,a100")], RUN, keep)).starts_with("gpu:h100:"));
+    assert!(gpus_of(&decide_with(&[("partition", "all")], RUN, keep)).starts_with("gpu:h200:"));
+    let two = |s: &mut Snapshot| s.body.cluster.pools[1].nodes = 2;
+    assert!(gpus_of(&decide_with(&[("nodes", "2")], RUN, two)).starts_with("gpu:h100:"));
+    assert!(gpus_of(&decide_with(&[("exclude", "h2")], RUN, two)).starts_with("gpu:h100:"));
+}
+
+#[test]
+fn what_is_not_known_leaves_the_job_as_it_is() {
+    let keep = |_: &mut Snapshot| {};
+    assert_eq!(reason_of(&decide_with(&[("partition", "cpu")], RUN, keep)), "no GPU type on 1 node in partition cpu is known");
+    assert!(reason_of(&decide_with(&[("nodelist", "a1")], RUN, keep)).contains("names its nodes"));
+    let unseen = |s: &mut Snapshot| s.body.cluster.pools.clear();
+    assert_eq!(reason_of(&decide_with(&[], RUN, unseen)), "the cluster's GPUs are not known");
+    let unnamed = |s: &mut Snapshot| s.body.gpus.clear();
+    assert!(reason_of(&decide_with(&[], RUN, unnamed)).ends_with("a100, h100, h200"));
+}
+
+#[test]
+fn what_the_script_fixes_beyond_one_engine_on_one_node_is_left_alone() {
+    let staged = decide_with(&[], "vllm serve m -tp 4 --pipeline-parallel-size 2", |_| {});
+    assert!(reason_of(&staged).contains("pipeline stages"), "{staged:?}");
+    assert!(gpus_of(&decide_with(&[], "vllm serve m --tensor-parallel-size 8", |_| {})).ends_with(":8"));
+}
+
+#[test]
+fn rules_that_engines_enforce_are_hard() {
+    let reasons = |options: &[(&str, &str)]| -> Vec<String> {
+        let candidates = ask(options).advice.candidates;
+        candidates.iter().filter_map(|a| if let Some(Fallen::Infeasible(r)) = &a.fallen { Some(r.clone()) } else { None }).collect()
+    };
+    let phi = reasons(&[("llm-model", "microsoft/phi-4"), ("llm-tp", "4"), ("llm-gpu", "h100")]);
+    assert!(phi.iter().all(|r| r.starts_with("10 KV heads")) && !phi.is_empty(), "{phi:?}");
+    let moe = reasons(&[("llm-model", "Qwen/Qwen3-235B-A22B-FP8"), ("llm-tp", "8"), ("llm-gpu", "h200")]);
+    assert!(moe.iter().all(|r| r.contains("width 1536 over tp 8")) && !moe.is_empty(), "{moe:?}");
+}
+
+#[test]
+fn runs_on_one_gpu_type_do_not_speak_for_another() {
+    let mut h100 = LLAMA_70B.to_vec();
+    h100.push(("llm-gpu", "h100"));
+    let mut runs = PUBLISHED.clone();
+    runs.push(home_run(&ask(&h100), 1.0, 0));
+    let snapshot = snapshot_of(&runs);
+    let first_line = |options: &[(&str, &str)]| match ask_of(&snapshot, options).action {
+        Action::Rewrite(rewrite) => rewrite.message[0].clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(!first_line(&h100).contains("published"), "{}", first_line(&h100));
+    let mut h200 = LLAMA_70B.to_vec();
+    h200.push(("llm-gpu", "h200"));
+    assert!(first_line(&h200).ends_with("(from 717 published figures; nothing measured here on h200)"), "{}", first_line(&h200));
 }

@@ -77,6 +77,7 @@ fn answer(submission: &Submission, config: &Config) -> Decision {
     let known = decision::Submission {
         options: &submission.options,
         asked: submission.asked.as_ref(),
+        place: &submission.place,
         script: script.as_deref(),
     };
     decide(&snapshot, config, &known)

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use model_store::config::DEFAULT_PATH;
+use model_store::decision::Place;
 use model_store::job_request::{Asked, asked};
 use model_store::options::RawOptions;
 
@@ -20,6 +21,8 @@ pub(crate) struct Submission {
     pub(crate) options: RawOptions,
     /// The user's own GPU request.
     pub(crate) asked: Option<Asked>,
+    /// Where the job may run.
+    pub(crate) place: Place,
     /// Where the text is that will start the engine.
     pub(crate) script: Source,
 }
@@ -31,10 +34,12 @@ impl Submission {
         options: RawOptions,
         arguments: &[CString],
     ) -> Self {
+        let option = |name: &str| job.given(&CString::new(name).ok()?);
         Self {
             config: config_path(arguments),
             options,
-            asked: asked(&|name| job.given(&CString::new(name).ok()?)),
+            asked: asked(&option),
+            place: Place::of(&option),
             script: script::find(job),
         }
     }

@@ -93,8 +93,10 @@ impl Assessed {
 /// What the evidence behind an advice is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Runs of this cluster behind the model.
+    /// Runs of this cluster behind the model; in an advice, those on the advised GPU type.
     pub this_cluster: u32,
+    /// In an advice: runs of this cluster on other GPU types.
+    pub on_other_gpus: u32,
     /// Runs imported from elsewhere.
     pub other_cluster: u32,
     /// Published figures.

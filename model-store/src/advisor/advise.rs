@@ -1,6 +1,6 @@
 //! The advisor: from a request and a published snapshot to an advice.
 
-use super::advice::{Advice, Assessed, AxisOut, Configuration, Fallen, Prediction, Verdict};
+use super::advice::{Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, Prediction, Verdict};
 use super::case::{Precision, Variant, Workload};
 use super::cluster::ClusterState;
 use super::feasible::infeasible;
@@ -48,10 +48,25 @@ pub fn advise(known: Knowledge, request: &Request) -> Advice {
         snapshot_id: known.snapshot_id.into(),
         model: request.card.name.clone(),
         nearest_run: nearest(known, request, &assessed),
-        evidence: known.model.evidence,
+        evidence: evidence(known.model, &verdict, &assessed),
         verdict,
         candidates: assessed,
     }
+}
+
+/// What an advice rests on: of this cluster's runs, those on the advised GPU type and the others.
+fn evidence(model: &Model, verdict: &Verdict, assessed: &[Assessed]) -> Evidence {
+    let mut out = model.evidence;
+    let advised = match verdict {
+        Verdict::Recommend(i) => assessed.get(*i),
+        _ => None,
+    };
+    if let Some(best) = advised {
+        let on_gpu = model.runs_here_on(&best.config.gpu);
+        out.on_other_gpus = out.this_cluster.saturating_sub(on_gpu);
+        out.this_cluster = on_gpu;
+    }
+    out
 }
 
 /// Every configuration that the cluster offers and the pins allow: GPU type x TP x precision.
@@ -210,6 +225,9 @@ fn no_candidate(known: Knowledge, request: &Request) -> String {
     let mut types: Vec<&str> = known.cluster.pools.iter().map(|p| p.gres.as_str()).collect();
     types.sort_unstable();
     let has = if types.is_empty() { "no GPUs that OmniPilot knows of".into() } else { types.join(", ") };
+    if let Some(format) = request.pins.precision.filter(|_| formats(request).is_empty()) {
+        return format!("no checkpoint of {} in {format} is known here, and the engine does not make one", request.card.name);
+    }
     match (&request.pins.gpu, request.pins.tp) {
         (Some(gpu), _) if known.cluster.pool(gpu).is_none() => format!("no `{gpu}` GPUs here; the cluster has {has}"),
         (_, Some(tp)) => format!("tp {tp} needs {tp} GPUs on one node, and no node of the types asked for has them"),

@@ -214,11 +214,13 @@ impl Catalogue {
         self.keys.get(found).and_then(|(_, i)| self.cards.get(*i as usize))
     }
 
-    /// The known name that is nearest to an unknown one by edit distance, for a hint.
+    /// The known name that is nearest to an unknown one, for a hint; `None` where none is near
+    /// enough to have been meant (a third of its letters differ).
     pub fn nearest_name(&self, name: &str) -> Option<&str> {
         let key = name_key(name);
-        let distance = |card: &&ModelCard| edit_distance(&key, &name_key(&card.name));
-        self.cards.iter().min_by_key(distance).map(|c| c.name.as_str())
+        let (distance, found) =
+            self.cards.iter().map(|c| (edit_distance(&key, &name_key(&c.name)), c.name.as_str())).min()?;
+        (distance * 3 <= key.chars().count()).then_some(found)
     }
 
     /// All cards.

@@ -11,6 +11,7 @@ const QUANTISATION_BLOCK: u32 = 128;
 /// configuration checks; memory is what [`memory`] reckons.
 pub fn infeasible(s: &Setup, quantise_at_load: bool) -> Option<String> {
     heads(s)
+        .or_else(|| kv_heads(s))
         .or_else(|| blocks(s, quantise_at_load))
         .or_else(|| capability(s))
         .or_else(|| context(s))
@@ -22,12 +23,22 @@ fn heads(s: &Setup) -> Option<String> {
     odd.then(|| format!("{} attention heads do not divide by tp {}", s.card.heads, s.tp))
 }
 
+/// vLLM splits KV heads evenly or repeats them evenly.
+fn kv_heads(s: &Setup) -> Option<String> {
+    let kv = s.card.kv_heads.max(1);
+    let even = s.card.kv_lora_rank > 0 || kv.is_multiple_of(s.tp.max(1)) || s.tp.is_multiple_of(kv);
+    (s.engine == "vllm" && !even).then(|| format!("{kv} KV heads neither divide by tp {} nor it by them", s.tp))
+}
+
+/// Blocks of weights that share a scale must not be cut: those of int4 checkpoints, and those of
+/// the block-scaled fp8 checkpoints that these families are published in.
 fn blocks(s: &Setup, quantise_at_load: bool) -> Option<String> {
-    let grouped = matches!(s.precision, Precision::Int4 | Precision::W4a8)
-        || (s.precision == Precision::Fp8 && !quantise_at_load && matches!(s.card.family.as_str(), "qwen" | "deepseek"));
+    const IN_BLOCKS: [&str; 5] = ["qwen", "qwen-moe", "deepseek", "glm", "minimax"];
+    let scaled = s.precision == Precision::Fp8 && !quantise_at_load && IN_BLOCKS.contains(&s.card.family.as_str());
+    let grouped = matches!(s.precision, Precision::Int4 | Precision::W4a8) || scaled;
     let width = if s.card.is_moe() { s.card.moe_intermediate } else { s.card.intermediate };
-    let split = grouped && !s.card.is_moe() && width > 0 && !width.is_multiple_of(s.tp * QUANTISATION_BLOCK);
-    split.then(|| format!("feed-forward width {width} over tp {} is not a multiple of the {QUANTISATION_BLOCK} rows of a {} block", s.tp, s.precision))
+    let cut = s.engine == "vllm" && grouped && width > 0 && !width.is_multiple_of(s.tp * QUANTISATION_BLOCK);
+    cut.then(|| format!("feed-forward width {width} over tp {} is not a multiple of the {QUANTISATION_BLOCK} rows of a {} block", s.tp, s.precision))
 }
 
 /// Lowest compute capability by format: vLLM's `get_min_capability`, weight-only kernels included;
@@ -43,6 +54,7 @@ fn capability(s: &Setup) -> Option<String> {
         Precision::Fp8 => 89,
         Precision::Nvfp4 if weight_only => 80,
         Precision::Nvfp4 => 100,
+        Precision::W4a8 => 90,
         Precision::Int4 | Precision::Int8 | Precision::W8a8 | Precision::Nf4 => 75,
         _ => 0,
     };

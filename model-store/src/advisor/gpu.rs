@@ -83,13 +83,14 @@ impl GpuSpec {
 /// `a100`, `h100` and `h200` are A100-80GB, H100-SXM and H200; other types name a GPU of the
 /// catalogue or nothing.
 pub fn gpu_name_of_gres(gres: &str) -> Option<&'static str> {
-    let lower = gres.trim().to_ascii_lowercase().replace('_', "-");
-    match lower.as_str() {
+    let lower = gres.trim().to_ascii_lowercase().replace(['_', ' '], "-");
+    // NVML's names, which Slurm takes over where it detects GPUs by itself, begin with the maker.
+    match lower.strip_prefix("nvidia-").unwrap_or(&lower) {
         "a100" | "a100-sxm4-80gb" | "a100-80gb" | "a100-80" => Some("A100-80GB"),
         "a100-sxm4-40gb" | "a100-40gb" | "a100-40" => Some("A100-40GB"),
         "h100" | "h100-sxm" | "h100-sxm5" | "h100-80gb" | "h100-80gb-hbm3" => Some("H100-SXM"),
         "h200" | "h200-sxm" | "h200-141gb" => Some("H200"),
-        other => GpuSpec::by_name(other.trim_start_matches("nvidia-")).map(|g| g.name),
+        other => GpuSpec::by_name(other).map(|g| g.name),
     }
 }
 
@@ -100,6 +101,9 @@ mod tests {
     #[test]
     fn plain_gres_types_mean_the_usual_boards() {
         for (gres, name) in [("a100", "A100-80GB"), ("H100", "H100-SXM"), ("h200", "H200"), ("l40s", "L40S")] {
+            assert_eq!(gpu_name_of_gres(gres), Some(name));
+        }
+        for (gres, name) in [("nvidia_a100-sxm4-80gb", "A100-80GB"), ("nvidia_h100_80gb_hbm3", "H100-SXM"), ("nvidia_h200", "H200")] {
             assert_eq!(gpu_name_of_gres(gres), Some(name));
         }
         assert_eq!(gpu_name_of_gres("rtx6000"), None);

@@ -24,7 +24,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<(ModelCard, Option<Precisio
     let mut card = shape(name, config)?;
     experts(&mut card, config);
     window(&mut card, config);
-    card.family = family(config, &whole);
+    card.family = family(config, &whole, card.is_moe());
     let (all, active) = parameters(&card, config);
     card.params = all;
     card.active_params = active;
@@ -85,18 +85,32 @@ fn window(card: &mut ModelCard, config: &Value) {
 }
 
 /// Lineage: the `model_type` without its version and variant.
-fn family(config: &Value, whole: &Value) -> String {
+fn family(config: &Value, whole: &Value, moe: bool) -> String {
     let text = |v: &Value| v.get("model_type").and_then(Value::as_str).unwrap_or("").to_ascii_lowercase();
     let kind = match text(config) {
         t if t.is_empty() => text(whole),
         t => t,
     };
+    // The same words as the built-in cards use, or a directory would be out of support where the
+    // model's name is not.
+    match kind.as_str() {
+        k if k.starts_with("qwen") && moe => return "qwen-moe".into(),
+        k if k.starts_with("llama4") => return "llama4".into(),
+        k if k.starts_with("gptj") => return "gpt-j".into(),
+        _ => {}
+    }
     const LINEAGES: [&str; 17] = [
         "llama", "qwen", "mixtral", "mistral", "deepseek", "gpt_oss", "gemma", "phi", "falcon", "bloom", "glm",
         "kimi", "minimax", "starcoder", "gpt_neox", "opt", "t5",
     ];
     let found = LINEAGES.iter().find(|l| kind.starts_with(*l) || kind.contains(*l));
-    found.map_or_else(|| if kind.is_empty() { "unknown".into() } else { kind.clone() }, |l| l.replace('_', "-"))
+    found.map_or_else(|| other_family(&kind), |l| l.replace('_', "-"))
+}
+
+/// A lineage that is not known by name: its own word, as far as it is one.
+fn other_family(kind: &str) -> String {
+    let word: String = kind.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(32).collect();
+    if word.is_empty() { "unknown".into() } else { word }
 }
 
 /// Parameters in all and per token, counted from the shape.

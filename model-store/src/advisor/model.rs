@@ -95,9 +95,16 @@ pub struct Model {
     pub sources: Vec<String>,
     /// Where the runs come from.
     pub evidence: Evidence,
+    /// This cluster's runs by GPU of the catalogue, sorted.
+    pub here: Vec<(String, u32)>,
 }
 
 impl Model {
+    /// This cluster's runs on one GPU.
+    pub fn runs_here_on(&self, gpu: &str) -> u32 {
+        self.here.iter().find(|(name, _)| name == gpu).map_or(0, |(_, runs)| *runs)
+    }
+
     /// Predicts all targets of a setup, in the order of [`Target::ALL`]; `None` = not known.
     pub fn predict(&self, s: &Setup, step: Step) -> Vec<Option<Prediction>> {
         let p = physics(s);

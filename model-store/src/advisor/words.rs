@@ -23,7 +23,7 @@ fn recommendation(advice: &Advice, best: &Assessed, request: &Request) -> Vec<St
             parts.push(numbers(best, target, label));
         }
     }
-    let basis = basis(&advice.evidence);
+    let basis = basis(&advice.evidence, &best.config.gres);
     let mut out = vec![format!("{}: {}{basis}", utility::name(&best.config), parts.join(", "))];
     let per_hour = best.tokens_per_gpu_hour.map_or_else(String::new, |t| format!("{} tokens per GPU-hour", short(t)));
     let context = best.config.max_len.map_or_else(String::new, |n| format!(", context limited to {n} tokens"));
@@ -58,12 +58,17 @@ fn numbers(a: &Assessed, target: Target, label: &str) -> String {
     format!("{label}{} {} [{}-{}]", grouped(p.q50), target.unit(), grouped(p.lo), grouped(p.hi))
 }
 
-/// Where the evidence is not this cluster's, the first line says so.
-fn basis(e: &Evidence) -> String {
-    if e.published_alone() {
-        format!(" (from {} published figures alone)", grouped(f64::from(e.published)))
+/// Where the evidence is not this cluster's, the first line says so; runs on other GPU types here
+/// do not make it so.
+fn basis(e: &Evidence, gres: &str) -> String {
+    if e.this_cluster == 0 && e.on_other_gpus > 0 {
+        let elsewhere = grouped_count(e.other_cluster + e.published);
+        let what = if e.other_cluster == 0 { "published figures" } else { "runs measured elsewhere" };
+        format!(" (from {elsewhere} {what}; nothing measured here on {gres})")
+    } else if e.published_alone() {
+        format!(" (from {} published figures alone)", grouped_count(e.published))
     } else if e.this_cluster == 0 {
-        format!(" (from {} runs measured elsewhere)", grouped(f64::from(e.other_cluster + e.published)))
+        format!(" (from {} runs measured elsewhere)", grouped_count(e.other_cluster + e.published))
     } else {
         String::new()
     }
@@ -134,6 +139,13 @@ pub fn grouped(x: f64) -> String {
         out.push(c);
     }
     out
+}
+
+/// A count to the last digit: `9,083`.
+fn grouped_count(n: u32) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|c| std::str::from_utf8(c).unwrap_or("")).collect();
+    groups.join(",")
 }
 
 /// A large count: `8.32 M`.

@@ -57,7 +57,7 @@ pub fn train(runs: &[Run], catalogue: &Catalogue, progress: Progress) -> (Model,
     last.calibrated = !launch.groups.is_empty();
     last.calibrated_elsewhere = launch.pooled.is_some();
     report.targets.push(last);
-    let model = Model { codes, targets, launch, envelope: envelope(&prepared), sources: sources(&prepared.samples), evidence };
+    let model = Model { codes, targets, launch, envelope: envelope(&prepared), sources: sources(&prepared.samples), evidence, here: here(&prepared.samples) };
     (model, report)
 }
 
@@ -283,9 +283,19 @@ fn evidence(samples: &[Sample]) -> Evidence {
     let count = |origin| u32::try_from(shows(origin)).unwrap_or(u32::MAX);
     Evidence {
         this_cluster: count(Origin::ThisCluster),
+        on_other_gpus: 0,
         other_cluster: count(Origin::OtherCluster),
         published: count(Origin::Published),
     }
+}
+
+/// This cluster's runs that show performance, by GPU.
+fn here(samples: &[Sample]) -> Vec<(String, u32)> {
+    let mut by_gpu: std::collections::BTreeMap<String, u32> = std::collections::BTreeMap::new();
+    for s in samples.iter().filter(|s| s.is_home() && shows_performance(s)) {
+        *by_gpu.entry(s.setup.gpu.name.to_owned()).or_default() += 1;
+    }
+    by_gpu.into_iter().collect()
 }
 
 fn envelope(prepared: &Prepared) -> Envelope {

@@ -15,12 +15,18 @@ const PRIOR_LAUNCHES: f64 = 4.0;
 /// Fewest launches from which anything is said.
 const FEWEST: u32 = 9;
 
+/// A wrong flag, a model that is not there or a port in use end as crashes too, and say nothing of
+/// the configuration: only the other failures count.
+fn says_something(run: &Run) -> bool {
+    run.origin != Origin::ThisCluster || run.measured.outcome != RunOutcome::Crash
+}
+
 /// The table over runs whose source records failures: this cluster, and sources that report at
 /// least one. Benchmarks publish what ran, so their successes say nothing about launching.
 pub(super) fn table(samples: &[Sample]) -> LaunchTable {
     let failed = |s: &Sample| s.run.measured.outcome != RunOutcome::Ok;
     let honest: Vec<&str> = samples.iter().filter(|s| failed(s)).map(|s| s.run.source.as_str()).collect();
-    let counts = |s: &&Sample| s.run.origin == Origin::ThisCluster || honest.contains(&s.run.source.as_str());
+    let counts = |s: &&Sample| says_something(s.run) && (s.run.origin == Origin::ThisCluster || honest.contains(&s.run.source.as_str()));
     let mut groups: BTreeMap<(String, u32, Precision), (u32, u32)> = BTreeMap::new();
     let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
     for s in samples.iter().filter(counts).filter(|s| seen.insert(launch(s.run))) {

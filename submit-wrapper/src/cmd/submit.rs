@@ -5,8 +5,9 @@ use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
-use model_store::decision::{Decision, EXPLORED, Submission, decide};
+use model_store::decision::{Decision, EXPLORED, Place, Submission, decide};
 use model_store::job_request::{GPU_OPTIONS, TRES_PER_TASK, asked, mark_comment, replace_gpus};
 use model_store::options::AdviceMode;
 use model_store::snapshot::{Snapshot, read_regular};
@@ -43,12 +44,16 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let script = read_script(&line);
     let directives = script.as_deref().map(SbatchLine::of_directives).unwrap_or_default();
     let option = |name: &str| line.value_of(name).or_else(|| directives.value_of(name));
-    let snapshot = Snapshot::read(&config.snapshot).map_err(|e| {
-        let fault = Fault::from(e);
-        exit::fail(fault.reason, fault.hint)
-    })?;
+    let snapshot = match Snapshot::read(&config.snapshot) {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            let Fault { reason, hint } = error.into();
+            return broken(args, &config, &line, &reason, &hint);
+        }
+    };
     let asked = asked(&option);
-    let submission = Submission { options, asked: asked.as_ref(), script: script.as_deref() };
+    let place = Place::of(&option);
+    let submission = Submission { options, asked: asked.as_ref(), place: &place, script: script.as_deref() };
     match decide(&snapshot, &config, &submission) {
         Decision::Rewrite { gpus, comment, environment, message, .. } => {
             refuse_directives(&directives)?;
@@ -76,8 +81,18 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             tell(&message);
             Ok(ExitCode::from(code))
         }
-        Decision::Fault { reason, hint } => Err(exit::fail(reason, hint)),
+        Decision::Fault { reason, hint } => broken(args, &config, &line, &reason, &hint),
     }
+}
+
+/// Something is broken: the job goes as written with one warning line, as with the plugin, unless
+/// the site wants otherwise.
+fn broken(args: &Args, config: &Config, line: &SbatchLine, reason: &str, hint: &str) -> anyhow::Result<ExitCode> {
+    if config.on_fault == OnFault::Refuse {
+        return Err(exit::with_code(exit_code::FAULT, format!("no advice: {reason}"), hint));
+    }
+    tell(&[format!("no advice: {reason}; the job goes as written")]);
+    start(args, &line.words, &[])
 }
 
 /// A directive cannot be taken back from the command line, so one that adds GPUs ends it.

@@ -86,10 +86,10 @@ fn advise(config: &str, rounds: &str, options: &[&str]) -> Result<()> {
         Pins::default(),
         rounds.parse()?,
     );
-    let told = consult_snapshot(&snapshot, &config, &asked, &pins)?;
+    let told = consult_snapshot(&snapshot, &snapshot.body.cluster, &config, &asked, &pins)?;
     let all = told.advice.candidates.len();
     let alone = timed(rounds, || {
-        consult_snapshot(&snapshot, &config, &asked, &pins).is_ok()
+        consult_snapshot(&snapshot, &snapshot.body.cluster, &config, &asked, &pins).is_ok()
     });
     let whole = timed(rounds, || consult(&config, &asked, &pins).is_ok());
     tell(
