@@ -24,10 +24,11 @@ timed() { # FILE COMMAND...
   local file=$1 from to
   shift
   from=${EPOCHREALTIME/./}
-  "$@" >/dev/null 2>"$PREFIX/bench/stderr" </dev/null || fail "$*"
+  quietly "$@"
   to=${EPOCHREALTIME/./}
   printf '%d.%03d\n' $(((to - from) / 1000)) $(((to - from) % 1000)) >>"$PREFIX/bench/$file"
 }
+quietly() { "$@" >/dev/null 2>"$PREFIX/bench/stderr" </dev/null || fail "$*"; }
 fail() {
   cat "$PREFIX/bench/stderr" >&2
   echo "bench: failed: $1" >&2
@@ -86,8 +87,8 @@ time_larger_store() {
   local config=$PREFIX/bench/larger.toml files=("$DATA"/*.csv)
   [ -e "${files[0]}" ] || { headline "(no runs-csv files in $DATA: the larger store is left out)"; return 0; }
   sed "s|$PREFIX/omnipilot/|$PREFIX/bench/larger/|" "$CONFIG" >"$config"
-  omnipilot --config "$config" init >/dev/null 2>&1
-  omnipilot --config "$config" observe >/dev/null
+  quietly omnipilot --config "$config" init
+  quietly omnipilot --config "$config" observe
   headline "Import"
   bench measure "import of $(cat "${files[@]}" | wc -l) lines" omnipilot --config "$config" import --format runs-csv "${files[@]}"
   time_store "A store with these runs" "$config"
@@ -122,8 +123,8 @@ main() {
   start_cluster
   install_product
   make_bare_configuration
-  omnipilot init >/dev/null 2>&1
-  omnipilot observe >/dev/null
+  quietly omnipilot init
+  quietly omnipilot observe
   printf '\n%-52s %12s   %-20s\n' "" median "middle half"
   time_store "A store with the published figures" "$CONFIG"
   plugstack_line >"$PREFIX/plugstack.d/omnipilot.conf"
