@@ -107,6 +107,10 @@ fn print(e: &Evaluation) -> std::io::Result<()> {
     for t in &e.targets {
         groups(&mut out, t)?;
     }
+    for t in e.targets.iter().filter(|t| t.protocol == Protocol::Cells) {
+        let of = |(name, n, mape, median): &(String, usize, f64, f64)| format!("{name} {:.1}/{:.1} ({n})", mape * 100.0, median * 100.0);
+        writeln!(out, "  {} by source, mean/median %: {}", t.target, t.sources.iter().map(of).collect::<Vec<_>>().join(", "))?;
+    }
     if let Some(d) = &e.decisions {
         decisions(&mut out, d)?;
     }

@@ -3,7 +3,6 @@
 use super::super::prepare::prepare;
 use super::super::train;
 use super::split::{Protocol, Split};
-use crate::advisor::conformal::GroupKey;
 use crate::advisor::{Catalogue, Prediction, Run, Target};
 
 /// One held-out row with what a model that never saw it said.
@@ -15,9 +14,9 @@ pub struct Foreseen {
     pub split: String,
     /// Model x context x concurrency.
     pub cell: u64,
-    /// Mondrian group: GPU x precision.
-    pub group: GroupKey,
-    /// The group in words.
+    /// Where it was measured.
+    pub source: String,
+    /// Mondrian group in words: GPU and pooled format.
     pub group_name: String,
     /// Measured values in the order of [`Target::ALL`].
     pub measured: [Option<f64>; 8],
@@ -43,7 +42,7 @@ pub(super) fn of_split(runs: &[Run], catalogue: &Catalogue, split: &Split) -> Ve
         protocol: split.protocol,
         split: split.name.clone(),
         cell: s.cell,
-        group: s.group,
+        source: s.run.source.clone(),
         group_name: format!("{} {}", s.setup.gpu.name, s.setup.precision.pooled()),
         measured: Target::ALL.map(|t| s.run.measured.target(t).filter(|v| v.is_finite() && *v > 0.0)),
         predicted: model.predict(&s.setup, model.step_to(&s.run.source)),

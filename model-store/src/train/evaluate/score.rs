@@ -36,6 +36,8 @@ pub struct TargetScore {
     pub pinball: Figure,
     /// Coverage and width of each GPU x precision with at least 50 rows.
     pub groups: Vec<GroupScore>,
+    /// Errors by source: rows, mean and median absolute percentage error.
+    pub sources: Vec<(String, usize, f64, f64)>,
     /// Error of what is answered when only the narrowest share of intervals is.
     pub answered: Vec<Answered>,
 }
@@ -136,6 +138,7 @@ fn target(foreseen: &[Foreseen], target: Target, protocol: Protocol) -> Option<T
         width: figure(Point::width),
         pinball: figure(Point::pinball)?,
         groups: groups(&rows),
+        sources: sources(&rows),
         answered: answered(&points),
     })
 }
@@ -164,6 +167,14 @@ fn groups(rows: &[(&Foreseen, Point)]) -> Vec<GroupScore> {
         })
     };
     by.into_iter().filter(|(_, p)| p.len() >= FEWEST_IN_GROUP).filter_map(score).collect()
+}
+
+fn sources(rows: &[(&Foreseen, Point)]) -> Vec<(String, usize, f64, f64)> {
+    let mut by: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (f, p) in rows {
+        by.entry(&f.source).or_default().push(p.error());
+    }
+    by.into_iter().map(|(name, e)| (name.to_owned(), e.len(), mean(&e), median(&e))).collect()
 }
 
 fn answered(points: &[(u64, Point)]) -> Vec<Answered> {
