@@ -48,7 +48,7 @@ pub(super) fn minimise<const N: usize>(
         }
         let gain = value - v;
         (at, value, gradient) = (next, v, g);
-        if gain < 1e-5 * value.abs().max(1.0) {
+        if gain < 1e-7 * value.abs().max(1.0) {
             break;
         }
     }

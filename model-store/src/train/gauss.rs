@@ -9,13 +9,13 @@ use crate::advisor::features::{CATEGORIES, Categories, Row};
 use crate::advisor::kernel::{NUMBERS, Place, Process, Scale, matern};
 
 /// Rows to which lengths are fitted.
-const SUBSET: usize = 500;
+const SUBSET: usize = 900;
 
 /// Most points of a process; more are thinned evenly.
 pub(super) const MOST_POINTS: usize = 6500;
 
 /// Steps of the search for lengths.
-const SEARCH: usize = 45;
+const SEARCH: usize = 70;
 
 /// Lengths, categories, level of the process, noise.
 const PARAMETERS: usize = NUMBERS + CATEGORIES + 2;

@@ -118,7 +118,7 @@ fn print(e: &Evaluation) -> std::io::Result<()> {
         writeln!(out, "\nfalse abstention on unseen rows of seen cells: {} % of {}", share(f), f.n)?;
     }
     if !e.left_out.is_empty() {
-        writeln!(out, "\n{:<14}{:<8}{:>6}  {:<20}{:<20}{:<26}answered: coverage % (n)", "target", "without", "n", "MAPE %", "flagged %", "of wrong flagged % (n)")?;
+        writeln!(out, "\n{:<14}{:<8}{:>6}  {:<20}{:<20}{:<29}{:<21}answered: coverage % (n)", "target", "without", "n", "MAPE %", "flagged %", "of wrong flagged % (n)", "coverage %")?;
     }
     for l in &e.left_out {
         left_out(&mut out, l)?;
@@ -173,5 +173,5 @@ fn decisions(out: &mut impl Write, d: &Decisions) -> std::io::Result<()> {
 fn left_out(out: &mut impl Write, l: &LeftOut) -> std::io::Result<()> {
     let wrong = l.wrong_flagged.map_or_else(|| "-".into(), |f| format!("{} ({})", share(&f), f.n));
     let answered = l.answered_coverage.map_or_else(|| "-".into(), |f| format!("{} ({})", share(&f), f.n));
-    writeln!(out, "{:<14}{:<8}{:>6}  {:<20}{:<20}{wrong:<26}{answered}", l.target, l.protocol.name(), l.mape.n, share(&l.mape), share(&l.flagged))
+    writeln!(out, "{:<14}{:<8}{:>6}  {:<20}{:<20}{wrong:<29}{:<21}{answered}", l.target, l.protocol.name(), l.mape.n, share(&l.mape), share(&l.flagged), known(l.coverage.as_ref()))
 }

@@ -75,6 +75,8 @@ pub struct LeftOut {
     pub flagged: Figure,
     /// Share of rows with an error above 25 % that are flagged; `None` where no row has one.
     pub wrong_flagged: Option<Figure>,
+    /// Coverage of all rows, flagged or not: the step to an unseen source.
+    pub coverage: Option<Figure>,
     /// Coverage of rows that are not flagged.
     pub answered_coverage: Option<Figure>,
     /// Rows, rows that are wrong, and wrong rows that are answered, by what was left out.
@@ -224,6 +226,7 @@ fn without(foreseen: &[Foreseen], target: Target, protocol: Protocol) -> Option<
         mape: share(&|_, p| Some(p.error()))?,
         flagged: share(&|f, _| Some(one(f.flagged)))?,
         wrong_flagged: share(&|f, p| (p.error() > WRONG).then(|| one(f.flagged))),
+        coverage: share(&|_, p| Some(one(p.is_covered()))),
         answered_coverage: share(&|f, p| (!f.flagged).then(|| one(p.is_covered()))),
         parts: parts.into_iter().map(|(name, (n, wrong, passed))| (name.to_owned(), n, wrong, passed)).collect(),
     })
