@@ -196,11 +196,24 @@ fn check_times(outcome: &Outcome, job: &AccountedJob) -> Result<(), Verdict> {
     Ok(())
 }
 
+/// Seconds below which a window shows no steady state.
+const SHORTEST_WINDOW_S: f64 = 5.0;
+/// Windows of one job that become runs.
+const MOST_WINDOWS: usize = 8;
+
 /// One run for each window under load; without any, one for the launch alone, if the launch says
 /// something about the configuration.
 fn runs(outcome: &Outcome, job: &AccountedJob, gpu: &str, count: u32) -> Vec<Run> {
-    let busy = outcome.windows.iter().filter(|w| w.output_tok_s > 0.0);
+    let mut busy: Vec<&Window> = outcome
+        .windows
+        .iter()
+        .filter(|w| w.output_tok_s > 0.0 && w.seconds >= SHORTEST_WINDOW_S)
+        .collect();
+    // The longest say most; a job with many says no more than one with a few.
+    busy.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    busy.truncate(MOST_WINDOWS);
     let mut runs: Vec<Run> = busy
+        .into_iter()
         .enumerate()
         .map(|(k, window)| {
             run(
