@@ -103,11 +103,12 @@ pub fn matern(squared: f32) -> f32 {
 /// `exp(-r)` for `r >= 0` to seven digits: a power of two, and a polynomial for the rest.
 #[inline]
 fn exp_of_minus(r: f32) -> f32 {
-    let t = -(r.min(80.0)) * std::f32::consts::LOG2_E;
-    let whole = t.floor();
-    let x = (t - whole) * std::f32::consts::LN_2;
+    let t = r.min(80.0) * -std::f32::consts::LOG2_E;
+    // Cut off and one less: at or below the floor, without a call that SSE2 has no instruction for.
+    let whole = t as i32 - 1;
+    let x = (t - whole as f32) * std::f32::consts::LN_2;
     let p = 1.0 + x * (1.0 + x * (0.5 + x * (1.666_666_6e-1 + x * (4.166_666e-2 + x * (8.333_3e-3 + x * 1.39e-3)))));
-    p * f32::from_bits((((whole as i32) + 127) as u32) << 23)
+    p * f32::from_bits(((whole + 127) as u32) << 23)
 }
 
 impl Process {
