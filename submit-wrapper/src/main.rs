@@ -8,6 +8,7 @@ mod ask;
 mod cmd;
 mod engine;
 mod exit;
+mod input;
 mod publish;
 mod site;
 mod slurm;

@@ -9,16 +9,19 @@ use crate::exit;
 /// Options that every verb takes.
 #[derive(clap::Args)]
 pub(crate) struct SiteArgs {
-    /// Configuration file [default: /etc/omnipilot/omnipilot.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "OMNIPILOT_CONFIG")]
+    /// Configuration file [env: OMNIPILOT_CONFIG, where `--store` is not given] [default:
+    /// /etc/omnipilot/omnipilot.toml]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Store of past runs; with it alone no configuration is needed
-    #[arg(long, global = true, value_name = "DB", env = "OMNIPILOT_STORE")]
+    /// Store of past runs; without `--config` no configuration is read, and the snapshot lies beside the store
+    #[arg(long, global = true, value_name = "DB")]
     pub(crate) store: Option<PathBuf>,
 }
 
 impl SiteArgs {
-    /// The configuration: the file given, else `--store` alone, else the default file.
+    /// The configuration: the file given, else `--store` alone, else the file that the environment
+    /// names, else the default file. An environment made for the site's own store must not turn
+    /// `--store scratch.db` into a command that publishes over the site's snapshot.
     ///
     /// # Errors
     /// A file that cannot be read or is not a configuration.
@@ -26,7 +29,8 @@ impl SiteArgs {
         if let (None, Some(store)) = (&self.config, &self.store) {
             return Ok(Config::beside_store(store));
         }
-        let path = self.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
+        let named = || std::env::var_os("OMNIPILOT_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
+        let path = self.config.clone().or_else(named).unwrap_or_else(|| DEFAULT_PATH.into());
         let mut config = Config::read(&path).map_err(|e| {
             exit::with_code(
                 exit::USAGE,

@@ -1,7 +1,6 @@
 //! `omnipilot evaluate`: how far predictions and decisions can be trusted, by holding runs out.
 
-use std::fs::File;
-use std::io::{BufReader, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,8 +9,8 @@ use model_store::store::Store;
 use model_store::store::runs_csv::{Defaults, read_runs};
 use model_store::train::evaluate::{Decisions, Evaluation, Figure, LeftOut, Plan, Protocol, TargetScore, evaluate};
 
-use crate::exit;
 use crate::site::SiteArgs;
+use crate::{exit, input};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -71,9 +70,9 @@ fn from_files(files: &[PathBuf]) -> anyhow::Result<Vec<Run>> {
 
 fn from_file(path: &Path) -> anyhow::Result<Vec<Run>> {
     let wrong = |e: &dyn std::fmt::Display| exit::with_code(exit::USAGE, format!("{}: {e}", path.display()), "");
-    let file = File::open(path).map_err(|e| wrong(&e))?;
+    let file = input::open_lines(path).map_err(|e| wrong(&e))?;
     let source = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let rows = read_runs(BufReader::new(file), Defaults { origin: Origin::OtherCluster, source }).map_err(|e| wrong(&e))?;
+    let rows = read_runs(file, Defaults { origin: Origin::OtherCluster, source }).map_err(|e| wrong(&e))?;
     let (mut runs, mut skipped) = (Vec::new(), 0u32);
     for row in rows {
         match row {

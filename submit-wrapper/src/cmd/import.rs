@@ -1,8 +1,7 @@
 //! `omnipilot import`: measured runs from files into the store.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,8 +11,8 @@ use model_store::advisor::Origin;
 use model_store::store::runs_csv::{self, Defaults, RowError, RunRows};
 use model_store::store::{ImportedFile, InsertReport, Store};
 
-use crate::exit;
 use crate::site::SiteArgs;
+use crate::{exit, input};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -88,11 +87,17 @@ struct Report {
 /// Imports every file that can be read; fails at the end if one could not.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let path = site.config()?.store;
-    make_parent(&path)?;
-    let mut store = Store::create(&path).map_err(exit::store)?;
+    let origin = args.origin.into();
+    // Nothing to import makes no store.
+    let mut store = if path.exists() || args.files.iter().any(|file| open(file, origin).is_ok()) {
+        make_parent(&path)?;
+        Some(Store::create(&path).map_err(exit::store)?)
+    } else {
+        None
+    };
     let mut failed = 0usize;
     for file in &args.files {
-        match import(&mut store, file, args.origin.into()) {
+        match import(store.as_mut(), file, origin) {
             Ok(report) => print(&report, args.json)?,
             Err(error) => {
                 failed += 1;
@@ -132,13 +137,14 @@ pub(crate) fn make_folders(dir: &Path) -> std::io::Result<()> {
         .try_for_each(|d| std::fs::set_permissions(d, std::fs::Permissions::from_mode(0o755)))
 }
 
-fn import(store: &mut Store, path: &Path, origin: Origin) -> anyhow::Result<Report> {
+fn import(store: Option<&mut Store>, path: &Path, origin: Origin) -> anyhow::Result<Report> {
     let name = path
         .file_name()
         .unwrap_or(path.as_os_str())
         .to_string_lossy()
         .into_owned();
     let rows = open(path, origin)?;
+    let store = store.ok_or_else(|| exit::fail(format!("{} has changed meanwhile", path.display()), "run it again"))?;
     let unknown_columns = rows.unknown_columns().map(str::to_owned).collect();
     let mut skipped = Skipped::default();
     let taken = rows.filter_map(|row| row.map_err(|e| skipped.count(e)).ok());
@@ -166,15 +172,15 @@ fn import(store: &mut Store, path: &Path, origin: Origin) -> anyhow::Result<Repo
     })
 }
 
-fn open(path: &Path, origin: Origin) -> anyhow::Result<RunRows<BufReader<File>>> {
-    let file = File::open(path)
+fn open(path: &Path, origin: Origin) -> anyhow::Result<RunRows<impl Read + use<>>> {
+    let file = input::open_lines(path)
         .map_err(|e| exit::fail(format!("cannot read {}: {e}", path.display()), ""))?;
     let source = path
         .file_stem()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    runs_csv::read_runs(BufReader::new(file), Defaults { origin, source }).map_err(|e| {
+    runs_csv::read_runs(file, Defaults { origin, source }).map_err(|e| {
         exit::fail(
             format!("{}: {e}", path.display()),
             "`runs-csv` needs a first line with at least `model`, `gpu`, `tp`, `precision` and `workload`",

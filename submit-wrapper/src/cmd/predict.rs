@@ -1,7 +1,6 @@
 //! `omnipilot predict`: the eight targets for cases from a CSV file.
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,8 +10,8 @@ use model_store::advisor::{Catalogue, Prediction, Setup, Target};
 use model_store::snapshot::Snapshot;
 use model_store::store::runs_csv::{CaseRow, RowError, read_cases};
 
-use crate::exit;
 use crate::site::SiteArgs;
+use crate::{exit, input};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -38,9 +37,9 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
     let snapshot = Snapshot::read(&config.snapshot)
         .map_err(|e| exit::fail(e.to_string(), "`omnipilot train` publishes one"))?;
-    let input = File::open(&args.input)
+    let input = input::open_lines(&args.input)
         .map_err(|e| exit::with_code(exit::USAGE, format!("cannot read {}: {e}", args.input.display()), ""))?;
-    let cases = read_cases(BufReader::new(input))
+    let cases = read_cases(input)
         .map_err(|e| exit::with_code(exit::USAGE, format!("{}: {e}", args.input.display()), "the columns are those of `--format runs-csv`"))?;
     let mut counts = [0u32; 3];
     let folder = args.output.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or_else(|| ".".as_ref());
@@ -48,6 +47,9 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = csv::Writer::from_writer(BufWriter::new(draft));
     out.write_record(header())?;
     for case in cases {
+        if let Err(error) = &case && error.last {
+            return Err(exit::with_code(exit::USAGE, format!("{}: {error}", args.input.display()), "no prediction was written"));
+        }
         let line = predict(&snapshot.body.model, &snapshot.body.catalogue, case);
         counts[if line.axes.is_empty() { 0 } else { 1 }] += 1;
         counts[2] += u32::from(line.axes.iter().any(|a| a == "unreadable"));
