@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     };
     let gres = ["a100", "h100", "h200"];
     let pool = |g: &str| GpuPool { gres: g.into(), nodes: 1, per_node: 8, total: 8, free: 8, ..GpuPool::default() };
-    let cluster = ClusterState { pools: gres.map(pool).to_vec(), observed_at: None };
+    let cluster = ClusterState { pools: gres.map(pool).to_vec(), observed_at: None, default_partition: None };
     let site = |g: &&str| SiteGpu { gres: (*g).into(), gpu: gpu_name_of_gres(g).unwrap_or_default().into(), price_per_hour: 1.0 };
     let gpus: Vec<SiteGpu> = gres.iter().map(site).collect();
     let known = Knowledge { cluster: &cluster, gpus: &gpus, ..snapshot.knowledge() };

@@ -25,7 +25,7 @@ fn cluster() -> ClusterState {
         free: 8,
         ..GpuPool::default()
     };
-    ClusterState { pools: ["a100", "h100", "h200"].map(pool).to_vec(), observed_at: Some(0) }
+    ClusterState { pools: ["a100", "h100", "h200"].map(pool).to_vec(), observed_at: Some(0), default_partition: None }
 }
 
 fn snapshot_of(runs: &[Run]) -> Snapshot {

@@ -354,15 +354,35 @@ fn the_latest_observation_of_the_cluster_comes_back() {
     let first = ClusterState {
         pools: vec![pool("a100", 1), pool("h100", 2)],
         observed_at: Some(5),
+        default_partition: Some("serve".into()),
     };
     let second = ClusterState {
         pools: vec![pool("h100", 0)],
         observed_at: None,
+        default_partition: None,
     };
     for state in [first, second, ClusterState::default()] {
         store.save_cluster(&state).unwrap();
         assert_eq!(store.cluster().unwrap(), Some(state));
     }
+}
+
+#[test]
+fn a_store_of_the_second_schema_gains_the_default_partition_and_keeps_what_it_holds() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    let seen = |default_partition: Option<&str>| ClusterState {
+        observed_at: Some(5),
+        default_partition: default_partition.map(str::to_owned),
+        ..ClusterState::default()
+    };
+    store.save_cluster(&seen(None)).unwrap();
+    drop(store);
+    sqlite(&path, "ALTER TABLE observations DROP COLUMN default_partition; PRAGMA user_version = 2");
+    let mut store = Store::open(&path).unwrap();
+    assert_eq!(store.cluster().unwrap(), Some(seen(None)));
+    store.save_cluster(&seen(Some("serve"))).unwrap();
+    assert_eq!(store.cluster().unwrap(), Some(seen(Some("serve"))));
 }
 
 #[test]
@@ -386,6 +406,8 @@ fn published_models_are_listed_newest_first_and_can_be_brought_back() {
         Some(&b"abc"[..])
     );
     assert_eq!(store.model_snapshot("new").unwrap(), None);
+    assert_eq!(store.model("old").unwrap(), Some(model("old", 1)));
+    assert_eq!(store.model("none").unwrap(), None);
 }
 
 fn a_file(hash: u8, started_at_ms: i64) -> Ingested {

@@ -9,20 +9,24 @@ pub struct ClusterState {
     pub pools: Vec<GpuPool>,
     /// Unix seconds of the observation; `None` where it was stated, not observed.
     pub observed_at: Option<i64>,
+    /// Partition of a job that names none; `None` where Slurm has none or was not asked.
+    #[serde(default)]
+    pub default_partition: Option<String>,
 }
 
-/// The nodes that offer one Slurm GPU type.
+/// The nodes that offer one Slurm GPU type, whether or not they can run jobs at this moment: what
+/// the cluster has outlasts a node that is drained for an hour. `free` alone depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GpuPool {
     /// Slurm GPU type (gres), lower case.
     pub gres: String,
-    /// Nodes that offer it and can run jobs.
+    /// Nodes that offer it.
     pub nodes: u32,
     /// Most GPUs of the type on one node.
     pub per_node: u32,
     /// GPUs of the type on all those nodes.
     pub total: u32,
-    /// GPUs not allocated.
+    /// GPUs not allocated on nodes that can run jobs now.
     pub free: u32,
     /// GPUs that pending jobs ask for.
     pub pending: u32,

@@ -15,8 +15,8 @@ impl Store {
         self.write(|tx| {
             let insert = || -> rusqlite::Result<()> {
                 tx.execute(
-                    "INSERT INTO observations (observed_at) VALUES (?)",
-                    [cluster.observed_at],
+                    "INSERT INTO observations (observed_at, default_partition) VALUES (?, ?)",
+                    params![cluster.observed_at, cluster.default_partition],
                 )?;
                 let observation = tx.last_insert_rowid();
                 cluster
@@ -37,12 +37,12 @@ impl Store {
     }
 
     fn latest_cluster(&self) -> rusqlite::Result<Option<ClusterState>> {
-        let sql = "SELECT id, observed_at FROM observations ORDER BY id DESC LIMIT 1";
-        let latest: Option<(i64, Option<i64>)> = self
+        let sql = "SELECT id, observed_at, default_partition FROM observations ORDER BY id DESC LIMIT 1";
+        let latest: Option<(i64, Option<i64>, Option<String>)> = self
             .db
-            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
-        let Some((observation, observed_at)) = latest else {
+        let Some((observation, observed_at, default_partition)) = latest else {
             return Ok(None);
         };
         let sql = "SELECT gres, nodes, per_node, total, free, pending, partitions FROM pools \
@@ -51,7 +51,11 @@ impl Store {
         let pools = statement
             .query_map([observation], read_pool)?
             .collect::<rusqlite::Result<_>>()?;
-        Ok(Some(ClusterState { pools, observed_at }))
+        Ok(Some(ClusterState {
+            pools,
+            observed_at,
+            default_partition,
+        }))
     }
 }
 

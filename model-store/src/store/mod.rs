@@ -41,7 +41,7 @@ use crate::advisor::Run;
 /// `PRAGMA application_id` of a store: "OMNP".
 const APPLICATION_ID: i32 = 0x4f4d_4e50;
 /// `PRAGMA user_version` of the newest schema.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(30);
 /// First bytes of every SQLite database.
@@ -216,7 +216,11 @@ fn set_pragmas(db: &Connection) -> rusqlite::Result<()> {
 /// it done.
 fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
     db.set_transaction_behavior(TransactionBehavior::Immediate);
-    let migrations = Migrations::new(vec![M::up(include_str!("schema/001-first.sql")), M::up(include_str!("schema/002-settings.sql"))]);
+    let migrations = Migrations::new(vec![
+        M::up(include_str!("schema/001-first.sql")),
+        M::up(include_str!("schema/002-settings.sql")),
+        M::up(include_str!("schema/003-default-partition.sql")),
+    ]);
     let mut result = migrations.to_latest(db);
     for _ in 0..3 {
         if result.is_ok() || check_identity(db, path)? == SCHEMA_VERSION {

@@ -1,6 +1,6 @@
 //! Models that were published.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Store, StoreError};
 
@@ -60,19 +60,21 @@ impl Store {
             let sql = "SELECT id, created_at, runs, path, bytes, metrics FROM models \
                        ORDER BY created_at DESC, rowid DESC";
             let mut statement = self.db.prepare(sql)?;
-            let rows = statement.query_map([], |row| {
-                Ok(PublishedModel {
-                    id: row.get(0)?,
-                    created_at: row.get(1)?,
-                    runs: row.get(2)?,
-                    path: row.get(3)?,
-                    bytes: row.get(4)?,
-                    metrics: row.get(5)?,
-                })
-            })?;
-            rows.collect()
+            statement.query_map([], read_model)?.collect()
         };
         read().map_err(|e| self.wrap(e))
+    }
+
+    /// The published model of this id; `None` where there is none.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn model(&self, id: &str) -> Result<Option<PublishedModel>, StoreError> {
+        let sql = "SELECT id, created_at, runs, path, bytes, metrics FROM models WHERE id = ?";
+        self.db
+            .query_row(sql, [id], read_model)
+            .optional()
+            .map_err(|e| self.wrap(e))
     }
 
     /// The snapshot of a published model; `None` where it was not kept.
@@ -88,4 +90,15 @@ impl Store {
             .map(Option::flatten)
             .map_err(|e| self.wrap(e))
     }
+}
+
+fn read_model(row: &Row<'_>) -> rusqlite::Result<PublishedModel> {
+    Ok(PublishedModel {
+        id: row.get(0)?,
+        created_at: row.get(1)?,
+        runs: row.get(2)?,
+        path: row.get(3)?,
+        bytes: row.get(4)?,
+        metrics: row.get(5)?,
+    })
 }

@@ -26,7 +26,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let mut store = Store::open(&config.store).map_err(exit::store)?;
     let seen = cluster::observe(publish::now()).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
     store.save_cluster(&seen.state).map_err(exit::store)?;
-    let published = publish::republish_cluster(&config, &seen.state)?.is_some();
+    let published = publish::republish_cluster(&config, &seen.state, &mut store)?;
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", as_json(&seen, published))?;
@@ -66,7 +66,10 @@ fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
             None => writeln!(out)?,
         }
     }
-    Ok(())
+    match &seen.state.default_partition {
+        Some(name) => writeln!(out, "default partition: {name}"),
+        None => writeln!(out, "no default partition"),
+    }
 }
 
 fn nodes(n: u32) -> String {
@@ -107,6 +110,7 @@ fn as_json(seen: &Observed, published: bool) -> serde_json::Value {
         .collect();
     json!({
         "observed_at": seen.state.observed_at,
+        "default_partition": seen.state.default_partition,
         "pools": seen.state.pools,
         "down": down,
         "untyped_nodes": seen.untyped_nodes,

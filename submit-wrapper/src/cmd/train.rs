@@ -31,9 +31,8 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             "`omnipilot init` adds the published figures, `omnipilot import` measured runs",
         ));
     }
-    let cluster = store.cluster().map_err(exit::store)?.unwrap_or_default();
     let (model, report) = train(&runs, &Catalogue::built_in(), &show_progress);
-    let snapshot = publish(&config, model, cluster)?;
+    let snapshot = publish(&config, model, &store)?;
     let bytes = snapshot.encode();
     let entry = PublishedModel {
         id: snapshot.id.clone(),

@@ -12,7 +12,7 @@ use super::pending;
 /// What Slurm says of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Observed {
-    /// GPUs of the nodes that can run jobs.
+    /// GPUs of all nodes, and how many are free on those that can run jobs.
     pub(crate) state: ClusterState,
     /// Nodes with GPUs that cannot run jobs now.
     pub(crate) down: Vec<Down>,
@@ -42,12 +42,22 @@ pub(crate) fn observe(now: i64) -> Result<Observed, CommandError> {
         "scontrol",
         &["-d", "-o", "show", "nodes"],
     )?);
+    let partitions = command::output("scontrol", &["-a", "-o", "show", "partition"])?;
     let format = pending::format();
     let queue = command::output(
         "squeue",
         &["-a", "-r", "-h", "-t", "PENDING", "-O", &format],
     )?;
-    Ok(assemble(&nodes, &queue, now))
+    let mut seen = assemble(&nodes, &queue, now);
+    seen.state.default_partition = default_partition(&partitions);
+    Ok(seen)
+}
+
+/// The partition that `scontrol -o show partition` marks as the default.
+fn default_partition(partitions: &str) -> Option<String> {
+    let marked = |line: &&str| nodes::value(line, "Default") == Some("YES");
+    let line = partitions.lines().find(marked)?;
+    nodes::value(line, "PartitionName").map(str::to_owned)
 }
 
 /// Puts nodes and queue together.
@@ -72,6 +82,7 @@ fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
         state: ClusterState {
             pools,
             observed_at: Some(now),
+            default_partition: None,
         },
         down: types
             .iter()
@@ -90,7 +101,7 @@ fn pool(nodes: &[Node], gres: &str, pending: u32) -> GpuPool {
         ..GpuPool::default()
     };
     let mut partitions = BTreeSet::new();
-    for node in nodes.iter().filter(|n| n.usable) {
+    for node in nodes {
         let has = gres::count(&node.gpus, gres);
         if has == 0 {
             continue;
@@ -98,6 +109,10 @@ fn pool(nodes: &[Node], gres: &str, pending: u32) -> GpuPool {
         pool.nodes += 1;
         pool.per_node = pool.per_node.max(has);
         pool.total += has;
+        partitions.extend(node.partitions.iter().cloned());
+        if !node.usable {
+            continue;
+        }
         // A node of one type may report what is in use without it.
         let untyped = if node.gpus.len() == 1 {
             gres::count(&node.used, "")
@@ -105,7 +120,6 @@ fn pool(nodes: &[Node], gres: &str, pending: u32) -> GpuPool {
             0
         };
         pool.free += has.saturating_sub(gres::count(&node.used, gres) + untyped);
-        partitions.extend(node.partitions.iter().cloned());
     }
     pool.partitions = partitions.into_iter().collect();
     pool
@@ -158,7 +172,7 @@ mod tests {
             [
                 ("a100", 1, 8, 8, 2, 8),
                 ("h100", 1, 8, 8, 7, 32),
-                ("h200", 0, 0, 0, 0, 8)
+                ("h200", 1, 8, 8, 0, 8)
             ]
         );
         assert_eq!(
@@ -169,8 +183,23 @@ mod tests {
                 gpus: 8
             }]
         );
+        assert_eq!(seen.state.pools[2].partitions, ["serve"]);
         assert_eq!(seen.state.observed_at, Some(7));
         assert_eq!((seen.untyped_nodes, seen.untyped_pending), (0, 0));
+    }
+
+    #[test]
+    fn the_default_partition_is_the_one_that_slurm_marks() {
+        let line = |name: &str, default: &str| {
+            format!(
+                "PartitionName={name} AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL \
+                 Default={default} QoS=N/A DefaultTime=NONE DisableRootJobs=NO Nodes=h[1-2]\n"
+            )
+        };
+        let two = line("batch", "NO") + &line("serve", "YES");
+        assert_eq!(default_partition(&two).as_deref(), Some("serve"));
+        assert_eq!(default_partition(&line("batch", "NO")), None);
+        assert_eq!(default_partition("No partitions in the system\n"), None);
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn node(line: &str) -> Option<Node> {
 
 /// The value of a key where it stands first: `Reason` and `Comment`, which an administrator writes
 /// and which may hold anything, come after all the others.
-fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split_whitespace()
         .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }

@@ -1,12 +1,17 @@
 //! `omnipilot observe`.
 
+use model_store::snapshot::Snapshot;
+
 use crate::site::Site;
 
 fn real_cluster(site: &Site) {
     let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/src/slurm/captures/22.05");
     site.command_that(
         "scontrol",
-        &format!("#!/bin/sh\ncat {captures}/nodes.txt\n"),
+        &format!(
+            "#!/bin/sh\ncase $* in\n*partition*) echo 'PartitionName=serve AllocNodes=ALL Default=YES QoS=N/A' ;;\n\
+             *) cat {captures}/nodes.txt ;;\nesac\n"
+        ),
     );
     site.command_that(
         "squeue",
@@ -25,12 +30,18 @@ fn what_slurm_says_is_printed_and_kept() {
     assert!(lines[0].starts_with("a100: 1 node") && lines[0].contains("2 of 8 GPUs free"), "{lines:?}");
     assert!(lines[1].starts_with("h100: ") && lines[1].contains("32 asked for by pending jobs"), "{lines:?}");
     assert!(lines[2].starts_with("h200: ") && lines[2].contains("8 GPUs on 1 node"), "{lines:?}");
+    assert_eq!(lines[3], "default partition: serve");
     let kept = site.store().cluster().unwrap().unwrap();
     assert_eq!(
         kept.pools.iter().map(|p| p.free).collect::<Vec<_>>(),
         [2, 7, 0]
     );
     assert!(kept.observed_at.is_some());
+    assert_eq!(kept.default_partition.as_deref(), Some("serve"));
+    // Its only node is drained; it is still a type of 8 GPUs a node.
+    let h200 = kept.pool("h200").unwrap();
+    assert_eq!((h200.nodes, h200.per_node, h200.total), (1, 8, 8));
+    assert_eq!(h200.partitions, ["serve"]);
 }
 
 #[test]
@@ -72,4 +83,22 @@ fn a_gpu_type_without_a_meaning_is_told() {
     assert!(out.status.success(), "{out:?}");
     let words = String::from_utf8(out.stderr).unwrap();
     assert!(words.contains("GPU type `rtx6000` has no meaning here") && !words.contains("`h100`"), "{words}");
+}
+
+#[test]
+fn what_is_published_anew_is_in_the_store() {
+    let site = Site::new();
+    real_cluster(&site);
+    assert!(site.run(&["train"]).status.success());
+    assert!(site.run(&["observe"]).status.success());
+    let snapshot = Snapshot::read(&site.path("published/omnipilot.snapshot")).unwrap();
+    assert_eq!(snapshot.body.cluster.pools.len(), 3);
+    let models = site.store().models().unwrap();
+    let trained = models.iter().find(|m| m.id != snapshot.id).unwrap();
+    let seen = site.store().model(&snapshot.id).unwrap().unwrap();
+    assert_eq!(seen.runs, 717);
+    let metrics: serde_json::Value = serde_json::from_str(&seen.metrics).unwrap();
+    assert_eq!(metrics["republished_from"], trained.id);
+    assert_eq!(metrics["observed_at"].as_i64(), snapshot.body.cluster.observed_at);
+    assert_eq!(site.store().model_snapshot(&seen.id).unwrap(), None);
 }
