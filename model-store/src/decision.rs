@@ -110,12 +110,14 @@ impl Place {
         }
     }
 
-    /// The GPU types that the job can reach. A type whose partitions were not observed is taken to
+    /// The GPU types that the job can reach, by its partitions or else the cluster's default one. A type whose partitions were not observed is taken to
     /// be in reach; with nodes excluded, one more must be there than is needed.
     fn within(&self, cluster: &ClusterState) -> ClusterState {
         let needed = self.nodes + u32::from(self.excludes_nodes);
+        let default = cluster.default_partition.as_slice();
+        let wanted = if self.partitions.is_empty() { default } else { &self.partitions };
         let named = |p: &GpuPool| {
-            p.partitions.is_empty() || self.partitions.is_empty() || self.partitions.iter().any(|n| p.partitions.contains(n))
+            p.partitions.is_empty() || wanted.is_empty() || wanted.iter().any(|n| p.partitions.contains(n))
         };
         let mut reached = cluster.clone();
         reached.pools.retain(|p| named(p) && (p.nodes >= needed || needed == 1));

@@ -247,6 +247,8 @@ fn only_gpus_in_reach_of_the_job_are_advised() {
     assert!(gpus_of(&decide_with(&[("partition", "a100")], RUN, keep)).starts_with("gpu:a100:"));
     assert!(gpus_of(&decide_with(&[("partition", "h100,a100")], RUN, keep)).starts_with("gpu:h100:"));
     assert!(gpus_of(&decide_with(&[("partition", "all")], RUN, keep)).starts_with("gpu:h200:"));
+    let default = |s: &mut Snapshot| s.body.cluster.default_partition = Some("h100".into());
+    assert!(gpus_of(&decide_with(&[], RUN, default)).starts_with("gpu:h100:"));
     let two = |s: &mut Snapshot| s.body.cluster.pools[1].nodes = 2;
     assert!(gpus_of(&decide_with(&[("nodes", "2")], RUN, two)).starts_with("gpu:h100:"));
     assert!(gpus_of(&decide_with(&[("exclude", "h2")], RUN, two)).starts_with("gpu:h100:"));

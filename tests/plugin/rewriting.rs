@@ -77,7 +77,7 @@ fn other_resources_stay() {
     let record = site.held(
         &[
             "-p",
-            "wide",
+            "serve,wide",
             MODEL,
             "--llm-gpu=h100",
             "--llm-tp=2",

@@ -93,7 +93,7 @@ impl Site {
             )
             .unwrap();
         let text = format!(
-            "#!/bin/sh\necho \"stand-in started with: $*\"\nexport STANDIN_STOP_AFTER_S=5\n\
+            "#!/bin/sh\necho \"stand-in started with: $*\"\nexport STANDIN_STOP_AFTER_S=9\n\
              [ \"$SLURM_LLM_GPU\" != \"$(cat {})\" ] || export STANDIN_TOK_S=300\nexec {} \"$@\"\n",
             self.cluster.file("slow-gpu", "none\n").unwrap().display(),
             standin.display()

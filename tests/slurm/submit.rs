@@ -210,7 +210,7 @@ const CASES: &str = "\
 run_id,source,source_ref,engine,engine_version,model,model_params_b,model_active_params_b,gpu,gpu_mem_gb,tp,pp,dp,num_gpus,\
 precision,kv_precision,isl,osl,workload,concurrency_or_batch,request_rate,output_tok_s,total_tok_s,req_s,ttft_mean_ms,\
 ttft_p50_ms,ttft_p99_ms,tpot_mean_ms,tpot_p99_ms,e2e_mean_ms,e2e_p99_ms,peak_mem_gb,power_w,energy_j_per_tok,startup_s,outcome,notes
-in,lab,,vllm,0.6.0,meta-llama/Llama-3.1-70B-Instruct,70.6,70.6,H100-SXM,80,4,1,1,4,fp8,fp8,1000,1000,offline,,inf,OUT
+in,TensorRT-LLM documentation,,TensorRT-LLM,0.17,meta-llama/Llama-3.1-70B-Instruct,70.6,70.6,H100-SXM,80,4,1,1,4,fp8,fp8,1000,1000,offline,,inf,OUT
 out,lab,,vllm,0.6.0,meta-llama/Llama-3.1-70B-Instruct,70.6,70.6,H100-SXM,80,4,1,1,4,fp8,fp8,120000,1000,offline,,inf,OUT
 odd,lab,,vllm,0.6.0,meta-llama/Llama-3.1-70B-Instruct,70.6,70.6,H100-SXM,80,many,1,1,4,fp8,fp8,1000,1000,offline,,inf,OUT
 ";
