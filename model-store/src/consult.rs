@@ -225,10 +225,10 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
 
 fn action(snapshot: &Snapshot, config: &Config, options: &RawOptions, request: &Request, advice: &Advice) -> Action {
     let mut message = words::lines(advice, request);
-    if options.isl.is_none() || options.osl.is_none() {
-        if let (Some(line), Verdict::Recommend(_)) = (message.get_mut(1), &advice.verdict) {
-            line.push_str(&format!(", {} input and {} output tokens assumed", request.load.isl, request.load.osl));
-        }
+    if (options.isl.is_none() || options.osl.is_none())
+        && let (Some(line), Verdict::Recommend(_)) = (message.get_mut(1), &advice.verdict)
+    {
+        line.push_str(&format!(", {} input and {} output tokens assumed", request.load.isl, request.load.osl));
     }
     match (&advice.verdict, advice.recommended()) {
         (Verdict::Recommend(_), Some(best)) => Action::Rewrite(Rewrite {

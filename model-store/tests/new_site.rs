@@ -1,6 +1,8 @@
 //! A new site: the built-in published figures and a cluster, nothing measured. What the advisor
 //! answers, through the same road as plugin and command.
 
+#![allow(clippy::unwrap_used)] // a test may
+
 use std::sync::LazyLock;
 
 use model_store::advisor::{

@@ -233,9 +233,9 @@ impl Grower<'_> {
             let (all_g, all_w) = bins.iter().fold((0.0, 0.0), |(g, w), b| (g + b.gradient, w + b.weight));
             let score = |g: f64, w: f64| g * g / (w + self.plan.ridge);
             let (mut g, mut w) = (0.0, 0.0);
-            for bin in 0..self.data.cuts[*f].len() {
-                g += bins[bin].gradient;
-                w += bins[bin].weight;
+            for (bin, held) in bins.iter().take(self.data.cuts[*f].len()).enumerate() {
+                g += held.gradient;
+                w += held.weight;
                 if w < self.plan.least_in_leaf || all_w - w < self.plan.least_in_leaf {
                     continue;
                 }
