@@ -101,10 +101,16 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = crate::snapshot::read_regular(path, LARGEST)
-            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let bytes =
+            crate::snapshot::read_regular(path, LARGEST).map_err(|source| ConfigError::Read {
+                path: path.into(),
+                source,
+            })?;
         let text = String::from_utf8_lossy(&bytes);
-        Self::parse(&text).map_err(|reason| ConfigError::Parse { path: path.into(), reason })
+        Self::parse(&text).map_err(|reason| ConfigError::Parse {
+            path: path.into(),
+            reason,
+        })
     }
 
     /// Reads configuration text.
@@ -113,7 +119,9 @@ impl Config {
     /// Line and reason, on one line.
     pub fn parse(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|e| {
-            let line = e.span().map(|s| text.bytes().take(s.start).filter(|b| *b == b'\n').count() + 1);
+            let line = e
+                .span()
+                .map(|s| text.bytes().take(s.start).filter(|b| *b == b'\n').count() + 1);
             let reason = e.message().replace('\n', ", ");
             line.map_or(reason.clone(), |n| format!("line {n}: {reason}"))
         })?;
@@ -125,18 +133,33 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         if EngineKind::parse(&self.engine).is_none() {
             let known = EngineKind::ALL.map(EngineKind::name).join(", ");
-            return Err(format!("engine `{}` is not known, known are {known}", shorten(&self.engine)));
+            return Err(format!(
+                "engine `{}` is not known, known are {known}",
+                shorten(&self.engine)
+            ));
         }
         if self.time_limit_ms == 0 {
             return Err("time_limit_ms is 0, so that no advice would ever be in time".into());
         }
         for (name, entry) in &self.gpu {
-            if let Some(price) = entry.price_per_hour.filter(|p| !(p.is_finite() && *p > 0.0)) {
-                return Err(format!("price_per_hour of gpu.{name} is {price}, not a positive number"));
+            if let Some(price) = entry
+                .price_per_hour
+                .filter(|p| !(p.is_finite() && *p > 0.0))
+            {
+                return Err(format!(
+                    "price_per_hour of gpu.{name} is {price}, not a positive number"
+                ));
             }
-            if let Some(is) = entry.is.as_deref().filter(|is| gpu_name_of_gres(is).is_none()) {
+            if let Some(is) = entry
+                .is
+                .as_deref()
+                .filter(|is| gpu_name_of_gres(is).is_none())
+            {
                 let known = GPUS.map(|g| g.name).join(", ");
-                return Err(format!("gpu.{name} is `{}`, which is not in the GPU catalogue: {known}", shorten(is)));
+                return Err(format!(
+                    "gpu.{name} is `{}`, which is not in the GPU catalogue: {known}",
+                    shorten(is)
+                ));
             }
         }
         Ok(())
@@ -182,8 +205,14 @@ mod tests {
         for (line, reason) in [
             ("engine = \"nosuch\"", "engine `nosuch` is not known"),
             ("time_limit_ms = 0", "time_limit_ms is 0"),
-            ("[gpu.a100]\nprice_per_hour = -3", "price_per_hour of gpu.a100 is -3"),
-            ("[gpu.a100]\nprice_per_hour = nan", "price_per_hour of gpu.a100 is NaN"),
+            (
+                "[gpu.a100]\nprice_per_hour = -3",
+                "price_per_hour of gpu.a100 is -3",
+            ),
+            (
+                "[gpu.a100]\nprice_per_hour = nan",
+                "price_per_hour of gpu.a100 is NaN",
+            ),
             ("[gpu.x]\nis = \"B17\"", "gpu.x is `B17`"),
             ("stor = \"x\"", "line 4: unknown field"),
         ] {

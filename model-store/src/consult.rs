@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use crate::advisor::{
-    Advice, Assessed, ClusterState, Knowledge, Load, ModelCard, Pins, Precision, Request, Verdict, advise, precision_in_name, words,
+    Advice, Assessed, ClusterState, Knowledge, Load, ModelCard, Pins, Precision, Request, Verdict,
+    advise, precision_in_name, words,
 };
 use crate::config::Config;
 use crate::engine_args::{Choice, EngineKind};
@@ -93,7 +94,10 @@ impl From<SnapshotError> for Fault {
             SnapshotError::Read { .. } => "the file must be readable by every user",
             _ => "`omnipilot train` publishes it anew",
         };
-        Self { reason: error.to_string(), hint: hint.into() }
+        Self {
+            reason: error.to_string(),
+            hint: hint.into(),
+        }
     }
 }
 
@@ -104,9 +108,19 @@ impl From<SnapshotError> for Fault {
 ///
 /// # Errors
 /// A [`Fault`]: no snapshot, a corrupt one, or one of another format.
-pub fn consult(config: &Config, options: &RawOptions, script_pins: &Pins) -> Result<Consulted, Fault> {
+pub fn consult(
+    config: &Config,
+    options: &RawOptions,
+    script_pins: &Pins,
+) -> Result<Consulted, Fault> {
     let snapshot = Snapshot::read(&config.snapshot)?;
-    consult_snapshot(&snapshot, &snapshot.body.cluster, config, options, script_pins)
+    consult_snapshot(
+        &snapshot,
+        &snapshot.body.cluster,
+        config,
+        options,
+        script_pins,
+    )
 }
 
 /// As [`consult`], with a snapshot that is already read, on the part of the cluster that the job
@@ -131,9 +145,19 @@ pub fn consult_snapshot(
         Ok(found) => request(snapshot, options, script_pins, found),
         Err(refusal) => return Ok(unknown_model(snapshot, name, refusal)),
     };
-    let advice = advise(Knowledge { cluster, ..snapshot.knowledge() }, &request);
+    let advice = advise(
+        Knowledge {
+            cluster,
+            ..snapshot.knowledge()
+        },
+        &request,
+    );
     let action = action(snapshot, config, options, &request, &advice);
-    Ok(Consulted { request, advice, action })
+    Ok(Consulted {
+        request,
+        advice,
+        action,
+    })
 }
 
 /// The cluster must have been observed, and a GPU type of it must mean something.
@@ -151,8 +175,14 @@ fn known_gpus(snapshot: &Snapshot) -> Result<(), Fault> {
         });
     }
     Err(Fault {
-        reason: format!("no GPU type of the cluster means a GPU of the catalogue: {}", shorten(&types.join(", "))),
-        hint: format!("`[gpu.{}]` with `is = \"H100-SXM\"` in the configuration says what it is", shorten(types.first().unwrap_or(&""))),
+        reason: format!(
+            "no GPU type of the cluster means a GPU of the catalogue: {}",
+            shorten(&types.join(", "))
+        ),
+        hint: format!(
+            "`[gpu.{}]` with `is = \"H100-SXM\"` in the configuration says what it is",
+            shorten(types.first().unwrap_or(&""))
+        ),
     })
 }
 
@@ -165,26 +195,51 @@ struct Found {
 
 /// The site's own entry first, then a directory or file of the user's, then the catalogue.
 fn find_model(snapshot: &Snapshot, name: &str) -> Result<Found, String> {
-    let site = snapshot.body.models.iter().find(|m| m.name.eq_ignore_ascii_case(name));
+    let site = snapshot
+        .body
+        .models
+        .iter()
+        .find(|m| m.name.eq_ignore_ascii_case(name));
     let checkpoints = site.map(|m| m.checkpoints.clone()).unwrap_or_default();
     if let Some((card, format)) = site.and_then(|m| Some((m.card.clone()?, m.format))) {
-        return Ok(Found { card, format, checkpoints });
+        return Ok(Found {
+            card,
+            format,
+            checkpoints,
+        });
     }
     if let Some((card, format)) = from_path(name)? {
-        return Ok(Found { card, format: format.or_else(|| precision_in_name(name)), checkpoints });
+        return Ok(Found {
+            card,
+            format: format.or_else(|| precision_in_name(name)),
+            checkpoints,
+        });
     }
-    let card = snapshot.body.catalogue.find(name).cloned().ok_or_else(|| match snapshot.body.catalogue.nearest_name(name) {
-        Some(near) => format!("no model of that name is known; the nearest name is {near}"),
-        None => "no model of that name is known".into(),
+    let card = snapshot.body.catalogue.find(name).cloned().ok_or_else(|| {
+        match snapshot.body.catalogue.nearest_name(name) {
+            Some(near) => format!("no model of that name is known; the nearest name is {near}"),
+            None => "no model of that name is known".into(),
+        }
     })?;
     let format = precision_in_name(name).or_else(|| native_format(&card));
-    Ok(Found { card, format, checkpoints })
+    Ok(Found {
+        card,
+        format,
+        checkpoints,
+    })
 }
 
 /// The format of a model that was published in no 16-bit one (DeepSeek-V3 in fp8, gpt-oss in mxfp4).
 fn native_format(card: &ModelCard) -> Option<Precision> {
-    let formats: Vec<Precision> = card.checkpoints.iter().filter_map(|c| Precision::parse(c)).collect();
-    formats.first().copied().filter(|_| !formats.contains(&Precision::Bf16))
+    let formats: Vec<Precision> = card
+        .checkpoints
+        .iter()
+        .filter_map(|c| Precision::parse(c))
+        .collect();
+    formats
+        .first()
+        .copied()
+        .filter(|_| !formats.contains(&Precision::Bf16))
 }
 
 /// A card from a directory with `config.json`, or from such a file. A bare name is a path only
@@ -194,11 +249,20 @@ fn from_path(name: &str) -> Result<Option<(ModelCard, Option<Precision>)>, Strin
         return Ok(None);
     }
     let given = Path::new(name);
-    let file = if name.ends_with(".json") { given.to_path_buf() } else { given.join("config.json") };
-    let bytes = read_regular(&file, LARGEST_CONFIG_JSON).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    let file = if name.ends_with(".json") {
+        given.to_path_buf()
+    } else {
+        given.join("config.json")
+    };
+    let bytes = read_regular(&file, LARGEST_CONFIG_JSON)
+        .map_err(|e| format!("cannot read {}: {e}", file.display()))?;
     let text = String::from_utf8_lossy(&bytes);
-    let called = given.file_name().map_or_else(|| name.into(), |n| n.to_string_lossy().into_owned());
-    ModelCard::from_hf_config(&called, &text).map(Some).map_err(|e| format!("{}: {e}", file.display()))
+    let called = given
+        .file_name()
+        .map_or_else(|| name.into(), |n| n.to_string_lossy().into_owned());
+    ModelCard::from_hf_config(&called, &text)
+        .map(Some)
+        .map_err(|e| format!("{}: {e}", file.display()))
 }
 
 fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found: Found) -> Request {
@@ -223,12 +287,21 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
     }
 }
 
-fn action(snapshot: &Snapshot, config: &Config, options: &RawOptions, request: &Request, advice: &Advice) -> Action {
+fn action(
+    snapshot: &Snapshot,
+    config: &Config,
+    options: &RawOptions,
+    request: &Request,
+    advice: &Advice,
+) -> Action {
     let mut message = words::lines(advice, request);
     if (options.isl.is_none() || options.osl.is_none())
         && let (Some(line), Verdict::Recommend(_)) = (message.get_mut(1), &advice.verdict)
     {
-        line.push_str(&format!(", {} input and {} output tokens assumed", request.load.isl, request.load.osl));
+        line.push_str(&format!(
+            ", {} input and {} output tokens assumed",
+            request.load.isl, request.load.osl
+        ));
     }
     match (&advice.verdict, advice.recommended()) {
         (Verdict::Recommend(_), Some(best)) => Action::Rewrite(Rewrite {
@@ -237,8 +310,14 @@ fn action(snapshot: &Snapshot, config: &Config, options: &RawOptions, request: &
             comment: format!("omnipilot:{}", advice.id),
             message,
         }),
-        (Verdict::Infeasible(_), _) => Action::Refuse(Refusal { code: exit_code::INFEASIBLE, message }),
-        _ => Action::Refuse(Refusal { code: exit_code::OUT_OF_SUPPORT, message }),
+        (Verdict::Infeasible(_), _) => Action::Refuse(Refusal {
+            code: exit_code::INFEASIBLE,
+            message,
+        }),
+        _ => Action::Refuse(Refusal {
+            code: exit_code::OUT_OF_SUPPORT,
+            message,
+        }),
     }
 }
 
@@ -258,7 +337,8 @@ fn environment(
         checkpoint: c.checkpoint.clone(),
         max_len: c.max_len,
     };
-    let args = EngineKind::parse(&snapshot.body.engine).map_or_else(String::new, |kind| choice.line(kind));
+    let args =
+        EngineKind::parse(&snapshot.body.engine).map_or_else(String::new, |kind| choice.line(kind));
     let mut out = vec![
         (env::TP, c.tp.to_string()),
         (env::PRECISION, c.precision.name().to_owned()),
@@ -284,8 +364,16 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
         reason,
         "hint: name a directory with `config.json`, or `--llm-advice=off` submits it as you wrote it".into(),
     ];
-    let card = ModelCard { name: name.into(), ..ModelCard::default() };
-    let load = Load { isl: ASSUMED_ISL, osl: ASSUMED_OSL, concurrency: None, rate: None };
+    let card = ModelCard {
+        name: name.into(),
+        ..ModelCard::default()
+    };
+    let load = Load {
+        isl: ASSUMED_ISL,
+        osl: ASSUMED_OSL,
+        concurrency: None,
+        rate: None,
+    };
     let request = Request {
         card,
         checkpoint_precision: None,
@@ -309,5 +397,12 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
         evidence: snapshot.body.model.evidence,
         nearest_run: None,
     };
-    Consulted { request, advice, action: Action::Refuse(Refusal { code: exit_code::OUT_OF_SUPPORT, message }) }
+    Consulted {
+        request,
+        advice,
+        action: Action::Refuse(Refusal {
+            code: exit_code::OUT_OF_SUPPORT,
+            message,
+        }),
+    }
 }

@@ -74,7 +74,10 @@ pub enum Decision {
 impl Decision {
     /// A fault without a hint.
     pub fn fault(reason: impl Into<String>) -> Self {
-        Self::Fault { reason: reason.into(), hint: String::new() }
+        Self::Fault {
+            reason: reason.into(),
+            hint: String::new(),
+        }
     }
 }
 
@@ -101,9 +104,18 @@ impl Place {
     /// From a job's options by long name.
     pub fn of(option: &dyn Fn(&str) -> Option<String>) -> Self {
         let list = option("partition").unwrap_or_default();
-        let least = |text: String| text.split(['-', ',', ':']).next().and_then(|n| n.trim().parse().ok());
+        let least = |text: String| {
+            text.split(['-', ',', ':'])
+                .next()
+                .and_then(|n| n.trim().parse().ok())
+        };
         Self {
-            partitions: list.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::to_owned).collect(),
+            partitions: list
+                .split(',')
+                .map(str::trim)
+                .filter(|p| !p.is_empty())
+                .map(str::to_owned)
+                .collect(),
             nodes: option("nodes").and_then(least).unwrap_or(1).max(1),
             names_nodes: option("nodelist").or_else(|| option("nodefile")).is_some(),
             excludes_nodes: option("exclude").is_some(),
@@ -115,47 +127,77 @@ impl Place {
     fn within(&self, cluster: &ClusterState) -> ClusterState {
         let needed = self.nodes + u32::from(self.excludes_nodes);
         let default = cluster.default_partition.as_slice();
-        let wanted = if self.partitions.is_empty() { default } else { &self.partitions };
+        let wanted = if self.partitions.is_empty() {
+            default
+        } else {
+            &self.partitions
+        };
         let named = |p: &GpuPool| {
-            p.partitions.is_empty() || wanted.is_empty() || wanted.iter().any(|n| p.partitions.contains(n))
+            p.partitions.is_empty()
+                || wanted.is_empty()
+                || wanted.iter().any(|n| p.partitions.contains(n))
         };
         let mut reached = cluster.clone();
-        reached.pools.retain(|p| named(p) && (p.nodes >= needed || needed == 1));
+        reached
+            .pools
+            .retain(|p| named(p) && (p.nodes >= needed || needed == 1));
         reached
     }
 
     /// Why nothing can be advised here, where that is so.
     fn unreachable(&self, cluster: &ClusterState, reached: &ClusterState) -> Option<Decision> {
         if self.names_nodes {
-            return Some(Decision::fault("the job names its nodes, so their GPUs are left as asked"));
+            return Some(Decision::fault(
+                "the job names its nodes, so their GPUs are left as asked",
+            ));
         }
         if cluster.pools.is_empty() || !reached.pools.is_empty() {
             return None;
         }
-        let place = if self.partitions.is_empty() { String::new() } else { format!(" in partition {}", self.partitions.join(",")) };
+        let place = if self.partitions.is_empty() {
+            String::new()
+        } else {
+            format!(" in partition {}", self.partitions.join(","))
+        };
         Some(Decision::Fault {
-            reason: shorten(&format!("no GPU type on {} node{}{place} is known", self.nodes, if self.nodes == 1 { "" } else { "s" })),
+            reason: shorten(&format!(
+                "no GPU type on {} node{}{place} is known",
+                self.nodes,
+                if self.nodes == 1 { "" } else { "s" }
+            )),
             hint: "`omnipilot observe` asks Slurm again which GPUs are where".into(),
         })
     }
 }
 
 /// What is said of a job that is submitted as written.
-pub const EXPLORED: &str = "submitted as written; its outcome will be learnt from where `omnipilot run` starts the engine";
+pub const EXPLORED: &str =
+    "submitted as written; its outcome will be learnt from where `omnipilot run` starts the engine";
 
 /// Decides. Mode `off` and a submission without a model are the caller's: nothing is to be done.
 pub fn decide(snapshot: &Snapshot, config: &Config, submission: &Submission) -> Decision {
     let reached = submission.place.within(&snapshot.body.cluster);
-    if let Some(decision) = submission.place.unreachable(&snapshot.body.cluster, &reached) {
+    if let Some(decision) = submission
+        .place
+        .unreachable(&snapshot.body.cluster, &reached)
+    {
         return decision;
     }
-    let site = Site { config, snapshot, reached };
+    let site = Site {
+        config,
+        snapshot,
+        reached,
+    };
     if submission.options.mode == AdviceMode::Explore {
         return site.explore(submission);
     }
     let script = submission.script.map(scan_script);
     match script_pins(submission, script.as_ref()) {
-        Ok(pins) => site.advise(submission, &pins, script.is_some_and(|s| s.takes_checkpoint_format())),
+        Ok(pins) => site.advise(
+            submission,
+            &pins,
+            script.is_some_and(|s| s.takes_checkpoint_format()),
+        ),
         Err(decision) => decision,
     }
 }
@@ -177,7 +219,9 @@ fn script_pins(submission: &Submission, script: Option<&ScriptPins>) -> Result<P
     }
     let staged = |n: &Fixed<u32>| matches!(n, Fixed::Literal(n) if *n > 1);
     if script.outside_run().any(|engine| staged(&engine.pp)) {
-        return Err(Decision::fault("the script's engine has pipeline stages of its own, so its GPUs are left as asked"));
+        return Err(Decision::fault(
+            "the script's engine has pipeline stages of its own, so its GPUs are left as asked",
+        ));
     }
     let pins = script.pins();
     contradiction(submission, &pins).map_or(Ok(pins), Err)
@@ -224,7 +268,13 @@ struct Site<'a> {
 
 impl Site<'_> {
     fn consult(&self, submission: &Submission, pins: &Pins) -> Result<Consulted, Fault> {
-        consult_snapshot(self.snapshot, &self.reached, self.config, submission.options, pins)
+        consult_snapshot(
+            self.snapshot,
+            &self.reached,
+            self.config,
+            submission.options,
+            pins,
+        )
     }
 
     /// `own_format` is true where the script starts an engine that takes its checkpoint as it is.
@@ -262,10 +312,7 @@ impl Site<'_> {
 
     fn rewritten(&self, submission: &Submission, advice: &Advice, rewrite: Rewrite) -> Decision {
         let mut message = rewrite.message;
-        if let Some(asked) = submission
-            .asked
-            .filter(|asked| asked.text != rewrite.gres)
-        {
+        if let Some(asked) = submission.asked.filter(|asked| asked.text != rewrite.gres) {
             message.truncate(3);
             message.push(words::instead_of(advice, &asked.text));
         }
@@ -312,7 +359,11 @@ impl Site<'_> {
 }
 
 /// The variables of a job that runs as it was written: what was said of it, and where its outcome goes.
-fn stated(submission: &Submission, advice: String, spool: &std::path::Path) -> Vec<(String, String)> {
+fn stated(
+    submission: &Submission,
+    advice: String,
+    spool: &std::path::Path,
+) -> Vec<(String, String)> {
     let options = submission.options;
     let number = |value: Option<f64>| value.map(|value| value.to_string());
     let pairs = [
@@ -323,9 +374,7 @@ fn stated(submission: &Submission, advice: String, spool: &std::path::Path) -> V
         (env::CONCURRENCY, number(options.concurrency)),
         (
             env::GPU,
-            submission
-                .asked
-                .and_then(|asked| asked.gpu.clone()),
+            submission.asked.and_then(|asked| asked.gpu.clone()),
         ),
         (env::SPOOL, spool.to_str().map(str::to_owned)),
     ];

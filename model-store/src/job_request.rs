@@ -33,7 +33,10 @@ fn asked_by_gres(option: &dyn Fn(&str) -> Option<String>) -> Option<Asked> {
     let gres = option("gres")?;
     let entry = entries(&gres).find(|entry| is_gpu(entry))?;
     let rest = entry.split_once([':', '=']).map_or("", |(_, rest)| rest);
-    Some(Asked { text: entry.to_owned(), ..type_and_count(rest) })
+    Some(Asked {
+        text: entry.to_owned(),
+        ..type_and_count(rest)
+    })
 }
 
 fn asked_by(option: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<Asked> {
@@ -42,7 +45,11 @@ fn asked_by(option: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<Asked
     let mut asked = type_and_count(value.split(',').next().unwrap_or_default());
     match name {
         "gpus" if number("nodes").unwrap_or(1) != 1 => asked.count = None,
-        "gpus-per-task" => asked.count = asked.count.and_then(|n| n.checked_mul(number("ntasks").unwrap_or(1))),
+        "gpus-per-task" => {
+            asked.count = asked
+                .count
+                .and_then(|n| n.checked_mul(number("ntasks").unwrap_or(1)))
+        }
         "gpus-per-socket" => asked.count = None,
         _ => {}
     }
@@ -55,10 +62,16 @@ fn type_and_count(text: &str) -> Asked {
     let (gpu, count) = match text.rsplit_once([':', '=']) {
         Some((gpu, count)) => (gpu, count.parse().ok()),
         None if text.is_empty() => ("", Some(1)),
-        None => text.parse().map_or((text, Some(1)), |count| ("", Some(count))),
+        None => text
+            .parse()
+            .map_or((text, Some(1)), |count| ("", Some(count))),
     };
     let gpu = (!gpu.is_empty()).then(|| gpu.to_ascii_lowercase());
-    Asked { text: String::new(), gpu, count }
+    Asked {
+        text: String::new(),
+        gpu,
+        count,
+    }
 }
 
 /// The entries of a list of resources, without the `gres:` or `gres/` that Slurm puts before them.
@@ -75,7 +88,10 @@ fn starts_with_gres(entry: &str) -> bool {
 }
 
 fn is_gpu(entry: &str) -> bool {
-    entry.split([':', '=']).next().is_some_and(|name| name.eq_ignore_ascii_case("gpu"))
+    entry
+        .split([':', '='])
+        .next()
+        .is_some_and(|name| name.eq_ignore_ascii_case("gpu"))
 }
 
 /// A list of generic resources as `--gres` takes it, with nothing of Slurm's own marks in it.
@@ -116,7 +132,10 @@ pub fn mark_comment(comment: Option<&str>, mark: &str) -> String {
 
 /// The advice id that a comment carries.
 pub fn advice_in_comment(comment: &str) -> Option<&str> {
-    comment.split_whitespace().filter_map(|w| w.strip_prefix("omnipilot:")).rfind(|id| !id.is_empty())
+    comment
+        .split_whitespace()
+        .filter_map(|w| w.strip_prefix("omnipilot:"))
+        .rfind(|id| !id.is_empty())
 }
 
 #[cfg(test)]
@@ -125,7 +144,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn asks(pairs: &[(&str, &str)]) -> Option<(String, Option<String>, Option<u32>)> {
-        let option = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        let option = |name: &str| {
+            pairs
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        };
         asked(&option).map(|asked| (asked.text, asked.gpu, asked.count))
     }
 
@@ -221,7 +245,10 @@ mod tests {
 
     #[test]
     fn an_old_mark_is_replaced() {
-        assert_eq!(mark_comment(Some("mine omnipilot:aa"), "omnipilot:bb"), "mine omnipilot:bb");
+        assert_eq!(
+            mark_comment(Some("mine omnipilot:aa"), "omnipilot:bb"),
+            "mine omnipilot:bb"
+        );
         assert_eq!(mark_comment(None, "omnipilot:bb"), "omnipilot:bb");
         assert_eq!(advice_in_comment("a omnipilot:bb"), Some("bb"));
     }

@@ -21,22 +21,46 @@ pub const OPTIONS: [OptionSpec; 10] = [
         metavar: "MODEL",
         help: "model to serve: a catalogue name or a directory with config.json; the tag that asks for advice",
     },
-    OptionSpec { name: "llm-isl", metavar: "TOKENS", help: "mean input tokens of a request" },
-    OptionSpec { name: "llm-osl", metavar: "TOKENS", help: "mean output tokens of a request" },
+    OptionSpec {
+        name: "llm-isl",
+        metavar: "TOKENS",
+        help: "mean input tokens of a request",
+    },
+    OptionSpec {
+        name: "llm-osl",
+        metavar: "TOKENS",
+        help: "mean output tokens of a request",
+    },
     OptionSpec {
         name: "llm-concurrency",
         metavar: "N",
         help: "requests in flight; without it the engine is taken as saturated",
     },
-    OptionSpec { name: "llm-rate", metavar: "REQ_S", help: "requests per second that will arrive" },
+    OptionSpec {
+        name: "llm-rate",
+        metavar: "REQ_S",
+        help: "requests per second that will arrive",
+    },
     OptionSpec {
         name: "llm-slo",
         metavar: "SLO",
         help: "latency targets in ms, such as ttft=500,tpot=50",
     },
-    OptionSpec { name: "llm-gpu", metavar: "TYPE", help: "use this GPU type (a pin)" },
-    OptionSpec { name: "llm-tp", metavar: "N", help: "use this tensor-parallel degree (a pin)" },
-    OptionSpec { name: "llm-precision", metavar: "FORMAT", help: "use this weight format (a pin)" },
+    OptionSpec {
+        name: "llm-gpu",
+        metavar: "TYPE",
+        help: "use this GPU type (a pin)",
+    },
+    OptionSpec {
+        name: "llm-tp",
+        metavar: "N",
+        help: "use this tensor-parallel degree (a pin)",
+    },
+    OptionSpec {
+        name: "llm-precision",
+        metavar: "FORMAT",
+        help: "use this weight format (a pin)",
+    },
     OptionSpec {
         name: "llm-advice",
         metavar: "MODE",
@@ -91,7 +115,10 @@ pub struct OptionError {
 
 impl OptionError {
     fn new(name: &str, value: &str, wanted: &str, hint: &str) -> Self {
-        Self { reason: format!("--{name}={} is not {wanted}", shorten(value)), hint: hint.into() }
+        Self {
+            reason: format!("--{name}={} is not {wanted}", shorten(value)),
+            hint: hint.into(),
+        }
     }
 }
 
@@ -107,7 +134,13 @@ impl RawOptions {
             "llm-isl" => self.isl = Some(tokens(name, value, "--llm-isl=2000")?),
             "llm-osl" => self.osl = Some(tokens(name, value, "--llm-osl=300")?),
             "llm-concurrency" => {
-                self.concurrency = Some(positive(name, value, 1e6, "a number of requests in flight", "--llm-concurrency=64")?);
+                self.concurrency = Some(positive(
+                    name,
+                    value,
+                    1e6,
+                    "a number of requests in flight",
+                    "--llm-concurrency=64",
+                )?);
             }
             "llm-rate" => {
                 let wanted = "a rate in requests per second";
@@ -136,8 +169,16 @@ impl RawOptions {
 /// Cuts text from outside to what fits a message, on one line, without control characters.
 pub fn shorten(text: &str) -> String {
     const LONGEST: usize = 80;
-    let clean: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() { format!("{clean}...") } else { clean }
+    let clean: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        format!("{clean}...")
+    } else {
+        clean
+    }
 }
 
 fn model_name(value: &str) -> Result<String, OptionError> {
@@ -153,7 +194,13 @@ fn model_name(value: &str) -> Result<String, OptionError> {
     ))
 }
 
-fn positive(name: &str, value: &str, most: f64, wanted: &str, hint: &str) -> Result<f64, OptionError> {
+fn positive(
+    name: &str,
+    value: &str,
+    most: f64,
+    wanted: &str,
+    hint: &str,
+) -> Result<f64, OptionError> {
     value
         .parse::<f64>()
         .ok()
@@ -163,7 +210,11 @@ fn positive(name: &str, value: &str, most: f64, wanted: &str, hint: &str) -> Res
 
 fn tokens(name: &str, value: &str, hint: &str) -> Result<f64, OptionError> {
     let number = positive(name, value, 1e8, "a number of tokens", hint)?;
-    if number >= 1.0 { Ok(number) } else { Err(OptionError::new(name, value, "at least one token", hint)) }
+    if number >= 1.0 {
+        Ok(number)
+    } else {
+        Err(OptionError::new(name, value, "at least one token", hint))
+    }
 }
 
 fn gpu_name(value: &str) -> Result<String, OptionError> {
@@ -171,7 +222,12 @@ fn gpu_name(value: &str) -> Result<String, OptionError> {
     if !value.is_empty() && value.len() <= 64 && value.chars().all(plain) {
         return Ok(value.to_ascii_lowercase());
     }
-    Err(OptionError::new("llm-gpu", value, "a GPU type", "--llm-gpu=h100"))
+    Err(OptionError::new(
+        "llm-gpu",
+        value,
+        "a GPU type",
+        "--llm-gpu=h100",
+    ))
 }
 
 fn tensor_parallel(value: &str) -> Result<u32, OptionError> {
@@ -179,12 +235,24 @@ fn tensor_parallel(value: &str) -> Result<u32, OptionError> {
         .parse::<u32>()
         .ok()
         .filter(|n| (1..=64).contains(n))
-        .ok_or_else(|| OptionError::new("llm-tp", value, "a tensor-parallel degree from 1 to 64", "--llm-tp=4"))
+        .ok_or_else(|| {
+            OptionError::new(
+                "llm-tp",
+                value,
+                "a tensor-parallel degree from 1 to 64",
+                "--llm-tp=4",
+            )
+        })
 }
 
 fn precision(value: &str) -> Result<Precision, OptionError> {
     Precision::parse(value).ok_or_else(|| {
-        OptionError::new("llm-precision", value, "a weight format", "--llm-precision=bf16, fp8 or int4")
+        OptionError::new(
+            "llm-precision",
+            value,
+            "a weight format",
+            "--llm-precision=bf16, fp8 or int4",
+        )
     })
 }
 
@@ -204,7 +272,14 @@ fn mode(value: &str) -> Result<AdviceMode, OptionError> {
 }
 
 fn slo(value: &str) -> Result<Slo, OptionError> {
-    let wrong = || OptionError::new("llm-slo", value, "a list of latency targets", "--llm-slo=ttft=500,tpot=50 (ms)");
+    let wrong = || {
+        OptionError::new(
+            "llm-slo",
+            value,
+            "a list of latency targets",
+            "--llm-slo=ttft=500,tpot=50 (ms)",
+        )
+    };
     let mut out = Slo::default();
     for part in value.split(',') {
         let (key, ms) = part.split_once('=').ok_or_else(wrong)?;
@@ -227,11 +302,29 @@ mod tests {
 
     #[test]
     fn every_option_of_the_table_is_understood() {
-        let good = ["m", "1", "1", "1", "1", "ttft=500,tpot=50ms", "h100", "4", "FP8", "check"];
+        let good = [
+            "m",
+            "1",
+            "1",
+            "1",
+            "1",
+            "ttft=500,tpot=50ms",
+            "h100",
+            "4",
+            "FP8",
+            "check",
+        ];
         for (spec, value) in OPTIONS.iter().zip(good) {
             let mut options = RawOptions::default();
-            options.set(spec.name, value).unwrap_or_else(|e| panic!("--{}: {e}", spec.name));
-            assert_ne!(options, RawOptions::default(), "--{} changed nothing", spec.name);
+            options
+                .set(spec.name, value)
+                .unwrap_or_else(|e| panic!("--{}: {e}", spec.name));
+            assert_ne!(
+                options,
+                RawOptions::default(),
+                "--{} changed nothing",
+                spec.name
+            );
         }
     }
 
@@ -241,7 +334,10 @@ mod tests {
         options.set("llm-tp", "4").unwrap();
         let error = options.set("llm-tp", "0").unwrap_err();
         assert_eq!(options.pins.tp, Some(4));
-        assert_eq!(error.to_string(), "--llm-tp=0 is not a tensor-parallel degree from 1 to 64");
+        assert_eq!(
+            error.to_string(),
+            "--llm-tp=0 is not a tensor-parallel degree from 1 to 64"
+        );
         assert_eq!(error.hint, "--llm-tp=4");
     }
 

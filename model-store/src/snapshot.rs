@@ -107,7 +107,11 @@ impl Snapshot {
     /// A snapshot of this body; its name follows from the body alone.
     pub fn new(body: Body, created_at: i64) -> Self {
         let id = name_of(&encode_body(&body));
-        Self { id, created_at, body }
+        Self {
+            id,
+            created_at,
+            body,
+        }
     }
 
     /// The file's bytes.
@@ -129,8 +133,10 @@ impl Snapshot {
     /// # Errors
     /// See [`SnapshotError`].
     pub fn read(path: &Path) -> Result<Self, SnapshotError> {
-        let bytes =
-            read_regular(path, LARGEST).map_err(|source| SnapshotError::Read { path: path.into(), source })?;
+        let bytes = read_regular(path, LARGEST).map_err(|source| SnapshotError::Read {
+            path: path.into(),
+            source,
+        })?;
         Self::decode(path, &bytes)
     }
 
@@ -139,7 +145,10 @@ impl Snapshot {
     /// # Errors
     /// See [`SnapshotError`].
     pub fn decode(path: &Path, bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let damaged = |reason| SnapshotError::Damaged { path: path.into(), reason };
+        let damaged = |reason| SnapshotError::Damaged {
+            path: path.into(),
+            reason,
+        };
         let mut rest = bytes;
         if take(&mut rest, MARK.len()) != Some(&MARK[..]) {
             return Err(SnapshotError::Alien { path: path.into() });
@@ -147,14 +156,21 @@ impl Snapshot {
         let short = || damaged("cut short");
         let version = u32::from_le_bytes(array(&mut rest).ok_or_else(short)?);
         if version != FORMAT {
-            return Err(SnapshotError::Version { path: path.into(), found: version });
+            return Err(SnapshotError::Version {
+                path: path.into(),
+                found: version,
+            });
         }
         let id: [u8; 12] = array(&mut rest).ok_or_else(short)?;
         let created_at = i64::from_le_bytes(array(&mut rest).ok_or_else(short)?);
         let length = u64::from_le_bytes(array(&mut rest).ok_or_else(short)?);
         let sum = u32::from_le_bytes(array(&mut rest).ok_or_else(short)?);
         if rest.len() as u64 != length {
-            return Err(damaged(if (rest.len() as u64) < length { "cut short" } else { "too long" }));
+            return Err(damaged(if (rest.len() as u64) < length {
+                "cut short"
+            } else {
+                "too long"
+            }));
         }
         if crc32fast::hash(rest) != sum {
             return Err(damaged("its checksum does not match"));
@@ -167,7 +183,11 @@ impl Snapshot {
         if !body.model.is_sound() || !id.is_ascii() {
             return Err(damaged("its model is inconsistent"));
         }
-        Ok(Self { id: String::from_utf8_lossy(&id).into_owned(), created_at, body })
+        Ok(Self {
+            id: String::from_utf8_lossy(&id).into_owned(),
+            created_at,
+            body,
+        })
     }
 
     /// Publishes: writes beside `path`, syncs, and renames over it, so that a reader sees the old
@@ -176,11 +196,17 @@ impl Snapshot {
     /// # Errors
     /// The system's; the published file is then as it was.
     pub fn publish(&self, path: &Path) -> io::Result<()> {
-        let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = path
+            .parent()
+            .filter(|d| !d.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         std::fs::create_dir_all(dir)?;
-        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let name = path
+            .file_name()
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let draft = dir.join(format!(".{name}.{}", std::process::id()));
-        let written = write_synced(&draft, &self.encode()).and_then(|()| std::fs::rename(&draft, path));
+        let written =
+            write_synced(&draft, &self.encode()).and_then(|()| std::fs::rename(&draft, path));
         if written.is_err() {
             let _ = std::fs::remove_file(&draft);
             return written;
@@ -200,8 +226,12 @@ impl Snapshot {
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(path)?;
     file.write_all(bytes)?;
     // The umask must not hide the snapshot from users.
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
@@ -214,7 +244,11 @@ fn encode_body(body: &Body) -> Vec<u8> {
 }
 
 fn name_of(body: &[u8]) -> String {
-    Sha256::digest(body).iter().take(6).map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(body)
+        .iter()
+        .take(6)
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 fn take<'a>(rest: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
@@ -235,10 +269,16 @@ fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 /// larger than `most`.
 pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     const NONBLOCK_CLOEXEC: i32 = 0o4000 | 0o2_000_000;
-    let file: File = std::fs::OpenOptions::new().read(true).custom_flags(NONBLOCK_CLOEXEC).open(path)?;
+    let file: File = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(NONBLOCK_CLOEXEC)
+        .open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "not a regular file",
+        ));
     }
     if meta.len() > most {
         let text = format!("{} bytes, the limit is {most}", meta.len());
@@ -247,7 +287,10 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("grew past {most} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("grew past {most} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -258,7 +301,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn sample() -> Snapshot {
-        let body = Body { catalogue: Catalogue::built_in(), engine: "vllm".into(), ..Body::default() };
+        let body = Body {
+            catalogue: Catalogue::built_in(),
+            engine: "vllm".into(),
+            ..Body::default()
+        };
         Snapshot::new(body, 1_700_000_000)
     }
 

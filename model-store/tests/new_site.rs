@@ -6,8 +6,8 @@
 use std::sync::LazyLock;
 
 use model_store::advisor::{
-    Case, Catalogue, ClusterState, Fallen, GpuPool, Measured, Origin, Pins, Run, SiteGpu, Target, Verdict, Workload,
-    gpu_name_of_gres,
+    Case, Catalogue, ClusterState, Fallen, GpuPool, Measured, Origin, Pins, Run, SiteGpu, Target,
+    Verdict, Workload, gpu_name_of_gres,
 };
 use model_store::config::Config;
 use model_store::consult::{Action, Consulted, consult_snapshot, exit_code};
@@ -27,7 +27,11 @@ fn cluster() -> ClusterState {
         free: 8,
         ..GpuPool::default()
     };
-    ClusterState { pools: ["a100", "h100", "h200"].map(pool).to_vec(), observed_at: Some(0), default_partition: None }
+    ClusterState {
+        pools: ["a100", "h100", "h200"].map(pool).to_vec(),
+        observed_at: Some(0),
+        default_partition: None,
+    }
 }
 
 fn snapshot_of(runs: &[Run]) -> Snapshot {
@@ -36,9 +40,20 @@ fn snapshot_of(runs: &[Run]) -> Snapshot {
     let gpus = cluster
         .pools
         .iter()
-        .map(|p| SiteGpu { gres: p.gres.clone(), gpu: gpu_name_of_gres(&p.gres).unwrap().into(), price_per_hour: 1.0 })
+        .map(|p| SiteGpu {
+            gres: p.gres.clone(),
+            gpu: gpu_name_of_gres(&p.gres).unwrap().into(),
+            price_per_hour: 1.0,
+        })
         .collect();
-    let body = Body { model, cluster, gpus, catalogue: Catalogue::built_in(), models: Vec::new(), engine: "vllm".into() };
+    let body = Body {
+        model,
+        cluster,
+        gpus,
+        catalogue: Catalogue::built_in(),
+        models: Vec::new(),
+        engine: "vllm".into(),
+    };
     Snapshot::new(body, 0)
 }
 
@@ -51,7 +66,14 @@ fn ask_of(snapshot: &Snapshot, options: &[(&str, &str)]) -> Consulted {
         raw.set(name, value).unwrap();
     }
     let config = Config::beside_store("/nowhere/store.db".as_ref());
-    consult_snapshot(snapshot, &snapshot.body.cluster, &config, &raw, &Pins::default()).unwrap()
+    consult_snapshot(
+        snapshot,
+        &snapshot.body.cluster,
+        &config,
+        &raw,
+        &Pins::default(),
+    )
+    .unwrap()
 }
 
 fn ask(options: &[(&str, &str)]) -> Consulted {
@@ -68,45 +90,99 @@ const LLAMA_70B: [(&str, &str); 4] = [
 #[test]
 fn a_known_model_gets_a_configuration_with_an_interval_and_says_what_it_rests_on() {
     let consulted = ask(&LLAMA_70B);
-    let best = consulted.advice.recommended().unwrap_or_else(|| panic!("{:#?}", consulted.advice.verdict));
+    let best = consulted
+        .advice
+        .recommended()
+        .unwrap_or_else(|| panic!("{:#?}", consulted.advice.verdict));
     let p = best.prediction(Target::OutputTokS).unwrap();
     assert!(p.lo < p.q50 && p.q50 < p.hi && p.lo > 0.0, "{p:?}");
-    let Action::Rewrite(rewrite) = &consulted.action else { panic!("{:?}", consulted.action) };
-    assert!(rewrite.message[0].ends_with("(from 717 published figures alone)"), "{:?}", rewrite.message);
-    assert_eq!(rewrite.gres, format!("gpu:{}:{}", best.config.gres, best.config.tp));
-    let of = |name: &str| rewrite.environment.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
-    assert_eq!(of("SLURM_LLM_TP"), Some(best.config.tp.to_string().as_str()));
+    let Action::Rewrite(rewrite) = &consulted.action else {
+        panic!("{:?}", consulted.action)
+    };
+    assert!(
+        rewrite.message[0].ends_with("(from 717 published figures alone)"),
+        "{:?}",
+        rewrite.message
+    );
+    assert_eq!(
+        rewrite.gres,
+        format!("gpu:{}:{}", best.config.gres, best.config.tp)
+    );
+    let of = |name: &str| {
+        rewrite
+            .environment
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v.as_str())
+    };
+    assert_eq!(
+        of("SLURM_LLM_TP"),
+        Some(best.config.tp.to_string().as_str())
+    );
     assert_eq!(of("SLURM_LLM_ADVICE"), Some(consulted.advice.id.as_str()));
-    assert_eq!(rewrite.comment, format!("omnipilot:{}", consulted.advice.id));
+    assert_eq!(
+        rewrite.comment,
+        format!("omnipilot:{}", consulted.advice.id)
+    );
 }
 
 #[test]
 fn an_unmeasured_family_is_refused_with_the_axis_the_range_and_the_nearest_run() {
-    let consulted = ask(&[("llm-model", "google/gemma-2-27b-it"), ("llm-isl", "512"), ("llm-osl", "128")]);
-    let Action::Refuse(refusal) = &consulted.action else { panic!("{:?}", consulted.action) };
+    let consulted = ask(&[
+        ("llm-model", "google/gemma-2-27b-it"),
+        ("llm-isl", "512"),
+        ("llm-osl", "128"),
+    ]);
+    let Action::Refuse(refusal) = &consulted.action else {
+        panic!("{:?}", consulted.action)
+    };
     assert_eq!(refusal.code, exit_code::OUT_OF_SUPPORT);
     assert!(refusal.message.len() <= 4, "{:?}", refusal.message);
-    assert!(refusal.message[1].starts_with("family gemma, measured "), "{:?}", refusal.message);
-    assert!(refusal.message.iter().any(|l| l.contains("nearest run ")), "{:?}", refusal.message);
+    assert!(
+        refusal.message[1].starts_with("family gemma, measured "),
+        "{:?}",
+        refusal.message
+    );
+    assert!(
+        refusal.message.iter().any(|l| l.contains("nearest run ")),
+        "{:?}",
+        refusal.message
+    );
     assert!(refusal.message.last().unwrap().starts_with("hint: "));
 }
 
 #[test]
 fn a_model_that_does_not_fit_anywhere_is_infeasible_in_numbers() {
-    let consulted = ask(&[("llm-model", "deepseek-ai/DeepSeek-V3"), ("llm-gpu", "a100")]);
-    let Action::Refuse(refusal) = &consulted.action else { panic!("{:?}", consulted.action) };
+    let consulted = ask(&[
+        ("llm-model", "deepseek-ai/DeepSeek-V3"),
+        ("llm-gpu", "a100"),
+    ]);
+    let Action::Refuse(refusal) = &consulted.action else {
+        panic!("{:?}", consulted.action)
+    };
     assert_eq!(refusal.code, exit_code::INFEASIBLE, "{:?}", refusal.message);
-    assert!(refusal.message[1].contains("GiB usable"), "{:?}", refusal.message);
+    assert!(
+        refusal.message[1].contains("GiB usable"),
+        "{:?}",
+        refusal.message
+    );
 }
 
 #[test]
 fn pins_are_kept() {
-    for (name, value) in [("llm-gpu", "h200"), ("llm-tp", "8"), ("llm-precision", "bf16")] {
+    for (name, value) in [
+        ("llm-gpu", "h200"),
+        ("llm-tp", "8"),
+        ("llm-precision", "bf16"),
+    ] {
         let mut options = LLAMA_70B.to_vec();
         options.push((name, value));
         for a in &ask(&options).advice.candidates {
             let c = &a.config;
-            assert!(c.gres == value || c.tp.to_string() == value || c.precision.name() == value, "{name}: {c:?}");
+            assert!(
+                c.gres == value || c.tp.to_string() == value || c.precision.name() == value,
+                "{name}: {c:?}"
+            );
         }
     }
 }
@@ -115,7 +191,12 @@ fn pins_are_kept() {
 fn what_nothing_is_known_about_is_not_a_number() {
     let consulted = ask(&LLAMA_70B);
     for a in &consulted.advice.candidates {
-        for target in [Target::KvUsage, Target::ColdStartS, Target::PowerW, Target::LaunchSuccess] {
+        for target in [
+            Target::KvUsage,
+            Target::ColdStartS,
+            Target::PowerW,
+            Target::LaunchSuccess,
+        ] {
             assert_eq!(a.prediction(target), None, "{target:?}");
         }
     }
@@ -128,10 +209,17 @@ fn a_stated_rate_that_nothing_serves_is_infeasible_and_one_that_all_serve_goes_t
         options.push(("llm-rate", rate));
         ask(&options)
     };
-    assert!(matches!(with_rate("100000").advice.verdict, Verdict::Infeasible(_)));
+    assert!(matches!(
+        with_rate("100000").advice.verdict,
+        Verdict::Infeasible(_)
+    ));
     let consulted = with_rate("0.01");
     let cheapest = consulted.advice.recommended().unwrap().price_per_hour;
-    let all = consulted.advice.candidates.iter().filter(|a| a.fallen.is_none());
+    let all = consulted
+        .advice
+        .candidates
+        .iter()
+        .filter(|a| a.fallen.is_none());
     assert!(all.into_iter().all(|a| a.price_per_hour >= cheapest));
 }
 
@@ -141,14 +229,22 @@ fn every_published_configuration_is_feasible() {
     let mut wrong: Vec<String> = PUBLISHED
         .iter()
         .filter_map(|run| {
-            let setup = model_store::advisor::Setup::of_case(&run.case, &run.source, &catalogue).ok()?;
+            let setup =
+                model_store::advisor::Setup::of_case(&run.case, &run.source, &catalogue).ok()?;
             let reason = model_store::advisor::feasible::infeasible(&setup, false)?;
-            Some(format!("{} on {} x {}: {reason}", run.case.model, run.case.gpu, setup.tp))
+            Some(format!(
+                "{} on {} x {}: {reason}",
+                run.case.model, run.case.gpu, setup.tp
+            ))
         })
         .collect();
     wrong.sort();
     wrong.dedup();
-    assert!(wrong.is_empty(), "measured, and called infeasible:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "measured, and called infeasible:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -188,7 +284,10 @@ fn home_run(consulted: &Consulted, share: f64, n: usize) -> Run {
             engine_version: "0.11.2".into(),
             variant: model_store::advisor::Variant::default(),
         },
-        measured: Measured { output_tok_s: Some(predicted * share), ..Measured::default() },
+        measured: Measured {
+            output_tok_s: Some(predicted * share),
+            ..Measured::default()
+        },
         notes: String::new(),
     }
 }
@@ -202,8 +301,19 @@ fn a_site_that_measures_less_than_was_promised_gets_another_advice() {
     let after = ask_of(&snapshot, &LLAMA_70B);
     let of = |c: &Consulted| c.advice.recommended().unwrap().config.clone();
     assert_ne!(of(&before), of(&after));
-    let again = after.advice.candidates.iter().find(|a| a.config == of(&before)).unwrap();
-    let first = before.advice.recommended().unwrap().prediction(Target::OutputTokS).unwrap().q50;
+    let again = after
+        .advice
+        .candidates
+        .iter()
+        .find(|a| a.config == of(&before))
+        .unwrap();
+    let first = before
+        .advice
+        .recommended()
+        .unwrap()
+        .prediction(Target::OutputTokS)
+        .unwrap()
+        .q50;
     let second = again.prediction(Target::OutputTokS).unwrap().q50;
     assert!(second < 0.6 * first, "{first} -> {second}");
     assert!(!matches!(again.fallen, Some(Fallen::NotKnown)));
@@ -221,10 +331,23 @@ fn decide_with(job: &[(&str, &str)], script: &str, change: impl Fn(&mut Snapshot
     for (name, value) in LLAMA_70B {
         options.set(name, value).unwrap();
     }
-    let option = |name: &str| job.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+    let option = |name: &str| {
+        job.iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| (*v).to_owned())
+    };
     let (asked, place) = (asked(&option), Place::of(&option));
-    let submission = Submission { options: &options, asked: asked.as_ref(), place: &place, script: Some(script) };
-    decide(&snapshot, &Config::beside_store("/nowhere/store.db".as_ref()), &submission)
+    let submission = Submission {
+        options: &options,
+        asked: asked.as_ref(),
+        place: &place,
+        script: Some(script),
+    };
+    decide(
+        &snapshot,
+        &Config::beside_store("/nowhere/store.db".as_ref()),
+        &submission,
+    )
 }
 
 fn gpus_of(decision: &Decision) -> &str {
@@ -247,7 +370,9 @@ const RUN: &str = "omnipilot run -- vllm serve m";
 fn only_gpus_in_reach_of_the_job_are_advised() {
     let keep = |_: &mut Snapshot| {};
     assert!(gpus_of(&decide_with(&[("partition", "a100")], RUN, keep)).starts_with("gpu:a100:"));
-    assert!(gpus_of(&decide_with(&[("partition", "h100,a100")], RUN, keep)).starts_with("gpu:h100:"));
+    assert!(
+        gpus_of(&decide_with(&[("partition", "h100,a100")], RUN, keep)).starts_with("gpu:h100:")
+    );
     assert!(gpus_of(&decide_with(&[("partition", "all")], RUN, keep)).starts_with("gpu:h200:"));
     let default = |s: &mut Snapshot| s.body.cluster.default_partition = Some("h100".into());
     assert!(gpus_of(&decide_with(&[], RUN, default)).starts_with("gpu:h100:"));
@@ -259,10 +384,16 @@ fn only_gpus_in_reach_of_the_job_are_advised() {
 #[test]
 fn what_is_not_known_leaves_the_job_as_it_is() {
     let keep = |_: &mut Snapshot| {};
-    assert_eq!(reason_of(&decide_with(&[("partition", "cpu")], RUN, keep)), "no GPU type on 1 node in partition cpu is known");
+    assert_eq!(
+        reason_of(&decide_with(&[("partition", "cpu")], RUN, keep)),
+        "no GPU type on 1 node in partition cpu is known"
+    );
     assert!(reason_of(&decide_with(&[("nodelist", "a1")], RUN, keep)).contains("names its nodes"));
     let unseen = |s: &mut Snapshot| s.body.cluster.pools.clear();
-    assert_eq!(reason_of(&decide_with(&[], RUN, unseen)), "the cluster's GPUs are not known");
+    assert_eq!(
+        reason_of(&decide_with(&[], RUN, unseen)),
+        "the cluster's GPUs are not known"
+    );
     let unnamed = |s: &mut Snapshot| s.body.gpus.clear();
     assert!(reason_of(&decide_with(&[], RUN, unnamed)).ends_with("a100, h100, h200"));
 }
@@ -271,19 +402,49 @@ fn what_is_not_known_leaves_the_job_as_it_is() {
 fn what_the_script_fixes_beyond_one_engine_on_one_node_is_left_alone() {
     let staged = decide_with(&[], "vllm serve m -tp 4 --pipeline-parallel-size 2", |_| {});
     assert!(reason_of(&staged).contains("pipeline stages"), "{staged:?}");
-    assert!(gpus_of(&decide_with(&[], "vllm serve m --tensor-parallel-size 8", |_| {})).ends_with(":8"));
+    assert!(
+        gpus_of(&decide_with(
+            &[],
+            "vllm serve m --tensor-parallel-size 8",
+            |_| {}
+        ))
+        .ends_with(":8")
+    );
 }
 
 #[test]
 fn rules_that_engines_enforce_are_hard() {
     let reasons = |options: &[(&str, &str)]| -> Vec<String> {
         let candidates = ask(options).advice.candidates;
-        candidates.iter().filter_map(|a| if let Some(Fallen::Infeasible(r)) = &a.fallen { Some(r.clone()) } else { None }).collect()
+        candidates
+            .iter()
+            .filter_map(|a| {
+                if let Some(Fallen::Infeasible(r)) = &a.fallen {
+                    Some(r.clone())
+                } else {
+                    None
+                }
+            })
+            .collect()
     };
-    let phi = reasons(&[("llm-model", "microsoft/phi-4"), ("llm-tp", "4"), ("llm-gpu", "h100")]);
-    assert!(phi.iter().all(|r| r.starts_with("10 KV heads")) && !phi.is_empty(), "{phi:?}");
-    let moe = reasons(&[("llm-model", "Qwen/Qwen3-235B-A22B-FP8"), ("llm-tp", "8"), ("llm-gpu", "h200")]);
-    assert!(moe.iter().all(|r| r.contains("width 1536 over tp 8")) && !moe.is_empty(), "{moe:?}");
+    let phi = reasons(&[
+        ("llm-model", "microsoft/phi-4"),
+        ("llm-tp", "4"),
+        ("llm-gpu", "h100"),
+    ]);
+    assert!(
+        phi.iter().all(|r| r.starts_with("10 KV heads")) && !phi.is_empty(),
+        "{phi:?}"
+    );
+    let moe = reasons(&[
+        ("llm-model", "Qwen/Qwen3-235B-A22B-FP8"),
+        ("llm-tp", "8"),
+        ("llm-gpu", "h200"),
+    ]);
+    assert!(
+        moe.iter().all(|r| r.contains("width 1536 over tp 8")) && !moe.is_empty(),
+        "{moe:?}"
+    );
 }
 
 #[test]
@@ -297,8 +458,16 @@ fn runs_on_one_gpu_type_do_not_speak_for_another() {
         Action::Rewrite(rewrite) => rewrite.message[0].clone(),
         other => panic!("{other:?}"),
     };
-    assert!(!first_line(&h100).contains("published"), "{}", first_line(&h100));
+    assert!(
+        !first_line(&h100).contains("published"),
+        "{}",
+        first_line(&h100)
+    );
     let mut h200 = LLAMA_70B.to_vec();
     h200.push(("llm-gpu", "h200"));
-    assert!(first_line(&h200).ends_with("(from 717 published figures; nothing measured here on h200)"), "{}", first_line(&h200));
+    assert!(
+        first_line(&h200).ends_with("(from 717 published figures; nothing measured here on h200)"),
+        "{}",
+        first_line(&h200)
+    );
 }

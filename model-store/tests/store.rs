@@ -378,7 +378,10 @@ fn a_store_of_the_second_schema_gains_the_default_partition_and_keeps_what_it_ho
     };
     store.save_cluster(&seen(None)).unwrap();
     drop(store);
-    sqlite(&path, "ALTER TABLE observations DROP COLUMN default_partition; PRAGMA user_version = 2");
+    sqlite(
+        &path,
+        "ALTER TABLE observations DROP COLUMN default_partition; PRAGMA user_version = 2",
+    );
     let mut store = Store::open(&path).unwrap();
     assert_eq!(store.cluster().unwrap(), Some(seen(None)));
     store.save_cluster(&seen(Some("serve"))).unwrap();

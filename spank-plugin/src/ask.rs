@@ -10,9 +10,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use crate::child::{self, Frame, Terms};
-use model_store::decision::Decision;
 use crate::guard;
 use crate::submission::Submission;
+use model_store::decision::Decision;
 
 /// The terms until the site's are known, and where they never become known.
 const USUAL_TERMS: Terms = Terms {

@@ -9,7 +9,12 @@ use crate::ffi::c_string;
 use crate::host::JobOptions;
 
 /// Options that ask for nothing but GPUs ([`model_store::job_request::GPU_OPTIONS`]): a rewrite takes them away.
-const GPUS_ONLY: [&CStr; 4] = [c"gpus", c"gpus-per-node", c"gpus-per-task", c"gpus-per-socket"];
+const GPUS_ONLY: [&CStr; 4] = [
+    c"gpus",
+    c"gpus-per-node",
+    c"gpus-per-task",
+    c"gpus-per-socket",
+];
 
 /// Options that may ask for other things beside GPUs: a rewrite takes the GPUs out of them. Absent from older releases.
 const GPUS_AMONG_OTHERS: [&CStr; 1] = [c"tres-per-task"];

@@ -7,13 +7,13 @@ use model_store::options::AdviceMode;
 
 use crate::ask::ask;
 use crate::child::Terms;
-use model_store::decision::{Decision, EXPLORED};
 use crate::guard::{self, Hook, Then};
 use crate::host::{self, Context, JobOptions, Level, SlurmOptions};
 use crate::options::{self, Typed};
 use crate::rewrite::{self, Change};
 use crate::submission::Submission;
 use crate::{inherit, say};
+use model_store::decision::{Decision, EXPLORED};
 
 /// Makes the options known. Nothing is read here.
 pub(crate) fn begin(spank: *mut c_void) -> Then {

@@ -36,7 +36,11 @@ pub(crate) fn fail(reason: impl Into<String>, hint: impl Into<String>) -> Error 
 
 /// An error with a hint and an exit code of its own.
 pub(crate) fn with_code(code: u8, reason: impl Into<String>, hint: impl Into<String>) -> Error {
-    Error::new(Failure { reason: reason.into(), hint: hint.into(), code })
+    Error::new(Failure {
+        reason: reason.into(),
+        hint: hint.into(),
+        code,
+    })
 }
 
 /// Prints the error, if any, and turns the result into an exit code. A closed pipe is no error.
@@ -55,7 +59,11 @@ pub(crate) fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
 /// Prints an error and its hint.
 pub(crate) fn tell(error: &Error) {
     eprintln!("omnipilot: {error:#}");
-    if let Some(hint) = error.downcast_ref::<Failure>().map(|f| &f.hint).filter(|h| !h.is_empty()) {
+    if let Some(hint) = error
+        .downcast_ref::<Failure>()
+        .map(|f| &f.hint)
+        .filter(|h| !h.is_empty())
+    {
         eprintln!("omnipilot:   hint: {hint}");
     }
 }

@@ -20,7 +20,10 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "not a regular file",
+    ))
 }
 
 /// A regular file of lines, for a reader that keeps a line in memory.
@@ -29,7 +32,11 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 /// As [`open_regular`]; reading fails with [`io::ErrorKind::InvalidData`] in a line longer than
 /// 1 MiB.
 pub(crate) fn open_lines(path: &Path) -> io::Result<BufReader<ShortLines<File>>> {
-    Ok(BufReader::new(ShortLines { inner: open_regular(path)?, line: 1, length: 0 }))
+    Ok(BufReader::new(ShortLines {
+        inner: open_regular(path)?,
+        line: 1,
+        length: 0,
+    }))
 }
 
 /// Passes bytes on as long as no line is longer than [`LONGEST_LINE`].
@@ -62,7 +69,11 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8]) -> io::Result<usize> {
-        let mut lines = ShortLines { inner: text, line: 1, length: 0 };
+        let mut lines = ShortLines {
+            inner: text,
+            line: 1,
+            length: 0,
+        };
         io::copy(&mut lines, &mut io::sink()).map(|n| n as usize)
     }
 
@@ -71,6 +82,9 @@ mod tests {
         let longest = [b"a\n".as_slice(), &vec![b'x'; LONGEST_LINE], b"\nb"].concat();
         assert_eq!(read(&longest).unwrap(), longest.len());
         let longer = [b"a\n".as_slice(), &vec![b'x'; LONGEST_LINE + 1]].concat();
-        assert_eq!(read(&longer).unwrap_err().to_string(), "line 2 is longer than 1 MiB");
+        assert_eq!(
+            read(&longer).unwrap_err().to_string(),
+            "line 2 is longer than 1 MiB"
+        );
     }
 }

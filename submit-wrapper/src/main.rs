@@ -17,7 +17,12 @@ use clap::{Parser, Subcommand};
 
 /// Chooses GPU type, tensor parallel and precision for LLM serving jobs on Slurm
 #[derive(Parser)]
-#[command(name = "omnipilot", version, max_term_width = 100, subcommand_required = true)]
+#[command(
+    name = "omnipilot",
+    version,
+    max_term_width = 100,
+    subcommand_required = true
+)]
 struct Cli {
     #[command(flatten)]
     site: site::SiteArgs,

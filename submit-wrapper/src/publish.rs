@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use model_store::advisor::model::Model;
-use model_store::advisor::{Catalogue, ClusterState, ModelCard, Precision, SiteGpu, gpu_name_of_gres};
+use model_store::advisor::{
+    Catalogue, ClusterState, ModelCard, Precision, SiteGpu, gpu_name_of_gres,
+};
 use model_store::config::{Config, GpuEntry, ModelEntry};
 use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
 use model_store::store::{PublishedModel, Store};
@@ -20,7 +22,9 @@ const PRICE_WITHOUT_A_PRICE: f64 = 1.0;
 
 /// Unix seconds now; 0 on a clock before 1970.
 pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -49,7 +53,11 @@ pub(crate) fn publish(config: &Config, model: Model, store: &Store) -> anyhow::R
 ///
 /// # Errors
 /// A published file that is not a snapshot, or a file or store that cannot be written.
-pub(crate) fn republish_cluster(config: &Config, cluster: &ClusterState, store: &mut Store) -> anyhow::Result<bool> {
+pub(crate) fn republish_cluster(
+    config: &Config,
+    cluster: &ClusterState,
+    store: &mut Store,
+) -> anyhow::Result<bool> {
     if !config.snapshot.exists() {
         return Ok(false);
     }
@@ -75,7 +83,12 @@ pub(crate) fn republish_cluster(config: &Config, cluster: &ClusterState, store: 
 }
 
 /// Records what an observation makes of the snapshot `from`, without its bytes.
-fn record(config: &Config, store: &mut Store, snapshot: &Snapshot, from: &str) -> anyhow::Result<()> {
+fn record(
+    config: &Config,
+    store: &mut Store,
+    snapshot: &Snapshot,
+    from: &str,
+) -> anyhow::Result<()> {
     let before = store.model(from).map_err(exit::store)?;
     let entry = PublishedModel {
         id: snapshot.id.clone(),
@@ -89,7 +102,9 @@ fn record(config: &Config, store: &mut Store, snapshot: &Snapshot, from: &str) -
 }
 
 fn write(config: &Config, snapshot: Snapshot) -> anyhow::Result<Snapshot> {
-    snapshot.publish(&config.snapshot).map_err(|e| cannot_publish(config, &e))?;
+    snapshot
+        .publish(&config.snapshot)
+        .map_err(|e| cannot_publish(config, &e))?;
     Ok(snapshot)
 }
 
@@ -109,12 +124,21 @@ fn lock(config: &Config) -> anyhow::Result<Flock<File>> {
 /// The file beside the snapshot that is locked. Who may write the directory may open it, nobody
 /// else: a user who could, could keep the site from publishing.
 fn lock_file(snapshot: &Path) -> io::Result<File> {
-    let dir = snapshot.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = snapshot
+        .parent()
+        .filter(|d| !d.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
-    let name = snapshot.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let name = snapshot
+        .file_name()
+        .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     let path = dir.join(format!(".{name}.lock"));
     let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
+    options
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
     match options.clone().create_new(true).open(&path) {
         Ok(file) => {
             let dir = std::fs::metadata(dir)?;
@@ -132,38 +156,72 @@ fn lock_file(snapshot: &Path) -> io::Result<File> {
 /// What each Slurm GPU type means and costs. A type that means nothing known is no candidate.
 fn site_gpus(config: &Config, cluster: &ClusterState) -> Vec<SiteGpu> {
     let one = |gres: &str| {
-        let price = entry(config, gres).and_then(|e| e.price_per_hour).unwrap_or(PRICE_WITHOUT_A_PRICE);
-        Some(SiteGpu { gres: gres.to_owned(), gpu: gpu_of(config, gres)?.to_owned(), price_per_hour: price })
+        let price = entry(config, gres)
+            .and_then(|e| e.price_per_hour)
+            .unwrap_or(PRICE_WITHOUT_A_PRICE);
+        Some(SiteGpu {
+            gres: gres.to_owned(),
+            gpu: gpu_of(config, gres)?.to_owned(),
+            price_per_hour: price,
+        })
     };
-    cluster.pools.iter().filter_map(|pool| one(&pool.gres)).collect()
+    cluster
+        .pools
+        .iter()
+        .filter_map(|pool| one(&pool.gres))
+        .collect()
 }
 
 /// The GPU of the catalogue that a Slurm GPU type means: the configuration's word, else the usual
 /// meaning of its name.
 pub(crate) fn gpu_of(config: &Config, gres: &str) -> Option<&'static str> {
-    gpu_name_of_gres(entry(config, gres).and_then(|e| e.is.as_deref()).unwrap_or(gres))
+    gpu_name_of_gres(
+        entry(config, gres)
+            .and_then(|e| e.is.as_deref())
+            .unwrap_or(gres),
+    )
 }
 
 fn entry<'a>(config: &'a Config, gres: &str) -> Option<&'a GpuEntry> {
-    config.gpu.iter().find(|(name, _)| name.eq_ignore_ascii_case(gres)).map(|(_, entry)| entry)
+    config
+        .gpu
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(gres))
+        .map(|(_, entry)| entry)
 }
 
 fn site_models(config: &Config) -> anyhow::Result<Vec<SiteModel>> {
-    config.model.iter().map(|(name, entry)| site_model(name, entry)).collect()
+    config
+        .model
+        .iter()
+        .map(|(name, entry)| site_model(name, entry))
+        .collect()
 }
 
 fn site_model(name: &str, entry: &ModelEntry) -> anyhow::Result<SiteModel> {
-    let wrong = |reason: String| exit::with_code(exit::USAGE, format!("model `{name}`: {reason}"), "see `[model]` in the configuration");
-    let mut out = SiteModel { name: name.to_owned(), ..SiteModel::default() };
+    let wrong = |reason: String| {
+        exit::with_code(
+            exit::USAGE,
+            format!("model `{name}`: {reason}"),
+            "see `[model]` in the configuration",
+        )
+    };
+    let mut out = SiteModel {
+        name: name.to_owned(),
+        ..SiteModel::default()
+    };
     if let Some(path) = &entry.config {
-        let bytes = read_regular(path, 1 << 20).map_err(|e| wrong(format!("cannot read {}: {e}", path.display())))?;
+        let bytes = read_regular(path, 1 << 20)
+            .map_err(|e| wrong(format!("cannot read {}: {e}", path.display())))?;
         let text = String::from_utf8_lossy(&bytes);
-        let (card, format) = ModelCard::from_hf_config(name, &text).map_err(|e| wrong(e.to_string()))?;
+        let (card, format) =
+            ModelCard::from_hf_config(name, &text).map_err(|e| wrong(e.to_string()))?;
         out.card = Some(card);
         out.format = format;
     }
     for (format, checkpoint) in &entry.checkpoints {
-        let format = Precision::parse(format).ok_or_else(|| wrong(format!("`{format}` is no weight format")))?;
+        let format = Precision::parse(format)
+            .ok_or_else(|| wrong(format!("`{format}` is no weight format")))?;
         out.checkpoints.push((format, checkpoint.clone()));
     }
     Ok(out)
@@ -174,7 +232,17 @@ mod tests {
     use super::*;
 
     fn published(config: &Config, catalogue: Catalogue) -> Snapshot {
-        write(config, Snapshot::new(Body { catalogue, ..Body::default() }, 1)).unwrap()
+        write(
+            config,
+            Snapshot::new(
+                Body {
+                    catalogue,
+                    ..Body::default()
+                },
+                1,
+            ),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -183,7 +251,10 @@ mod tests {
         let config = Config::beside_store(&dir.path().join("s.db"));
         let mut store = Store::create(&config.store).unwrap();
         published(&config, Catalogue::default());
-        let seen = ClusterState { observed_at: Some(9), ..ClusterState::default() };
+        let seen = ClusterState {
+            observed_at: Some(9),
+            ..ClusterState::default()
+        };
         let newer = std::thread::scope(|scope| {
             let alone = lock(&config).unwrap();
             let observing = scope.spawn(|| republish_cluster(&config, &seen, &mut store).unwrap());
@@ -194,9 +265,15 @@ mod tests {
             newer
         });
         let now = Snapshot::read(&config.snapshot).unwrap();
-        assert_eq!((now.body.catalogue, now.body.cluster), (Catalogue::built_in(), seen));
+        assert_eq!(
+            (now.body.catalogue, now.body.cluster),
+            (Catalogue::built_in(), seen)
+        );
         let record = store.model(&now.id).unwrap().unwrap();
-        assert_eq!(record.metrics, format!(r#"{{"observed_at":9,"republished_from":"{}"}}"#, newer.id));
+        assert_eq!(
+            record.metrics,
+            format!(r#"{{"observed_at":9,"republished_from":"{}"}}"#, newer.id)
+        );
     }
 
     #[test]

@@ -29,8 +29,16 @@ impl SiteArgs {
         if let (None, Some(store)) = (&self.config, &self.store) {
             return Ok(Config::beside_store(store));
         }
-        let named = || std::env::var_os("OMNIPILOT_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
-        let path = self.config.clone().or_else(named).unwrap_or_else(|| DEFAULT_PATH.into());
+        let named = || {
+            std::env::var_os("OMNIPILOT_CONFIG")
+                .filter(|name| !name.is_empty())
+                .map(PathBuf::from)
+        };
+        let path = self
+            .config
+            .clone()
+            .or_else(named)
+            .unwrap_or_else(|| DEFAULT_PATH.into());
         let mut config = Config::read(&path).map_err(|e| {
             exit::with_code(
                 exit::USAGE,

@@ -19,9 +19,13 @@ use nix::unistd::Pid;
 /// The stand-in's own process: this test executable again, told by the variable to be an engine.
 #[test]
 fn stand_in() {
-    let Ok(line) = std::env::var("STANDIN_LINE") else { return };
+    let Ok(line) = std::env::var("STANDIN_LINE") else {
+        return;
+    };
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    let settings = Settings::read(&words, |name| std::env::var(name).ok()).map_err(|e| e.0).unwrap();
+    let settings = Settings::read(&words, |name| std::env::var(name).ok())
+        .map_err(|e| e.0)
+        .unwrap();
     std::process::exit(serve(&settings));
 }
 
@@ -35,7 +39,9 @@ impl Place {
     fn new() -> Self {
         // The stand-in waits for signals in one of its threads; the test harness's own threads
         // would take them first.
-        Self::with_engine("exec env --block-signal=TERM --block-signal=INT \"$STANDIN\" --exact stand_in --nocapture")
+        Self::with_engine(
+            "exec env --block-signal=TERM --block-signal=INT \"$STANDIN\" --exact stand_in --nocapture",
+        )
     }
 
     /// `last` is the shell text that becomes or starts the engine.
@@ -43,11 +49,18 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("vllm");
         let here = std::env::current_exe().unwrap();
-        let text = format!("#!/bin/sh\nexport STANDIN_LINE=\"$*\"\nSTANDIN={}\n{last}\n", here.display());
+        let text = format!(
+            "#!/bin/sh\nexport STANDIN_LINE=\"$*\"\nSTANDIN={}\n{last}\n",
+            here.display()
+        );
         fs::write(&program, text).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(dir.path().join("spool")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         Self { dir, port }
     }
 
@@ -58,19 +71,37 @@ impl Place {
     /// `omnipilot run OPTIONS -- vllm serve org/Some-7B --port PORT MORE`, in a pretended job.
     fn run(&self, options: &[&str], more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_omnipilot"));
-        command.arg("run").args(options).arg("--").arg(self.dir.path().join("vllm"));
-        command.args(["serve", "org/Some-7B", "--port", &self.port.to_string()]).args(more);
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("STANDIN_READY_S", "0.2");
-        command.env("SLURM_JOB_ID", "4711").env("SLURM_CLUSTER_NAME", "test").env("SLURM_LLM_SPOOL", self.spool());
+        command
+            .arg("run")
+            .args(options)
+            .arg("--")
+            .arg(self.dir.path().join("vllm"));
+        command
+            .args(["serve", "org/Some-7B", "--port", &self.port.to_string()])
+            .args(more);
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("STANDIN_READY_S", "0.2");
+        command
+            .env("SLURM_JOB_ID", "4711")
+            .env("SLURM_CLUSTER_NAME", "test")
+            .env("SLURM_LLM_SPOOL", self.spool());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     fn outcome(&self) -> Outcome {
-        let files: Vec<PathBuf> = fs::read_dir(self.spool()).unwrap().map(|f| f.unwrap().path()).collect();
+        let files: Vec<PathBuf> = fs::read_dir(self.spool())
+            .unwrap()
+            .map(|f| f.unwrap().path())
+            .collect();
         assert_eq!(files.len(), 1, "{files:?}");
         let name = files[0].file_name().unwrap().to_str().unwrap();
-        assert!(name.starts_with("test-4711-") && name.ends_with(".json"), "{name}");
+        assert!(
+            name.starts_with("test-4711-") && name.ends_with(".json"),
+            "{name}"
+        );
         serde_json::from_slice(&fs::read(&files[0]).unwrap()).unwrap()
     }
 
@@ -93,39 +124,69 @@ fn stderr(output: &Output) -> String {
 }
 
 fn lives(pid: i32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
     !stat.contains(") Z ")
 }
 
 #[test]
 fn windows_are_what_the_engine_did_and_sigterm_is_a_clean_end() {
     let place = Place::new();
-    let load = [("STANDIN_TOK_S", "4000"), ("STANDIN_CONCURRENCY", "40"), ("STANDIN_ISL", "100"), ("STANDIN_OSL", "20")];
-    let child = place.run(&["--interval", "0.5", "--warmup", "1"], &[]).envs(load).spawn().unwrap();
+    let load = [
+        ("STANDIN_TOK_S", "4000"),
+        ("STANDIN_CONCURRENCY", "40"),
+        ("STANDIN_ISL", "100"),
+        ("STANDIN_OSL", "20"),
+    ];
+    let child = place
+        .run(&["--interval", "0.5", "--warmup", "1"], &[])
+        .envs(load)
+        .spawn()
+        .unwrap();
     place.wait_until_ready();
     std::thread::sleep(Duration::from_secs(8));
     send(&child, Signal::SIGTERM);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let out = String::from_utf8_lossy(&output.stdout);
-    assert!(out.contains("Application startup complete.") && out.contains("shutdown triggered"), "{out}");
+    assert!(
+        out.contains("Application startup complete.") && out.contains("shutdown triggered"),
+        "{out}"
+    );
     assert_eq!(stderr(&output), "", "a run that goes well is silent");
 
     let outcome = place.outcome();
-    assert_eq!((outcome.outcome, outcome.exit_code, outcome.job_id), (RunOutcome::Ok, Some(0), 4711));
-    assert_eq!((outcome.engine.as_str(), outcome.engine_version.as_str()), ("vllm", "0.32.0"));
+    assert_eq!(
+        (outcome.outcome, outcome.exit_code, outcome.job_id),
+        (RunOutcome::Ok, Some(0), 4711)
+    );
+    assert_eq!(
+        (outcome.engine.as_str(), outcome.engine_version.as_str()),
+        ("vllm", "0.32.0")
+    );
     let cold = outcome.cold_start_s.unwrap();
     assert!((0.1..3.0).contains(&cold), "{cold}");
     assert_eq!(outcome.windows.len(), 1, "{:?}", outcome.windows);
     let w = &outcome.windows[0];
     let words: Vec<String> = ["serve", "org/Some-7B"].map(Into::into).into();
-    let settings = Settings::read(&words, |n| load.iter().find(|(k, _)| *k == n).map(|(_, v)| (*v).into())).unwrap();
+    let settings = Settings::read(&words, |n| {
+        load.iter().find(|(k, _)| *k == n).map(|(_, v)| (*v).into())
+    })
+    .unwrap();
     let truth = Load::at(&settings, 100.0);
     let near = |name: &str, got: f64, wanted: f64| {
-        assert!((got / wanted - 1.0).abs() < 0.03, "{name}: {got} measured, {wanted} true, {w:?}");
+        assert!(
+            (got / wanted - 1.0).abs() < 0.03,
+            "{name}: {got} measured, {wanted} true, {w:?}"
+        );
     };
     near("req_s", w.req_s, truth.running / truth.latency);
-    near("output_tok_s", w.output_tok_s, truth.running / truth.latency * settings.osl);
+    near(
+        "output_tok_s",
+        w.output_tok_s,
+        truth.running / truth.latency * settings.osl,
+    );
     near("concurrency", w.concurrency.unwrap(), 40.0);
     near("isl", w.isl.unwrap(), 100.0);
     near("osl", w.osl.unwrap(), 20.0);
@@ -145,26 +206,42 @@ fn the_advice_reaches_the_engine_and_the_record() {
         .env("SLURM_LLM_PRECISION", "fp8")
         .env("SLURM_LLM_GPU", "h100")
         .env("SLURM_LLM_ADVICE", "7f3a91")
-        .env("SLURM_LLM_ENGINE_ARGS", "--tensor-parallel-size 4 --quantization fp8")
+        .env(
+            "SLURM_LLM_ENGINE_ARGS",
+            "--tensor-parallel-size 4 --quantization fp8",
+        )
         .env("STANDIN_STOP_AFTER_S", "0.3")
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("org/Some-7B, TP 4"));
     let outcome = place.outcome();
     assert_eq!(outcome.advice_id.as_deref(), Some("7f3a91"));
-    assert_eq!((outcome.asked.tp, outcome.asked.precision.as_deref()), (Some(4), Some("fp8")));
-    assert_eq!((outcome.asked.gpu.as_str(), outcome.asked.model.as_str()), ("h100", "org/Some-7B"));
+    assert_eq!(
+        (outcome.asked.tp, outcome.asked.precision.as_deref()),
+        (Some(4), Some("fp8"))
+    );
+    assert_eq!(
+        (outcome.asked.gpu.as_str(), outcome.asked.model.as_str()),
+        ("h100", "org/Some-7B")
+    );
     assert!(outcome.windows.is_empty(), "too short to be measured");
 }
 
 #[test]
 fn a_contradiction_stops_before_the_engine() {
     let place = Place::new();
-    let output = place.run(&[], &["-tp", "8"]).env("SLURM_LLM_TP", "4").output().unwrap();
+    let output = place
+        .run(&[], &["-tp", "8"])
+        .env("SLURM_LLM_TP", "4")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
     let text = stderr(&output);
-    assert!(text.contains("`-tp 8` in the command contradicts the advice 4") && text.contains("hint: "), "{text}");
+    assert!(
+        text.contains("`-tp 8` in the command contradicts the advice 4") && text.contains("hint: "),
+        "{text}"
+    );
     assert_eq!(fs::read_dir(place.spool()).unwrap().count(), 0);
 }
 
@@ -172,21 +249,57 @@ fn a_contradiction_stops_before_the_engine() {
 fn failures_are_classed_and_exit_statuses_stay() {
     let cases = [
         ("oom", 1, RunOutcome::OutOfMemory, "CUDA out of memory"),
-        ("kv", 1, RunOutcome::OutOfMemory, "larger than the available KV cache memory (9.3 GiB)"),
-        ("heads", 1, RunOutcome::Incompatible, "attention heads (64) must be divisible"),
+        (
+            "kv",
+            1,
+            RunOutcome::OutOfMemory,
+            "larger than the available KV cache memory (9.3 GiB)",
+        ),
+        (
+            "heads",
+            1,
+            RunOutcome::Incompatible,
+            "attention heads (64) must be divisible",
+        ),
         ("exit:7", 7, RunOutcome::Crash, "exit status 7"),
         ("exit:255", 255, RunOutcome::Crash, "exit status 255"),
         ("dies:0.5", 0, RunOutcome::Crash, "died unexpectedly"),
     ];
     for (how, code, expected, words) in cases {
         let place = Place::new();
-        let output = place.run(&[], &[]).env("STANDIN_FAIL", how).output().unwrap();
-        assert_eq!(output.status.code(), Some(code), "{how}: {}", stderr(&output));
+        let output = place
+            .run(&[], &[])
+            .env("STANDIN_FAIL", how)
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{how}: {}",
+            stderr(&output)
+        );
         let outcome = place.outcome();
-        assert_eq!((outcome.outcome, outcome.exit_code), (expected, Some(code)), "{how}: {}", outcome.evidence);
-        assert!(outcome.evidence.contains(words), "{how}: {}", outcome.evidence);
-        assert!(stderr(&output).contains("omnipilot: the engine "), "{how}: {}", stderr(&output));
-        assert_eq!(outcome.cold_start_s.is_some(), how.starts_with("dies"), "{how}");
+        assert_eq!(
+            (outcome.outcome, outcome.exit_code),
+            (expected, Some(code)),
+            "{how}: {}",
+            outcome.evidence
+        );
+        assert!(
+            outcome.evidence.contains(words),
+            "{how}: {}",
+            outcome.evidence
+        );
+        assert!(
+            stderr(&output).contains("omnipilot: the engine "),
+            "{how}: {}",
+            stderr(&output)
+        );
+        assert_eq!(
+            outcome.cold_start_s.is_some(),
+            how.starts_with("dies"),
+            "{how}"
+        );
     }
 }
 
@@ -194,10 +307,17 @@ fn failures_are_classed_and_exit_statuses_stay() {
 fn an_engine_that_never_gets_ready_is_ended_as_a_time_out() {
     let place = Place::new();
     let options = ["--ready-timeout", "1"];
-    let output = place.run(&options, &[]).env("STANDIN_FAIL", "never-ready").output().unwrap();
+    let output = place
+        .run(&options, &[])
+        .env("STANDIN_FAIL", "never-ready")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(124), "{}", stderr(&output));
     let outcome = place.outcome();
-    assert_eq!((outcome.outcome, outcome.cold_start_s), (RunOutcome::TimeOut, None));
+    assert_eq!(
+        (outcome.outcome, outcome.cold_start_s),
+        (RunOutcome::TimeOut, None)
+    );
     assert_eq!(outcome.evidence, "not ready after 1 s");
 }
 
@@ -206,10 +326,18 @@ fn a_signal_that_ends_the_engine_ends_the_wrapper_so() {
     for (number, signal) in [(9, "KILL"), (11, "SEGV"), (15, "TERM")] {
         let place = Place::with_engine(&format!("kill -{signal} $$"));
         let output = place.run(&[], &[]).output().unwrap();
-        assert_eq!(output.status.signal(), Some(number), "{signal}: {}", stderr(&output));
+        assert_eq!(
+            output.status.signal(),
+            Some(number),
+            "{signal}: {}",
+            stderr(&output)
+        );
         let outcome = place.outcome();
         assert_eq!((outcome.exit_code, outcome.signal), (None, Some(number)));
-        assert_eq!((outcome.outcome, outcome.evidence), (RunOutcome::Crash, format!("killed by signal {number}")));
+        assert_eq!(
+            (outcome.outcome, outcome.evidence),
+            (RunOutcome::Crash, format!("killed by signal {number}"))
+        );
     }
 }
 
@@ -220,11 +348,18 @@ fn no_process_outlives_the_engine() {
         "sleep 1000 & echo $! >>pids; setsid sleep 1000 & echo $! >>pids; (sleep 1000 & echo $! >>pids); sleep 0.3; kill -9 $$",
     );
     let began = Instant::now();
-    let output = place.run(&[], &[]).current_dir(place.dir.path()).output().unwrap();
+    let output = place
+        .run(&[], &[])
+        .current_dir(place.dir.path())
+        .output()
+        .unwrap();
     assert_eq!(output.status.signal(), Some(9));
     assert!(began.elapsed() < Duration::from_secs(6));
     let pids = fs::read_to_string(place.dir.path().join("pids")).unwrap();
-    let pids: Vec<i32> = pids.split_whitespace().map(|p| p.parse().unwrap()).collect();
+    let pids: Vec<i32> = pids
+        .split_whitespace()
+        .map(|p| p.parse().unwrap())
+        .collect();
     assert_eq!(pids.len(), 3);
     assert!(!pids.iter().any(|p| lives(*p)), "{pids:?}");
 }
@@ -232,22 +367,34 @@ fn no_process_outlives_the_engine() {
 #[test]
 fn a_first_sigterm_that_has_no_effect_is_followed_by_a_second() {
     let place = Place::new();
-    let child = place.run(&["--stop-grace", "2"], &[]).env("STANDIN_FAIL", "stuck").spawn().unwrap();
+    let child = place
+        .run(&["--stop-grace", "2"], &[])
+        .env("STANDIN_FAIL", "stuck")
+        .spawn()
+        .unwrap();
     place.wait_until_ready();
     std::thread::sleep(Duration::from_millis(600));
     send(&child, Signal::SIGTERM);
     // Slurm may kill after three seconds: by then a record lies there.
     std::thread::sleep(Duration::from_millis(1700));
     let early = place.outcome();
-    assert_eq!((early.outcome, early.exit_code, early.signal), (RunOutcome::Ok, None, None));
+    assert_eq!(
+        (early.outcome, early.exit_code, early.signal),
+        (RunOutcome::Ok, None, None)
+    );
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!((place.outcome().outcome, place.outcome().exit_code), (RunOutcome::Ok, Some(0)));
+    assert_eq!(
+        (place.outcome().outcome, place.outcome().exit_code),
+        (RunOutcome::Ok, Some(0))
+    );
 }
 
 #[test]
 fn other_signals_are_relayed_too() {
-    let place = Place::with_engine("trap 'echo got USR1' USR1; trap 'echo got INT; exit 3' INT; echo up; while :; do sleep 0.05; done");
+    let place = Place::with_engine(
+        "trap 'echo got USR1' USR1; trap 'echo got INT; exit 3' INT; echo up; while :; do sleep 0.05; done",
+    );
     let child = place.run(&[], &[]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(700));
     send(&child, Signal::SIGUSR1);
@@ -255,25 +402,38 @@ fn other_signals_are_relayed_too() {
     send(&child, Signal::SIGINT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "up\ngot USR1\ngot INT\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "up\ngot USR1\ngot INT\n"
+    );
 }
 
 #[test]
 fn a_lost_spool_costs_one_warning_and_nothing_else() {
     for spool in ["/nonexistent/spool", "/dev/null", "/proc"] {
         let place = Place::new();
-        let output = place.run(&["--spool", spool], &[]).env("STANDIN_STOP_AFTER_S", "0.2").output().unwrap();
+        let output = place
+            .run(&["--spool", spool], &[])
+            .env("STANDIN_STOP_AFTER_S", "0.2")
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(0));
         let text = stderr(&output);
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.starts_with("omnipilot: the outcome was not recorded in "), "{text}");
+        assert!(
+            text.starts_with("omnipilot: the outcome was not recorded in "),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn a_full_disk_under_the_log_ends_no_server() {
     let place = Place::new();
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
     let status = place
         .run(&[], &[])
         .stdout(full.try_clone().unwrap())
@@ -288,7 +448,11 @@ fn a_full_disk_under_the_log_ends_no_server() {
 #[test]
 fn output_passes_unchanged() {
     let place = Place::with_engine("printf 'a\\r\\377\\000b\\nno end'; printf 'e\\n' >&2; exit 0");
-    let output = place.run(&["--outcome", "x.json"], &[]).current_dir(place.dir.path()).output().unwrap();
+    let output = place
+        .run(&["--outcome", "x.json"], &[])
+        .current_dir(place.dir.path())
+        .output()
+        .unwrap();
     assert_eq!(output.stdout, b"a\r\xff\x00b\nno end");
     assert!(stderr(&output).starts_with("e\n"), "{}", stderr(&output));
     assert!(place.dir.path().join("x.json").exists());
@@ -299,11 +463,20 @@ fn outside_a_job_it_is_a_plain_wrapper() {
     let dir = tempfile::tempdir().unwrap();
     let run = |command: &[&str]| {
         let mut omnipilot = Command::new(env!("CARGO_BIN_EXE_omnipilot"));
-        omnipilot.arg("run").arg("--").args(command).env_clear().env("PATH", "/usr/bin:/bin").current_dir(dir.path());
+        omnipilot
+            .arg("run")
+            .arg("--")
+            .args(command)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir(dir.path());
         omnipilot.output().unwrap()
     };
     let output = run(&["sh", "-c", "cat; echo out; echo err >&2; exit 5"]);
-    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(5), &b"out\n"[..]));
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice()),
+        (Some(5), &b"out\n"[..])
+    );
     assert!(stderr(&output).starts_with("err\n"), "{}", stderr(&output));
     assert_eq!(stderr(&run(&["true"])), "");
     assert_eq!(run(&["no-such-program"]).status.code(), Some(127));
@@ -318,11 +491,22 @@ fn another_server_on_the_port_is_not_measured() {
     first.wait_until_ready();
     let port = first.port.to_string();
     let output = second.run(&[], &["--port", &port]).output().unwrap();
-    assert!(stderr(&output).contains("answers already: the engine is not measured"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("answers already: the engine is not measured"),
+        "{}",
+        stderr(&output)
+    );
     assert_eq!(output.status.code(), Some(1));
     let outcome = second.outcome();
-    assert_eq!((outcome.outcome, outcome.cold_start_s), (RunOutcome::Crash, None));
-    assert!(outcome.evidence.contains("Address already in use"), "{}", outcome.evidence);
+    assert_eq!(
+        (outcome.outcome, outcome.cold_start_s),
+        (RunOutcome::Crash, None)
+    );
+    assert!(
+        outcome.evidence.contains("Address already in use"),
+        "{}",
+        outcome.evidence
+    );
     send(&child, Signal::SIGTERM);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
 }
@@ -334,7 +518,12 @@ fn the_wrapper_is_light() {
     let child = place.run(&["--interval", "1"], &[]).spawn().unwrap();
     place.wait_until_ready();
     std::thread::sleep(Duration::from_secs(4));
-    let status = fs::read_to_string(Path::new("/proc").join(child.id().to_string()).join("status")).unwrap();
+    let status = fs::read_to_string(
+        Path::new("/proc")
+            .join(child.id().to_string())
+            .join("status"),
+    )
+    .unwrap();
     let peak = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
     let kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kib < 20 * 1024, "{peak}");

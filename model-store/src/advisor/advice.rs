@@ -86,7 +86,9 @@ pub struct Assessed {
 impl Assessed {
     /// The prediction of one target.
     pub fn prediction(&self, target: Target) -> Option<&Prediction> {
-        self.predictions.get(target as usize).and_then(Option::as_ref)
+        self.predictions
+            .get(target as usize)
+            .and_then(Option::as_ref)
     }
 }
 

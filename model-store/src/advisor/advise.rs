@@ -1,6 +1,8 @@
 //! The advisor: from a request and a published snapshot to an advice.
 
-use super::advice::{Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, Prediction, Verdict};
+use super::advice::{
+    Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, Prediction, Verdict,
+};
 use super::case::{Precision, Variant, Workload};
 use super::cluster::ClusterState;
 use super::feasible::infeasible;
@@ -39,8 +41,10 @@ pub struct Knowledge<'a> {
 /// Advises on a request. Pure: the same knowledge and request give the same advice.
 pub fn advise(known: Knowledge, request: &Request) -> Advice {
     let configurations = candidates(known, request);
-    let mut assessed: Vec<Assessed> =
-        configurations.into_iter().map(|c| assess(known, request, c)).collect();
+    let mut assessed: Vec<Assessed> = configurations
+        .into_iter()
+        .map(|c| assess(known, request, c))
+        .collect();
     assessed.sort_by(utility::better_first);
     let verdict = decide(known, request, &assessed);
     Advice {
@@ -74,8 +78,18 @@ fn candidates(known: Knowledge, request: &Request) -> Vec<Configuration> {
     let pins = &request.pins;
     let mut out = Vec::new();
     for pool in &known.cluster.pools {
-        let wanted = pins.gpu.as_ref().is_none_or(|g| g.eq_ignore_ascii_case(&pool.gres));
-        let Some(site) = known.gpus.iter().find(|g| g.gres == pool.gres).filter(|_| wanted) else { continue };
+        let wanted = pins
+            .gpu
+            .as_ref()
+            .is_none_or(|g| g.eq_ignore_ascii_case(&pool.gres));
+        let Some(site) = known
+            .gpus
+            .iter()
+            .find(|g| g.gres == pool.gres)
+            .filter(|_| wanted)
+        else {
+            continue;
+        };
         for tp in degrees(pool.per_node, pins.tp) {
             for (precision, checkpoint, quantise_at_load) in formats(request) {
                 out.push(Configuration {
@@ -97,7 +111,10 @@ fn candidates(known: Knowledge, request: &Request) -> Vec<Configuration> {
 fn degrees(per_node: u32, pin: Option<u32>) -> Vec<u32> {
     match pin {
         Some(tp) => Vec::from_iter((tp <= per_node).then_some(tp)),
-        None => (0..7).map(|i| 1 << i).filter(|tp| *tp <= per_node).collect(),
+        None => (0..7)
+            .map(|i| 1 << i)
+            .filter(|tp| *tp <= per_node)
+            .collect(),
     }
 }
 
@@ -130,7 +147,11 @@ fn setup<'a>(request: &'a Request, c: &Configuration) -> Option<Setup<'a>> {
         kv_bytes: 2.0,
         isl: request.load.isl,
         osl: request.load.osl,
-        workload: if request.load.concurrency.is_some() { Workload::ClosedLoop } else { Workload::Offline },
+        workload: if request.load.concurrency.is_some() {
+            Workload::ClosedLoop
+        } else {
+            Workload::Offline
+        },
         concurrency: request.load.concurrency,
         rate: None,
         engine: &request.engine,
@@ -179,7 +200,11 @@ fn longest_context(s: &Setup) -> Option<u32> {
 }
 
 fn step(model: &Model) -> Step {
-    if model.evidence.this_cluster > 0 { Step::ThisCluster } else { Step::Elsewhere }
+    if model.evidence.this_cluster > 0 {
+        Step::ThisCluster
+    } else {
+        Step::Elsewhere
+    }
 }
 
 fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict {
@@ -222,15 +247,35 @@ fn nearest_support(assessed: &[Assessed]) -> Option<Vec<AxisOut>> {
 }
 
 fn no_candidate(known: Knowledge, request: &Request) -> String {
-    let mut types: Vec<&str> = known.cluster.pools.iter().map(|p| p.gres.as_str()).collect();
+    let mut types: Vec<&str> = known
+        .cluster
+        .pools
+        .iter()
+        .map(|p| p.gres.as_str())
+        .collect();
     types.sort_unstable();
-    let has = if types.is_empty() { "no GPUs that OmniPilot knows of".into() } else { types.join(", ") };
-    if let Some(format) = request.pins.precision.filter(|_| formats(request).is_empty()) {
-        return format!("no checkpoint of {} in {format} is known here, and the engine does not make one", request.card.name);
+    let has = if types.is_empty() {
+        "no GPUs that OmniPilot knows of".into()
+    } else {
+        types.join(", ")
+    };
+    if let Some(format) = request
+        .pins
+        .precision
+        .filter(|_| formats(request).is_empty())
+    {
+        return format!(
+            "no checkpoint of {} in {format} is known here, and the engine does not make one",
+            request.card.name
+        );
     }
     match (&request.pins.gpu, request.pins.tp) {
-        (Some(gpu), _) if known.cluster.pool(gpu).is_none() => format!("no `{gpu}` GPUs here; the cluster has {has}"),
-        (_, Some(tp)) => format!("tp {tp} needs {tp} GPUs on one node, and no node of the types asked for has them"),
+        (Some(gpu), _) if known.cluster.pool(gpu).is_none() => {
+            format!("no `{gpu}` GPUs here; the cluster has {has}")
+        }
+        (_, Some(tp)) => format!(
+            "tp {tp} needs {tp} GPUs on one node, and no node of the types asked for has them"
+        ),
         _ => format!("no configuration fits what was fixed; the cluster has {has}"),
     }
 }
@@ -238,11 +283,17 @@ fn no_candidate(known: Knowledge, request: &Request) -> String {
 /// The reason of the configuration with most memory: where that one fails, all do.
 fn largest_reason(assessed: &[Assessed]) -> String {
     let memory = |a: &&Assessed| {
-        GpuSpec::by_name(&a.config.gpu).map_or(0.0, |g| g.memory_gib * f64::from(a.config.tp) / a.config.precision.bits())
+        GpuSpec::by_name(&a.config.gpu).map_or(0.0, |g| {
+            g.memory_gib * f64::from(a.config.tp) / a.config.precision.bits()
+        })
     };
-    let largest = assessed.iter().max_by(|a, b| memory(a).total_cmp(&memory(b)));
+    let largest = assessed
+        .iter()
+        .max_by(|a, b| memory(a).total_cmp(&memory(b)));
     match largest.map(|a| (a, &a.fallen)) {
-        Some((a, Some(Fallen::Infeasible(reason)))) => format!("even {}: {reason}", utility::name(&a.config)),
+        Some((a, Some(Fallen::Infeasible(reason)))) => {
+            format!("even {}: {reason}", utility::name(&a.config))
+        }
         _ => "no configuration can run it".into(),
     }
 }
@@ -251,16 +302,21 @@ fn nearest(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Option
     let config = assessed.first().map(|a| &a.config)?;
     let s = setup(request, config)?;
     let envelope = &known.model.envelope;
-    envelope.nearest(&s, &physics(&s)).map(|l| envelope.describe(l))
+    envelope
+        .nearest(&s, &physics(&s))
+        .map(|l| envelope.describe(l))
 }
 
 /// Eight hex digits of FNV-1a over the snapshot's name and the request: the same request under
 /// the same snapshot has the same name, so any advice can be made again and recognised.
 fn identify(snapshot_id: &str, request: &Request) -> String {
     let text = serde_json::to_string(request).unwrap_or_default();
-    let hash = snapshot_id.bytes().chain(text.bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = snapshot_id
+        .bytes()
+        .chain(text.bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+        });
     format!("{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff))
 }
 

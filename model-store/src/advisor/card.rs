@@ -95,7 +95,11 @@ impl ModelCard {
         let window = f64::from(self.sliding_window);
         let windowed = f64::from(self.sliding_layers.min(self.layers));
         let full = f64::from(self.layers) - windowed;
-        let share = if window > 0.0 && context > window { window / context } else { 1.0 };
+        let share = if window > 0.0 && context > window {
+            window / context
+        } else {
+            1.0
+        };
         per_layer * bytes * (full + windowed * share)
     }
 
@@ -110,7 +114,11 @@ impl ModelCard {
     /// How many of `tp` GPUs hold different KV values: with more GPUs than KV heads the heads are
     /// replicated, and latent attention counts as one head.
     pub fn kv_shards(&self, tp: u32) -> u32 {
-        if self.kv_lora_rank > 0 { 1 } else { tp.min(self.kv_heads).max(1) }
+        if self.kv_lora_rank > 0 {
+            1
+        } else {
+            tp.min(self.kv_heads).max(1)
+        }
     }
 
     /// True for a mixture-of-experts model.
@@ -146,12 +154,35 @@ impl ModelCard {
 /// tuning or format (`-instruct`, `-hf`, `-fp8`) taken off.
 pub fn name_key(name: &str) -> String {
     const MARKS: [&str; 17] = [
-        "-instruct", "-chat", "-hf", "-it", "-base", "-fp8", "-awq", "-gptq", "-int4", "-int8",
-        "-nvfp4", "-w4a16", "-w8a8", "-bf16", "-fp16", "-dynamic", "-quantized",
+        "-instruct",
+        "-chat",
+        "-hf",
+        "-it",
+        "-base",
+        "-fp8",
+        "-awq",
+        "-gptq",
+        "-int4",
+        "-int8",
+        "-nvfp4",
+        "-w4a16",
+        "-w8a8",
+        "-bf16",
+        "-fp16",
+        "-dynamic",
+        "-quantized",
     ];
-    let tail = name.trim().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let tail = name
+        .trim()
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
     let mut key = tail.to_ascii_lowercase().replace([' ', '_'], "-");
-    while let Some(mark) = MARKS.iter().find(|m| key.ends_with(*m) && key.len() > m.len()) {
+    while let Some(mark) = MARKS
+        .iter()
+        .find(|m| key.ends_with(*m) && key.len() > m.len())
+    {
         key.truncate(key.len() - mark.len());
     }
     key.strip_prefix("meta-").map_or(key.clone(), str::to_owned)
@@ -172,7 +203,10 @@ pub fn precision_in_name(name: &str) -> Option<Precision> {
         ("int8", Precision::Int8),
     ];
     let parts: Vec<&str> = lower.split(['-', '/', '.']).collect();
-    marks.into_iter().find(|(m, _)| parts.contains(m)).map(|(_, p)| p)
+    marks
+        .into_iter()
+        .find(|(m, _)| parts.contains(m))
+        .map(|(_, p)| p)
 }
 
 /// Cards by every name they are known under.
@@ -209,17 +243,26 @@ impl Catalogue {
 
     /// The card of a name: the exact name first, then the name without owner and marks.
     pub fn find(&self, name: &str) -> Option<&ModelCard> {
-        let at = |key: &str| self.keys.binary_search_by(|(k, _)| k.as_str().cmp(key)).ok();
+        let at = |key: &str| {
+            self.keys
+                .binary_search_by(|(k, _)| k.as_str().cmp(key))
+                .ok()
+        };
         let found = at(&exact_key(name)).or_else(|| at(&name_key(name)))?;
-        self.keys.get(found).and_then(|(_, i)| self.cards.get(*i as usize))
+        self.keys
+            .get(found)
+            .and_then(|(_, i)| self.cards.get(*i as usize))
     }
 
     /// The known name that is nearest to an unknown one, for a hint; `None` where none is near
     /// enough to have been meant (a third of its letters differ).
     pub fn nearest_name(&self, name: &str) -> Option<&str> {
         let key = name_key(name);
-        let (distance, found) =
-            self.cards.iter().map(|c| (edit_distance(&key, &name_key(&c.name)), c.name.as_str())).min()?;
+        let (distance, found) = self
+            .cards
+            .iter()
+            .map(|c| (edit_distance(&key, &name_key(&c.name)), c.name.as_str()))
+            .min()?;
         (distance * 3 <= key.chars().count()).then_some(found)
     }
 

@@ -221,7 +221,8 @@ pub struct Case {
 impl Case {
     /// GPUs of the instance: TP x PP x DP; `None` where TP is not recorded.
     pub fn num_gpus(&self) -> Option<u32> {
-        self.tp.map(|tp| tp.max(1) * self.pp.max(1) * self.dp.max(1))
+        self.tp
+            .map(|tp| tp.max(1) * self.pp.max(1) * self.dp.max(1))
     }
 }
 

@@ -37,6 +37,8 @@ pub struct GpuPool {
 impl ClusterState {
     /// The pool of one Slurm GPU type, whatever the case of its name.
     pub fn pool(&self, gres: &str) -> Option<&GpuPool> {
-        self.pools.iter().find(|p| p.gres.eq_ignore_ascii_case(gres))
+        self.pools
+            .iter()
+            .find(|p| p.gres.eq_ignore_ascii_case(gres))
     }
 }

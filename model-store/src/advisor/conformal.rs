@@ -77,9 +77,15 @@ impl Calibration {
         keys.sort_unstable();
         keys.dedup();
         let of_group = |key: GroupKey| {
-            let mut own: Vec<f64> = scored.iter().filter(|(k, _)| *k == key).map(|(_, s)| *s).collect();
+            let mut own: Vec<f64> = scored
+                .iter()
+                .filter(|(k, _)| *k == key)
+                .map(|(_, s)| *s)
+                .collect();
             let enough = own.len() >= FEWEST_IN_GROUP;
-            quantile(&mut own, LEVEL).filter(|_| enough).map(|e| (key, e))
+            quantile(&mut own, LEVEL)
+                .filter(|_| enough)
+                .map(|e| (key, e))
         };
         Self {
             pooled: quantile(&mut all, LEVEL),
@@ -101,7 +107,9 @@ impl Calibration {
     /// Widening for a group: its own where it has one, else the pooled one.
     pub fn widening(&self, key: GroupKey) -> Option<f64> {
         let own = self.groups.binary_search_by(|(k, _)| k.cmp(&key)).ok();
-        own.and_then(|i| self.groups.get(i)).map(|(_, e)| *e).or(self.pooled)
+        own.and_then(|i| self.groups.get(i))
+            .map(|(_, e)| *e)
+            .or(self.pooled)
     }
 }
 
@@ -125,8 +133,15 @@ impl Bands {
         keys.sort_unstable();
         keys.dedup();
         let of_group = |key: GroupKey| {
-            let own: Vec<f64> = scored.iter().filter(|(k, _)| *k == key).map(|(_, s)| *s).collect();
-            (own.len() >= FEWEST_IN_BAND).then(|| sides(&own)).flatten().map(|e| (key, e))
+            let own: Vec<f64> = scored
+                .iter()
+                .filter(|(k, _)| *k == key)
+                .map(|(_, s)| *s)
+                .collect();
+            (own.len() >= FEWEST_IN_BAND)
+                .then(|| sides(&own))
+                .flatten()
+                .map(|e| (key, e))
         };
         Self {
             pooled: sides(&scored.iter().map(|(_, s)| *s).collect::<Vec<_>>()),
@@ -138,7 +153,9 @@ impl Bands {
     /// Multiples for a group: its own where it has them, else the pooled ones.
     pub fn sides(&self, key: GroupKey) -> Option<[f64; 2]> {
         let own = self.groups.binary_search_by(|(k, _)| k.cmp(&key)).ok();
-        own.and_then(|i| self.groups.get(i)).map(|(_, e)| *e).or(self.pooled)
+        own.and_then(|i| self.groups.get(i))
+            .map(|(_, e)| *e)
+            .or(self.pooled)
     }
 }
 
@@ -159,12 +176,20 @@ mod tests {
     fn too_few_scores_give_no_answer() {
         assert_eq!(quantile(&mut [1.0, 2.0, 3.0], 0.8), None);
         assert_eq!(quantile(&mut [4.0, 1.0, 3.0, 2.0], 0.8), Some(4.0));
-        assert_eq!(quantile_over_sources(&[vec![1.0; 50], vec![2.0; 50]], 0.8), None);
+        assert_eq!(
+            quantile_over_sources(&[vec![1.0; 50], vec![2.0; 50]], 0.8),
+            None
+        );
     }
 
     #[test]
     fn a_large_source_does_not_outvote_the_others() {
-        let sources = [vec![0.1; 10_000], vec![1.0; 50], vec![1.0; 50], vec![1.0; 50]];
+        let sources = [
+            vec![0.1; 10_000],
+            vec![1.0; 50],
+            vec![1.0; 50],
+            vec![1.0; 50],
+        ];
         assert_eq!(quantile_over_sources(&sources, 0.8), Some(1.0));
     }
 

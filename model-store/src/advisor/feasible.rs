@@ -20,24 +20,39 @@ pub fn infeasible(s: &Setup, quantise_at_load: bool) -> Option<String> {
 
 fn heads(s: &Setup) -> Option<String> {
     let odd = s.tp > 0 && !s.card.heads.is_multiple_of(s.tp);
-    odd.then(|| format!("{} attention heads do not divide by tp {}", s.card.heads, s.tp))
+    odd.then(|| {
+        format!(
+            "{} attention heads do not divide by tp {}",
+            s.card.heads, s.tp
+        )
+    })
 }
 
 /// vLLM splits KV heads evenly or repeats them evenly.
 fn kv_heads(s: &Setup) -> Option<String> {
     let kv = s.card.kv_heads.max(1);
     let even = s.card.kv_lora_rank > 0 || kv.is_multiple_of(s.tp.max(1)) || s.tp.is_multiple_of(kv);
-    (s.engine == "vllm" && !even).then(|| format!("{kv} KV heads neither divide by tp {} nor it by them", s.tp))
+    (s.engine == "vllm" && !even)
+        .then(|| format!("{kv} KV heads neither divide by tp {} nor it by them", s.tp))
 }
 
 /// Blocks of weights that share a scale must not be cut: those of int4 checkpoints, and those of
 /// the block-scaled fp8 checkpoints that these families are published in.
 fn blocks(s: &Setup, quantise_at_load: bool) -> Option<String> {
     const IN_BLOCKS: [&str; 5] = ["qwen", "qwen-moe", "deepseek", "glm", "minimax"];
-    let scaled = s.precision == Precision::Fp8 && !quantise_at_load && IN_BLOCKS.contains(&s.card.family.as_str());
+    let scaled = s.precision == Precision::Fp8
+        && !quantise_at_load
+        && IN_BLOCKS.contains(&s.card.family.as_str());
     let grouped = matches!(s.precision, Precision::Int4 | Precision::W4a8) || scaled;
-    let width = if s.card.is_moe() { s.card.moe_intermediate } else { s.card.intermediate };
-    let cut = s.engine == "vllm" && grouped && width > 0 && !width.is_multiple_of(s.tp * QUANTISATION_BLOCK);
+    let width = if s.card.is_moe() {
+        s.card.moe_intermediate
+    } else {
+        s.card.intermediate
+    };
+    let cut = s.engine == "vllm"
+        && grouped
+        && width > 0
+        && !width.is_multiple_of(s.tp * QUANTISATION_BLOCK);
     cut.then(|| format!("feed-forward width {width} over tp {} is not a multiple of the {QUANTISATION_BLOCK} rows of a {} block", s.tp, s.precision))
 }
 
@@ -59,14 +74,22 @@ fn capability(s: &Setup) -> Option<String> {
         _ => 0,
     };
     let (has, needs) = (f64::from(s.gpu.capability) / 10.0, f64::from(least) / 10.0);
-    (s.gpu.capability < least)
-        .then(|| format!("{} needs compute capability {needs:.1}, {} has {has:.1}", s.precision, s.gpu.name))
+    (s.gpu.capability < least).then(|| {
+        format!(
+            "{} needs compute capability {needs:.1}, {} has {has:.1}",
+            s.precision, s.gpu.name
+        )
+    })
 }
 
 fn context(s: &Setup) -> Option<String> {
     let most = f64::from(s.card.max_context);
-    (s.context() > most)
-        .then(|| format!("{:.0} tokens of input and output, the model's context is {most:.0}", s.context()))
+    (s.context() > most).then(|| {
+        format!(
+            "{:.0} tokens of input and output, the model's context is {most:.0}",
+            s.context()
+        )
+    })
 }
 
 fn fits(s: &Setup) -> Option<String> {

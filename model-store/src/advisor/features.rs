@@ -21,7 +21,8 @@ pub type Row = [f32; FEATURES];
 
 /// Features that span the space of the Gaussian processes.
 pub const PLACE: [usize; 32] = [
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
+    26, 27, 28, 29, 30, 31,
 ];
 
 /// Number of categories.
@@ -43,29 +44,44 @@ impl Codebook {
     /// The names that occur in these setups, sorted.
     pub fn of<'a, 'b: 'a>(setups: impl Iterator<Item = &'a Setup<'b>> + Clone) -> Self {
         let column = |i: usize| {
-            let mut all: Vec<String> = setups.clone().filter_map(|s| names(s, s.engine_version).into_iter().nth(i)).collect();
+            let mut all: Vec<String> = setups
+                .clone()
+                .filter_map(|s| names(s, s.engine_version).into_iter().nth(i))
+                .collect();
             all.sort();
             all.dedup();
             all.truncate(usize::from(u16::MAX));
             all
         };
         let mut newest: Vec<(String, String)> = Vec::new();
-        for s in setups.clone().filter(|s| version(s.engine_version).is_finite()) {
+        for s in setups
+            .clone()
+            .filter(|s| version(s.engine_version).is_finite())
+        {
             match newest.iter_mut().find(|(e, _)| e == s.engine) {
-                Some((_, v)) if by_version(s.engine_version, v).is_gt() => *v = s.engine_version.to_owned(),
+                Some((_, v)) if by_version(s.engine_version, v).is_gt() => {
+                    *v = s.engine_version.to_owned()
+                }
                 Some(_) => {}
                 None => newest.push((s.engine.to_owned(), s.engine_version.to_owned())),
             }
         }
         newest.sort();
-        Self { names: (0..CATEGORIES).map(column).collect(), newest }
+        Self {
+            names: (0..CATEGORIES).map(column).collect(),
+            newest,
+        }
     }
 
     /// The version that counts: the stated one, or the newest measured one of that engine where a
     /// request of this site states none.
     fn version_of<'a>(&'a self, s: &Setup<'a>) -> &'a str {
         let ours = s.source.is_empty() && s.engine_version.is_empty();
-        let newest = self.newest.iter().find(|(engine, _)| engine == s.engine).filter(|_| ours);
+        let newest = self
+            .newest
+            .iter()
+            .find(|(engine, _)| engine == s.engine)
+            .filter(|_| ours);
         newest.map_or(s.engine_version, |(_, v)| v)
     }
 
@@ -74,7 +90,11 @@ impl Codebook {
         let mut out = [u16::MAX; CATEGORIES];
         let all = names(s, self.version_of(s));
         for ((code, name), known) in out.iter_mut().zip(all).zip(&self.names) {
-            *code = known.binary_search(&name).ok().and_then(|i| u16::try_from(i).ok()).unwrap_or(u16::MAX);
+            *code = known
+                .binary_search(&name)
+                .ok()
+                .and_then(|i| u16::try_from(i).ok())
+                .unwrap_or(u16::MAX);
         }
         out
     }
@@ -93,7 +113,11 @@ fn names(s: &Setup, version: &str) -> [String; CATEGORIES] {
         (steps, chunked) => format!("{steps} {chunked:?}"),
     };
     [
-        format!("{}{}", s.gpu.name, if v.power_capped { " capped" } else { "" }),
+        format!(
+            "{}{}",
+            s.gpu.name,
+            if v.power_capped { " capped" } else { "" }
+        ),
         format.into(),
         format!("{} {version}", s.engine),
         s.workload.name().into(),
@@ -108,8 +132,12 @@ fn names(s: &Setup, version: &str) -> [String; CATEGORIES] {
 /// none, and for dates.
 fn version(text: &str) -> f64 {
     let head = text.split('(').next().unwrap_or_default();
-    let mut numbers = head.split(|c: char| !c.is_ascii_digit()).filter_map(|p| p.parse::<f64>().ok());
-    let Some(major) = numbers.next().filter(|m| *m < 1000.0) else { return f64::NAN };
+    let mut numbers = head
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|p| p.parse::<f64>().ok());
+    let Some(major) = numbers.next().filter(|m| *m < 1000.0) else {
+        return f64::NAN;
+    };
     major * 100.0 + numbers.next().unwrap_or(0.0) + numbers.next().unwrap_or(0.0) / 100.0
 }
 
@@ -127,11 +155,19 @@ pub fn row(s: &Setup, p: &Physics, codes: &Codebook) -> Row {
     let f = f64::from;
     let waves = p.asked / p.capacity;
     let decode_s = s.osl * p.step_s;
-    let prefill_share = p.in_flight * p.shared_prefill_s / (p.in_flight * p.shared_prefill_s + decode_s);
-    let arrivals = s.rate.map_or(f64::NAN, |r| log(r * s.osl / p.saturated_tok_s));
+    let prefill_share =
+        p.in_flight * p.shared_prefill_s / (p.in_flight * p.shared_prefill_s + decode_s);
+    let arrivals = s
+        .rate
+        .map_or(f64::NAN, |r| log(r * s.osl / p.saturated_tok_s));
     let queue_s = p.queue_s(s);
     let categories = codes.categories(s);
-    let code = |i: usize| categories.get(i).filter(|c| **c != u16::MAX).map_or(-1.0, |c| f64::from(*c));
+    let code = |i: usize| {
+        categories
+            .get(i)
+            .filter(|c| **c != u16::MAX)
+            .map_or(-1.0, |c| f64::from(*c))
+    };
     let stage = f(s.tp * s.pp);
     let values: [f64; FEATURES] = [
         // the space of the processes
@@ -211,7 +247,9 @@ pub fn row(s: &Setup, p: &Physics, codes: &Codebook) -> Row {
 
 /// What a row lacks for a tree: nothing may be unordered there.
 pub fn for_trees(mut row: Row) -> Row {
-    row.iter_mut().filter(|x| !x.is_finite()).for_each(|x| *x = -50.0);
+    row.iter_mut()
+        .filter(|x| !x.is_finite())
+        .for_each(|x| *x = -50.0);
     row
 }
 

@@ -36,14 +36,20 @@ pub struct Forest {
 impl Forest {
     /// The forest's value for one row.
     pub fn value(&self, row: &Row) -> f64 {
-        let sum: f64 = self.roots.iter().map(|root| f64::from(self.leaf(*root, row))).sum();
+        let sum: f64 = self
+            .roots
+            .iter()
+            .map(|root| f64::from(self.leaf(*root, row)))
+            .sum();
         f64::from(self.base) + sum
     }
 
     fn leaf(&self, root: u32, row: &Row) -> f32 {
         let mut at = root;
         while let Some(node) = self.nodes.get(at as usize) {
-            let Some(x) = row.get(node.feature as usize) else { return node.number };
+            let Some(x) = row.get(node.feature as usize) else {
+                return node.number;
+            };
             let next = node.left + u32::from(*x > node.number);
             // A file can be made to loop; a forest that was checked cannot.
             if next <= at {

@@ -40,10 +40,17 @@ impl Scale {
     /// Mean and spread over rows; what is not known (not a number) does not count.
     pub fn of(rows: &[&Row]) -> Self {
         let column = |at: usize| {
-            let known: Vec<f64> = rows.iter().map(|r| f64::from(r[at])).filter(|x| x.is_finite()).collect();
+            let known: Vec<f64> = rows
+                .iter()
+                .map(|r| f64::from(r[at]))
+                .filter(|x| x.is_finite())
+                .collect();
             let n = known.len().max(1) as f64;
             let mean = known.iter().sum::<f64>() / n;
-            (mean as f32, (known.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt() as f32)
+            (
+                mean as f32,
+                (known.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt() as f32,
+            )
         };
         let (mean, spread) = PLACE.iter().map(|at| column(*at)).unzip();
         Self { mean, spread }
@@ -53,12 +60,26 @@ impl Scale {
     pub fn place(&self, row: &Row, categories: Categories) -> Place {
         let mut numbers = [0i16; NUMBERS];
         for (i, out) in numbers.iter_mut().enumerate() {
-            let at = PLACE.get(i).and_then(|at| row.get(*at)).copied().unwrap_or(0.0);
-            let (mean, spread) = (self.mean.get(i).copied().unwrap_or(0.0), self.spread.get(i).copied().unwrap_or(0.0));
-            let z = if spread > 1e-6 && at.is_finite() { (at - mean) / spread } else { 0.0 };
+            let at = PLACE
+                .get(i)
+                .and_then(|at| row.get(*at))
+                .copied()
+                .unwrap_or(0.0);
+            let (mean, spread) = (
+                self.mean.get(i).copied().unwrap_or(0.0),
+                self.spread.get(i).copied().unwrap_or(0.0),
+            );
+            let z = if spread > 1e-6 && at.is_finite() {
+                (at - mean) / spread
+            } else {
+                0.0
+            };
             *out = (z * STEPS).round().clamp(-32_000.0, 32_000.0) as i16;
         }
-        Place { numbers, categories }
+        Place {
+            numbers,
+            categories,
+        }
     }
 }
 
@@ -107,7 +128,10 @@ fn exp_of_minus(r: f32) -> f32 {
     // Cut off and one less: at or below the floor, without a call that SSE2 has no instruction for.
     let whole = t as i32 - 1;
     let x = (t - whole as f32) * std::f32::consts::LN_2;
-    let p = 1.0 + x * (1.0 + x * (0.5 + x * (1.666_666_6e-1 + x * (4.166_666e-2 + x * (8.333_3e-3 + x * 1.39e-3)))));
+    let p = 1.0
+        + x * (1.0
+            + x * (0.5
+                + x * (1.666_666_6e-1 + x * (4.166_666e-2 + x * (8.333_3e-3 + x * 1.39e-3)))));
     p * f32::from_bits(((whole + 127) as u32) << 23)
 }
 
@@ -128,7 +152,9 @@ impl Process {
         let mut out = vec![0.0f32; n];
         for (i, x) in place.numbers.iter().enumerate() {
             let w = self.numbers.get(i).copied().unwrap_or(0.0) / (STEPS * STEPS);
-            let Some(column) = self.points.get(i * n..(i + 1) * n).filter(|_| w > 0.0) else { continue };
+            let Some(column) = self.points.get(i * n..(i + 1) * n).filter(|_| w > 0.0) else {
+                continue;
+            };
             let x = f32::from(*x);
             for (sum, p) in out.iter_mut().zip(column) {
                 let gap = f32::from(*p) - x;
@@ -137,9 +163,15 @@ impl Process {
         }
         for (i, code) in place.categories.iter().enumerate() {
             let w = self.categories.get(i).copied().unwrap_or(0.0);
-            let Some(column) = self.codes.get(i * n..(i + 1) * n).filter(|_| w > 0.0) else { continue };
+            let Some(column) = self.codes.get(i * n..(i + 1) * n).filter(|_| w > 0.0) else {
+                continue;
+            };
             for (sum, c) in out.iter_mut().zip(column) {
-                *sum += if *c == *code && *code != u16::MAX { 0.0 } else { w };
+                *sum += if *c == *code && *code != u16::MAX {
+                    0.0
+                } else {
+                    w
+                };
             }
         }
         out
@@ -153,7 +185,10 @@ impl Process {
             .zip(self.pull.chunks(256))
             .map(|(d, p)| f64::from(d.iter().zip(p).map(|(d, p)| matern(*d) * p).sum::<f32>()))
             .sum();
-        Guess { mean: f64::from(self.mean) + sum, doubt: self.doubt_of(&near, |_| false) }
+        Guess {
+            mean: f64::from(self.mean) + sum,
+            doubt: self.doubt_of(&near, |_| false),
+        }
     }
 
     /// The doubt at a place.
@@ -189,11 +224,19 @@ impl Process {
             let mut rest = f64::from(matern(*distance));
             for b in 0..=a {
                 let Some((_, j)) = near.get(b) else { continue };
-                let mut value = if a == b { 1.0 + f64::from(self.noise) + 1e-6 } else { f64::from(matern(self.between(*i, *j))) };
+                let mut value = if a == b {
+                    1.0 + f64::from(self.noise) + 1e-6
+                } else {
+                    f64::from(matern(self.between(*i, *j)))
+                };
                 for c in 0..b {
                     value -= entry(&factor, a, c) * entry(&factor, b, c);
                 }
-                let own = if a == b { value.max(1e-9).sqrt() } else { value / entry(&factor, b, b) };
+                let own = if a == b {
+                    value.max(1e-9).sqrt()
+                } else {
+                    value / entry(&factor, b, b)
+                };
                 if let Some(x) = factor.get_mut(a).and_then(|row| row.get_mut(b)) {
                     *x = own;
                 }
@@ -215,13 +258,20 @@ impl Process {
         let n = self.len();
         let mut out = 0.0;
         for (d, w) in self.numbers.iter().enumerate() {
-            let (Some(a), Some(b)) = (self.points.get(d * n + i), self.points.get(d * n + j)) else { continue };
+            let (Some(a), Some(b)) = (self.points.get(d * n + i), self.points.get(d * n + j))
+            else {
+                continue;
+            };
             let gap = (f32::from(*a) - f32::from(*b)) / STEPS;
             out += w * gap * gap;
         }
         for (d, w) in self.categories.iter().enumerate() {
             let (a, b) = (self.codes.get(d * n + i), self.codes.get(d * n + j));
-            out += if a == b && a != Some(&u16::MAX) { 0.0 } else { *w };
+            out += if a == b && a != Some(&u16::MAX) {
+                0.0
+            } else {
+                *w
+            };
         }
         out
     }
@@ -231,7 +281,12 @@ impl Process {
         let n = self.len();
         let finite = |v: &[f32]| v.iter().all(|x| x.is_finite());
         let tables = self.points.len() == n * NUMBERS && self.codes.len() == n * CATEGORIES;
-        tables && finite(&self.pull) && finite(&self.numbers) && finite(&self.categories) && self.noise.is_finite() && self.mean.is_finite()
+        tables
+            && finite(&self.pull)
+            && finite(&self.numbers)
+            && finite(&self.categories)
+            && self.noise.is_finite()
+            && self.mean.is_finite()
     }
 }
 

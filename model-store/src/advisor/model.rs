@@ -74,9 +74,18 @@ impl LaunchTable {
     fn prediction(&self, s: &Setup) -> Option<Prediction> {
         let key = (s.gpu.name.to_owned(), s.tp, s.precision.pooled());
         let own = self.groups.binary_search_by(|(k, _)| k.cmp(&key)).ok();
-        let rate = own.and_then(|i| self.groups.get(i)).map(|(_, r)| *r).or(self.pooled)?;
+        let rate = own
+            .and_then(|i| self.groups.get(i))
+            .map(|(_, r)| *r)
+            .or(self.pooled)?;
         let [q10, q50, q90] = rate.quantiles;
-        Some(Prediction { q10, q50, q90, lo: q10, hi: q90 })
+        Some(Prediction {
+            q10,
+            q50,
+            q90,
+            lo: q10,
+            hi: q90,
+        })
     }
 }
 
@@ -102,13 +111,23 @@ pub struct Model {
 impl Model {
     /// This cluster's runs on one GPU.
     pub fn runs_here_on(&self, gpu: &str) -> u32 {
-        self.here.iter().find(|(name, _)| name == gpu).map_or(0, |(_, runs)| *runs)
+        self.here
+            .iter()
+            .find(|(name, _)| name == gpu)
+            .map_or(0, |(_, runs)| *runs)
     }
 
     /// Predicts all targets of a setup, in the order of [`Target::ALL`]; `None` = not known.
     pub fn predict(&self, s: &Setup, step: Step) -> Vec<Option<Prediction>> {
         let p = physics(s);
-        let at = At { s, p: &p, row: row(s, &p, &self.codes), categories: self.codes.categories(s), step, key: group_key(s) };
+        let at = At {
+            s,
+            p: &p,
+            row: row(s, &p, &self.codes),
+            categories: self.codes.categories(s),
+            step,
+            key: group_key(s),
+        };
         let of = |target: Target| self.targets.get(target as usize)?.predict(target, &at);
         let mut out: Vec<Option<Prediction>> = Target::ALL
             .iter()
@@ -131,7 +150,10 @@ impl Model {
     pub fn axes_out(&self, s: &Setup, p: &Physics) -> Vec<AxisOut> {
         let mut out = self.envelope.axes_out(s, p);
         if out.is_empty() && self.is_far(s, p) {
-            let nearest = self.envelope.nearest(s, p).map_or_else(|| "nothing".into(), |l| self.envelope.describe(l));
+            let nearest = self
+                .envelope
+                .nearest(s, p)
+                .map_or_else(|| "nothing".into(), |l| self.envelope.describe(l));
             out.push(AxisOut {
                 axis: "distance".into(),
                 asked: "a combination far from every run".into(),
@@ -147,21 +169,35 @@ impl Model {
     /// from all of them alike, by engine and by load; the step between laboratories is then in the
     /// width of the intervals.
     fn is_far(&self, s: &Setup, p: &Physics) -> bool {
-        let ours_are_points = self.evidence.this_cluster > 0 && self.targets.iter().all(|t| t.site.runs.is_empty());
+        let ours_are_points =
+            self.evidence.this_cluster > 0 && self.targets.iter().all(|t| t.site.runs.is_empty());
         if s.source.is_empty() && !ours_are_points {
             return false;
         }
         let row = row(s, p, &self.codes);
         let categories = self.codes.categories(s);
         let witnesses = [Target::OutputTokS, Target::TtftMs, Target::TpotMs];
-        let mut asked = witnesses.iter().filter_map(|t| self.targets.get(*t as usize)).filter(|t| !t.process.is_empty()).peekable();
-        asked.peek().is_some() && asked.all(|t| t.process.doubt(&t.process.scale.place(&row, categories)) > t.most_doubt)
+        let mut asked = witnesses
+            .iter()
+            .filter_map(|t| self.targets.get(*t as usize))
+            .filter(|t| !t.process.is_empty())
+            .peekable();
+        asked.peek().is_some()
+            && asked
+                .all(|t| t.process.doubt(&t.process.scale.place(&row, categories)) > t.most_doubt)
     }
 
     /// The step to a case of that source.
     pub fn step_to(&self, source: &str) -> Step {
-        let known = self.sources.binary_search_by(|s| s.as_str().cmp(source)).is_ok();
-        if known { Step::SameSource } else { Step::Elsewhere }
+        let known = self
+            .sources
+            .binary_search_by(|s| s.as_str().cmp(source))
+            .is_ok();
+        if known {
+            Step::SameSource
+        } else {
+            Step::Elsewhere
+        }
     }
 
     /// True where evaluation cannot loop or leave its tables.
@@ -175,7 +211,13 @@ impl Model {
 
 /// The Mondrian group of a setup: GPU x precision.
 pub fn group_key(s: &Setup) -> GroupKey {
-    (super::gpu::GPUS.iter().position(|g| g.name == s.gpu.name).unwrap_or(255) as u8, s.precision.pooled() as u8)
+    (
+        super::gpu::GPUS
+            .iter()
+            .position(|g| g.name == s.gpu.name)
+            .unwrap_or(255) as u8,
+        s.precision.pooled() as u8,
+    )
 }
 
 /// Where a prediction is made.
@@ -191,7 +233,9 @@ struct At<'a> {
 impl TargetModel {
     /// Centre and spread of the log residual.
     pub fn centre(&self, row: &Row, categories: Categories) -> [f64; 2] {
-        let guess = self.process.guess(&self.process.scale.place(row, categories));
+        let guess = self
+            .process
+            .guess(&self.process.scale.place(row, categories));
         let mut trees = for_trees(*row);
         let forest = self.forest.value(&trees);
         fill_spread_slots(&mut trees, guess.doubt, guess.mean - forest);
@@ -205,8 +249,15 @@ impl TargetModel {
         let widened = |by: f64| self.tails.map(|t| t * spread + by);
         let elsewhere = || self.elsewhere.widening(at.key).map(widened);
         match at.step {
-            Step::SameSource => self.same_source.sides(at.key).map(|sides| sides.map(|m| m * spread)),
-            Step::ThisCluster => self.this_cluster.widening(at.key).map(widened).or_else(elsewhere),
+            Step::SameSource => self
+                .same_source
+                .sides(at.key)
+                .map(|sides| sides.map(|m| m * spread)),
+            Step::ThisCluster => self
+                .this_cluster
+                .widening(at.key)
+                .map(widened)
+                .or_else(elsewhere),
             Step::Elsewhere => elsewhere(),
         }
     }
@@ -217,12 +268,23 @@ impl TargetModel {
         }
         let [centre, spread] = self.centre(&at.row, at.categories);
         let [below, above] = self.reach(at, spread)?;
-        let shift = if at.step == Step::SameSource { 0.0 } else { self.site.at(at.s, at.p) };
+        let shift = if at.step == Step::SameSource {
+            0.0
+        } else {
+            self.site.at(at.s, at.p)
+        };
         let base = at.p.estimate(at.s, target);
-        let most = if target == Target::KvUsage { 1.0 } else { f64::INFINITY };
+        let most = if target == Target::KvUsage {
+            1.0
+        } else {
+            f64::INFINITY
+        };
         let value = |log: f64| (base * (log + shift).exp()).min(most);
         // Neither a quantile nor an end passes the median.
-        let [q10, q90] = [-self.tails[0].max(0.0) * spread, self.tails[1].max(0.0) * spread];
+        let [q10, q90] = [
+            -self.tails[0].max(0.0) * spread,
+            self.tails[1].max(0.0) * spread,
+        ];
         let out = Prediction {
             q10: value(centre + q10),
             q50: value(centre),
@@ -230,14 +292,19 @@ impl TargetModel {
             lo: value(centre - below.max(0.0)),
             hi: value(centre + above.max(0.0)),
         };
-        let finite = [out.q10, out.q50, out.q90, out.lo, out.hi].iter().all(|v| v.is_finite());
+        let finite = [out.q10, out.q50, out.q90, out.lo, out.hi]
+            .iter()
+            .all(|v| v.is_finite());
         finite.then_some(out)
     }
 }
 
 /// Fills in what the spread is predicted from beside the features.
 pub fn fill_spread_slots(row: &mut Row, doubt: f64, dispute: f64) {
-    let slots = [(DOUBT, (doubt + 1e-4).ln()), (DISPUTE, (dispute.abs() + 0.002).ln())];
+    let slots = [
+        (DOUBT, (doubt + 1e-4).ln()),
+        (DISPUTE, (dispute.abs() + 0.002).ln()),
+    ];
     for (slot, x) in slots {
         if let Some(cell) = row.get_mut(slot) {
             *cell = x as f32;
@@ -248,6 +315,12 @@ pub fn fill_spread_slots(row: &mut Row, doubt: f64, dispute: f64) {
 impl Prediction {
     /// Every number of it times the same.
     fn times(&self, by: f64) -> Self {
-        Self { q10: self.q10 * by, q50: self.q50 * by, q90: self.q90 * by, lo: self.lo * by, hi: self.hi * by }
+        Self {
+            q10: self.q10 * by,
+            q50: self.q50 * by,
+            q90: self.q90 * by,
+            lo: self.lo * by,
+            hi: self.hi * by,
+        }
     }
 }

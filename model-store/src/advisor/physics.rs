@@ -70,7 +70,13 @@ pub fn memory(s: &Setup) -> Memory {
     let usable = s.gpu.memory_gib * share;
     let per_token = kv_bytes_per_gpu(s) / GIB;
     let left = (usable - weights - working).max(0.0);
-    Memory { usable, weights, working, one_request: per_token * s.context(), kv_tokens: left / per_token.max(1e-12) }
+    Memory {
+        usable,
+        weights,
+        working,
+        one_request: per_token * s.context(),
+        kv_tokens: left / per_token.max(1e-12),
+    }
 }
 
 fn kv_bytes_per_gpu(s: &Setup) -> f64 {
@@ -153,7 +159,11 @@ impl Machine {
 /// GPUs that the experts are spread over, where the deployment says so; 1 otherwise.
 fn experts_spread(s: &Setup) -> f64 {
     let spread = u32::from(s.variant.moe_tp) * u32::from(s.variant.moe_ep);
-    if s.card.is_moe() && spread > s.num_gpus() { f64::from(spread) } else { 1.0 }
+    if s.card.is_moe() && spread > s.num_gpus() {
+        f64::from(spread)
+    } else {
+        1.0
+    }
 }
 
 /// Weights of one GPU, bytes: embeddings at 16 bits, experts over all GPUs that share them.
@@ -162,11 +172,24 @@ fn weights_of_one_gpu(s: &Setup, m: &Machine, memory: f64) -> f64 {
     let embeddings = f64::from(c.vocab) * m.hidden * 2.0;
     let all = (c.params - embeddings).max(c.params * 0.5) * m.weight_bytes + embeddings * 2.0;
     let expert_layers = f64::from(c.layers.saturating_sub(c.dense_layers));
-    let routed = 3.0 * m.hidden * f64::from(c.moe_intermediate) * expert_layers * f64::from(c.experts) * m.weight_bytes;
-    let spread = if experts_spread(s) > 1.0 { m.tp * m.pp * m.replicas } else { m.tp * m.pp };
+    let routed = 3.0
+        * m.hidden
+        * f64::from(c.moe_intermediate)
+        * expert_layers
+        * f64::from(c.experts)
+        * m.weight_bytes;
+    let spread = if experts_spread(s) > 1.0 {
+        m.tp * m.pp * m.replicas
+    } else {
+        m.tp * m.pp
+    };
     let one = (all - routed).max(0.0) / (m.tp * m.pp) + routed / spread;
     // It ran, so what looks too large was spread further than the record says.
-    if one > memory * 0.97 { one / (one / (memory * 0.8)).log2().ceil().exp2().min(8.0) } else { one }
+    if one > memory * 0.97 {
+        one / (one / (memory * 0.8)).log2().ceil().exp2().min(8.0)
+    } else {
+        one
+    }
 }
 
 /// What is left for the KV cache on one GPU, bytes; never negative, and smooth where it gets
@@ -174,7 +197,11 @@ fn weights_of_one_gpu(s: &Setup, m: &Machine, memory: f64) -> f64 {
 fn free_bytes(weights: f64, memory: f64) -> f64 {
     let scale = memory * 0.02;
     let left = (memory * 0.9 - weights - 2e9) / scale;
-    let smooth = if left > 30.0 { left } else { left.exp().ln_1p() };
+    let smooth = if left > 30.0 {
+        left
+    } else {
+        left.exp().ln_1p()
+    };
     scale * smooth.max(0.05)
 }
 
@@ -188,7 +215,11 @@ fn prefill_work(s: &Setup) -> f64 {
     let c = s.card;
     let width = f64::from(c.heads) * f64::from(c.head_dim);
     let windowed = c.sliding_window > 0 && f64::from(c.sliding_layers) > 0.9 * f64::from(c.layers);
-    let reach = if windowed { s.isl.min(f64::from(c.sliding_window)) } else { s.isl };
+    let reach = if windowed {
+        s.isl.min(f64::from(c.sliding_window))
+    } else {
+        s.isl
+    };
     2.0 * c.active_params * s.isl + 2.0 * f64::from(c.layers) * width * s.isl * reach
 }
 
@@ -200,15 +231,25 @@ fn asked(s: &Setup, m: &Machine, shared_prefill_s: f64, kv_mean: f64) -> f64 {
     }
     let Some(rate) = s.rate.filter(|r| *r < ALL_AT_ONCE) else {
         let saturated = s.workload == super::case::Workload::Offline;
-        return (if saturated { SATURATED_SEQUENCES } else { UNNAMED_SEQUENCES } / m.replicas).max(1.0);
+        return (if saturated {
+            SATURATED_SEQUENCES
+        } else {
+            UNNAMED_SEQUENCES
+        } / m.replicas)
+            .max(1.0);
     };
     let tokens_s = rate / m.replicas * s.osl;
-    let fixed = s.card.params * m.weight_bytes / (m.tp * m.pp * m.replicas * m.bandwidth) + m.layers * 2e-5;
+    let fixed =
+        s.card.params * m.weight_bytes / (m.tp * m.pp * m.replicas * m.bandwidth) + m.layers * 2e-5;
     let each = kv_mean / m.pp / m.bandwidth
         + 2.0 * s.card.active_params / (m.tp * m.peak * DECODE_SHARE)
         + shared_prefill_s / s.osl;
     let spare = 1.0 - tokens_s * each;
-    if spare > 0.02 { (tokens_s * fixed / spare).clamp(1.0, MOST_AT_A_RATE) } else { MOST_AT_A_RATE }
+    if spare > 0.02 {
+        (tokens_s * fixed / spare).clamp(1.0, MOST_AT_A_RATE)
+    } else {
+        MOST_AT_A_RATE
+    }
 }
 
 /// Computes the roofline.
@@ -217,7 +258,8 @@ pub fn physics(s: &Setup) -> Physics {
     let memory = s.gpu.memory_gib * GIB;
     let weights = weights_of_one_gpu(s, &m, memory);
     let kv_mean = kv_of_sequence(s, s.isl + s.osl / 2.0);
-    let capacity = (free_bytes(weights, memory) * m.pp / kv_of_sequence(s, s.context()).max(1.0)).max(0.25);
+    let capacity =
+        (free_bytes(weights, memory) * m.pp / kv_of_sequence(s, s.context()).max(1.0)).max(0.25);
     let arithmetic = prefill_work(s) / (m.tp * m.peak * PREFILL_SHARE);
     let asked = asked(s, &m, arithmetic, kv_mean);
     let in_flight = asked.min(capacity).max(1.0);
@@ -237,7 +279,9 @@ pub fn physics(s: &Setup) -> Physics {
         in_flight,
         weight_share: weights / memory,
         kv_token_bytes: s.card.kv_bytes_per_token(s.kv_bytes, 1.0),
-        prefill_s: arithmetic.max(streamed) + m.all_reduce(s.isl, 8e-6) + m.layers * LAYER_OVERHEAD_S,
+        prefill_s: arithmetic.max(streamed)
+            + m.all_reduce(s.isl, 8e-6)
+            + m.layers * LAYER_OVERHEAD_S,
         shared_prefill_s,
         weights_s,
         kv_s,
@@ -245,7 +289,8 @@ pub fn physics(s: &Setup) -> Physics {
         link_s,
         step_s,
         replicas: m.replicas,
-        saturated_tok_s: m.replicas * in_flight * s.osl / (in_flight * shared_prefill_s + s.osl * step_s),
+        saturated_tok_s: m.replicas * in_flight * s.osl
+            / (in_flight * shared_prefill_s + s.osl * step_s),
     }
 }
 
@@ -262,7 +307,11 @@ impl Physics {
             Target::ColdStartS => 40.0 + s.card.params * s.precision.bits() / 8.0 / 2e9,
             Target::LaunchSuccess => 0.9,
         };
-        if value.is_finite() { value.max(1e-9) } else { 1e-9 }
+        if value.is_finite() {
+            value.max(1e-9)
+        } else {
+            1e-9
+        }
     }
 
     fn tok_s(&self, s: &Setup) -> f64 {
@@ -275,13 +324,16 @@ impl Physics {
     /// A static batch prefills together; a request among others is prefilled alone.
     fn ttft_s(&self, s: &Setup) -> f64 {
         match s.workload {
-            super::case::Workload::Static => (self.shared_prefill_s * self.in_flight).max(self.prefill_s),
+            super::case::Workload::Static => {
+                (self.shared_prefill_s * self.in_flight).max(self.prefill_s)
+            }
             _ => self.prefill_s,
         }
     }
 
     /// Seconds that a request waits for sequences before it that do not fit.
     pub fn queue_s(&self, s: &Setup) -> f64 {
-        (self.asked - self.in_flight).max(0.0) * s.osl / (self.saturated_tok_s / self.replicas).max(1e-9)
+        (self.asked - self.in_flight).max(0.0) * s.osl
+            / (self.saturated_tok_s / self.replicas).max(1e-9)
     }
 }

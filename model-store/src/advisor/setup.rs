@@ -55,7 +55,11 @@ impl<'a> Setup<'a> {
     /// # Errors
     /// The name of the support axis on which the case cannot be placed: `family` for a model
     /// without a card, `gpu` for a GPU outside the catalogue, `tp` where it is not recorded.
-    pub fn of_case(case: &'a Case, source: &'a str, catalogue: &'a Catalogue) -> Result<Self, &'static str> {
+    pub fn of_case(
+        case: &'a Case,
+        source: &'a str,
+        catalogue: &'a Catalogue,
+    ) -> Result<Self, &'static str> {
         let card = catalogue.find(&case.model).ok_or("family")?;
         let gpu = GpuSpec::by_name(&case.gpu).ok_or("gpu")?;
         let tp = case.tp.filter(|tp| *tp > 0).ok_or("tp")?;

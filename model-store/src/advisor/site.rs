@@ -43,7 +43,11 @@ impl SiteRun {
             model: s.card.name.clone(),
             gpu: s.gpu.name.into(),
             precision: s.precision.pooled(),
-            at: [(s.tp as f32).log2(), s.context().ln() as f32, p.in_flight.ln() as f32],
+            at: [
+                (s.tp as f32).log2(),
+                s.context().ln() as f32,
+                p.in_flight.ln() as f32,
+            ],
         }
     }
 
@@ -51,7 +55,12 @@ impl SiteRun {
     pub fn covariance(&self, other: &Self) -> f64 {
         let same = |yes: bool, otherwise: f64| if yes { 1.0 } else { otherwise };
         let gpu = same(self.gpu == other.gpu, 0.0);
-        let gaps: f32 = self.at.iter().zip(other.at).map(|(a, b)| (a - b).powi(2)).sum();
+        let gaps: f32 = self
+            .at
+            .iter()
+            .zip(other.at)
+            .map(|(a, b)| (a - b).powi(2))
+            .sum();
         let nearby = f64::from((-gaps / 2.0).exp())
             * gpu
             * same(self.precision == other.precision, 0.5)
@@ -76,7 +85,11 @@ impl SiteShift {
             return 0.0;
         }
         let here = SiteRun::of(s, p);
-        self.runs.iter().zip(&self.weights).map(|(run, w)| run.covariance(&here) * w).sum()
+        self.runs
+            .iter()
+            .zip(&self.weights)
+            .map(|(run, w)| run.covariance(&here) * w)
+            .sum()
     }
 
     /// True where every number is finite.

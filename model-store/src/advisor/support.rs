@@ -26,7 +26,10 @@ pub struct Range {
 
 impl Default for Range {
     fn default() -> Self {
-        Self { lo: f64::INFINITY, hi: f64::NEG_INFINITY }
+        Self {
+            lo: f64::INFINITY,
+            hi: f64::NEG_INFINITY,
+        }
     }
 }
 
@@ -118,7 +121,10 @@ impl Envelope {
             at: at.map(|x| x.ln() as f32),
         };
         let known = |l: &Landmark| {
-            l.patch == landmark.patch && l.tp == landmark.tp && l.at == landmark.at && l.model == landmark.model
+            l.patch == landmark.patch
+                && l.tp == landmark.tp
+                && l.at == landmark.at
+                && l.model == landmark.model
         };
         if !self.landmarks.iter().rev().take(64).any(known) {
             self.landmarks.push(landmark);
@@ -128,7 +134,11 @@ impl Envelope {
     fn patch_index(&mut self, gpu: &str, precision: Precision) -> usize {
         let same = |p: &Patch| p.gpu == gpu && p.precision == precision.name();
         self.patches.iter().position(same).unwrap_or_else(|| {
-            self.patches.push(Patch { gpu: gpu.into(), precision: precision.name().into(), ..Patch::default() });
+            self.patches.push(Patch {
+                gpu: gpu.into(),
+                precision: precision.name().into(),
+                ..Patch::default()
+            });
             self.patches.len() - 1
         })
     }
@@ -137,20 +147,36 @@ impl Envelope {
     pub fn axes_out(&self, s: &Setup, p: &Physics) -> Vec<AxisOut> {
         let mut out = Vec::new();
         if !s.variant.is_plain() {
-            out.push(axis("gpu", "another deployment than aggregated serving at full power", "aggregated serving"));
+            out.push(axis(
+                "gpu",
+                "another deployment than aggregated serving at full power",
+                "aggregated serving",
+            ));
         }
         if !self.families.contains(&s.card.family) {
             out.push(axis("family", &s.card.family, &self.families.join(", ")));
         }
-        let on_gpu: Vec<&Patch> = self.patches.iter().filter(|m| m.gpu == s.gpu.name).collect();
+        let on_gpu: Vec<&Patch> = self
+            .patches
+            .iter()
+            .filter(|m| m.gpu == s.gpu.name)
+            .collect();
         if on_gpu.is_empty() {
-            out.push(axis("gpu", s.gpu.name, &list(self.patches.iter().map(|m| m.gpu.clone()))));
+            out.push(axis(
+                "gpu",
+                s.gpu.name,
+                &list(self.patches.iter().map(|m| m.gpu.clone())),
+            ));
             return out;
         }
         let format = s.precision.pooled().name();
         let Some(measured) = on_gpu.iter().find(|m| m.precision == format) else {
             let formats = list(on_gpu.iter().map(|m| m.precision.clone()));
-            out.push(axis("precision", format, &format!("{formats} on {}", s.gpu.name)));
+            out.push(axis(
+                "precision",
+                format,
+                &format!("{formats} on {}", s.gpu.name),
+            ));
             return out;
         };
         out.extend(measured.axes_out(s.tp, place(s, p)));
@@ -172,7 +198,9 @@ impl Envelope {
                 + other(family == Some(l.family.into()), 1.0)
                 + other(patch == Some(l.patch.into()), 2.0)
         };
-        self.landmarks.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        self.landmarks
+            .iter()
+            .min_by(|a, b| distance(a).total_cmp(&distance(b)))
     }
 
     /// A measured run in words: `Mixtral-8x7B on H100-SXM x 2, fp8`.
@@ -211,8 +239,15 @@ impl Patch {
         let mut check = |name: &str, range: &Range, x: f64, unit: &str| {
             let gap = range.gap(x);
             if gap > TOLERANCE.ln() {
-                let measured = format!("{} to {} {unit} {place}", grouped(range.lo), grouped(range.hi));
-                out.push(AxisOut { gap, ..axis(name, &format!("{} {unit}", grouped(x)), &measured) });
+                let measured = format!(
+                    "{} to {} {unit} {place}",
+                    grouped(range.lo),
+                    grouped(range.hi)
+                );
+                out.push(AxisOut {
+                    gap,
+                    ..axis(name, &format!("{} {unit}", grouped(x)), &measured)
+                });
             }
         };
         check("parameters", &self.params_b, params_b, "B");
@@ -227,7 +262,12 @@ impl Patch {
 }
 
 fn axis(name: &str, asked: &str, measured: &str) -> AxisOut {
-    AxisOut { axis: name.into(), asked: asked.into(), measured: measured.into(), gap: UNNAMED }
+    AxisOut {
+        axis: name.into(),
+        asked: asked.into(),
+        measured: measured.into(),
+        gap: UNNAMED,
+    }
 }
 
 fn list(names: impl Iterator<Item = String>) -> String {

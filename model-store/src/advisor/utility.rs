@@ -19,9 +19,15 @@ pub(super) fn value(
     price_per_hour: f64,
     predictions: Vec<Option<Prediction>>,
 ) -> Assessed {
-    let throughput = predictions.get(Target::OutputTokS as usize).and_then(Option::as_ref).map(|p| p.q50);
+    let throughput = predictions
+        .get(Target::OutputTokS as usize)
+        .and_then(Option::as_ref)
+        .map(|p| p.q50);
     // Above the stated arrivals an instance earns nothing.
-    let demand = request.load.rate.map_or(f64::INFINITY, |rate| rate * request.load.osl);
+    let demand = request
+        .load
+        .rate
+        .map_or(f64::INFINITY, |rate| rate * request.load.osl);
     let per_hour = throughput.map(|t| t.min(demand) * 3600.0);
     let mut out = Assessed {
         tokens_per_gpu_hour: per_hour.map(|t| t / f64::from(config.tp)),
@@ -36,10 +42,14 @@ pub(super) fn value(
 }
 
 fn fallen(request: &Request, a: &Assessed) -> Option<Fallen> {
-    let Some(throughput) = a.prediction(Target::OutputTokS) else { return Some(Fallen::NotKnown) };
+    let Some(throughput) = a.prediction(Target::OutputTokS) else {
+        return Some(Fallen::NotKnown);
+    };
     let serves = throughput.q50 / request.load.osl;
     if let Some(rate) = request.load.rate.filter(|rate| serves < *rate) {
-        return Some(Fallen::MissesTarget(format!("serves {serves:.2} requests/s, {rate} will arrive")));
+        return Some(Fallen::MissesTarget(format!(
+            "serves {serves:.2} requests/s, {rate} will arrive"
+        )));
     }
     let limits = [
         (Target::TtftMs, request.slo.ttft_ms, "TTFT"),
@@ -48,7 +58,10 @@ fn fallen(request: &Request, a: &Assessed) -> Option<Fallen> {
     limits.into_iter().find_map(|(target, limit, what)| {
         let limit = limit?;
         let p = a.prediction(target).filter(|p| p.exceeds(limit))?;
-        Some(Fallen::MissesTarget(format!("has a {what} of {:.0} ms [{:.0}-{:.0}], {limit:.0} ms were asked for", p.q50, p.lo, p.hi)))
+        Some(Fallen::MissesTarget(format!(
+            "has a {what} of {:.0} ms [{:.0}-{:.0}], {limit:.0} ms were asked for",
+            p.q50, p.lo, p.hi
+        )))
     })
 }
 

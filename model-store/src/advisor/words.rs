@@ -18,15 +18,28 @@ pub fn lines(advice: &Advice, request: &Request) -> Vec<String> {
 
 fn recommendation(advice: &Advice, best: &Assessed, request: &Request) -> Vec<String> {
     let mut parts = vec![numbers(best, Target::OutputTokS, "")];
-    for (target, label) in [(Target::TtftMs, "TTFT "), (Target::TpotMs, "TPOT "), (Target::LaunchSuccess, "starts ")] {
+    for (target, label) in [
+        (Target::TtftMs, "TTFT "),
+        (Target::TpotMs, "TPOT "),
+        (Target::LaunchSuccess, "starts "),
+    ] {
         if best.prediction(target).is_some() {
             parts.push(numbers(best, target, label));
         }
     }
     let basis = basis(&advice.evidence, &best.config.gres);
-    let mut out = vec![format!("{}: {}{basis}", utility::name(&best.config), parts.join(", "))];
-    let per_hour = best.tokens_per_gpu_hour.map_or_else(String::new, |t| format!("{} tokens per GPU-hour", short(t)));
-    let context = best.config.max_len.map_or_else(String::new, |n| format!(", context limited to {n} tokens"));
+    let mut out = vec![format!(
+        "{}: {}{basis}",
+        utility::name(&best.config),
+        parts.join(", ")
+    )];
+    let per_hour = best
+        .tokens_per_gpu_hour
+        .map_or_else(String::new, |t| format!("{} tokens per GPU-hour", short(t)));
+    let context = best
+        .config
+        .max_len
+        .map_or_else(String::new, |n| format!(", context limited to {n} tokens"));
     out.push(format!("{per_hour}{context} (advice {})", advice.id));
     out.extend(unchecked(best, request));
     out
@@ -37,13 +50,22 @@ fn recommendation(advice: &Advice, best: &Assessed, request: &Request) -> Vec<St
 pub fn instead_of(advice: &Advice, asked: &str) -> String {
     let plain = format!("instead of {asked}");
     let mut parts = asked.split(':').skip(1);
-    let (Some(gres), Some(Ok(tp))) = (parts.next(), parts.next().map(str::parse::<u32>)) else { return plain };
-    let known = |a: &&Assessed| a.config.gres.eq_ignore_ascii_case(gres) && a.config.tp == tp && a.fallen.is_none();
+    let (Some(gres), Some(Ok(tp))) = (parts.next(), parts.next().map(str::parse::<u32>)) else {
+        return plain;
+    };
+    let known = |a: &&Assessed| {
+        a.config.gres.eq_ignore_ascii_case(gres) && a.config.tp == tp && a.fallen.is_none()
+    };
     let former = advice.candidates.iter().find(known);
-    let gain = advice.recommended().and_then(|best| Some(best.tokens_per_gpu_hour? / former?.tokens_per_gpu_hour?));
+    let gain = advice
+        .recommended()
+        .and_then(|best| Some(best.tokens_per_gpu_hour? / former?.tokens_per_gpu_hour?));
     match (former, gain) {
         (Some(former), Some(gain)) if gain.is_finite() && gain >= 0.05 => {
-            format!("{plain}, {}: {gain:.1} x the tokens per GPU-hour", former.config.precision)
+            format!(
+                "{plain}, {}: {gain:.1} x the tokens per GPU-hour",
+                former.config.precision
+            )
         }
         _ => plain,
     }
@@ -51,11 +73,19 @@ pub fn instead_of(advice: &Advice, asked: &str) -> String {
 
 /// `2,310 tok/s [2,050-2,560]`.
 fn numbers(a: &Assessed, target: Target, label: &str) -> String {
-    let Some(p) = a.prediction(target) else { return format!("{label}not known") };
+    let Some(p) = a.prediction(target) else {
+        return format!("{label}not known");
+    };
     if target == Target::LaunchSuccess {
         return format!("{label}with {:.0} %", p.q50 * 100.0);
     }
-    format!("{label}{} {} [{}-{}]", grouped(p.q50), target.unit(), grouped(p.lo), grouped(p.hi))
+    format!(
+        "{label}{} {} [{}-{}]",
+        grouped(p.q50),
+        target.unit(),
+        grouped(p.lo),
+        grouped(p.hi)
+    )
 }
 
 /// Where the evidence is not this cluster's, the first line says so; runs on other GPU types here
@@ -63,12 +93,22 @@ fn numbers(a: &Assessed, target: Target, label: &str) -> String {
 fn basis(e: &Evidence, gres: &str) -> String {
     if e.this_cluster == 0 && e.on_other_gpus > 0 {
         let elsewhere = grouped_count(e.other_cluster + e.published);
-        let what = if e.other_cluster == 0 { "published figures" } else { "runs measured elsewhere" };
+        let what = if e.other_cluster == 0 {
+            "published figures"
+        } else {
+            "runs measured elsewhere"
+        };
         format!(" (from {elsewhere} {what}; nothing measured here on {gres})")
     } else if e.published_alone() {
-        format!(" (from {} published figures alone)", grouped_count(e.published))
+        format!(
+            " (from {} published figures alone)",
+            grouped_count(e.published)
+        )
     } else if e.this_cluster == 0 {
-        format!(" (from {} runs measured elsewhere)", grouped_count(e.other_cluster + e.published))
+        format!(
+            " (from {} runs measured elsewhere)",
+            grouped_count(e.other_cluster + e.published)
+        )
     } else {
         String::new()
     }
@@ -88,13 +128,24 @@ fn unchecked(best: &Assessed, request: &Request) -> Option<String> {
     if request.slo.e2e_ms.is_some() {
         unknown.push("end-to-end latency");
     }
-    (!unknown.is_empty()).then(|| format!("{} not known yet: the stated target was not checked", unknown.join(", ")))
+    (!unknown.is_empty()).then(|| {
+        format!(
+            "{} not known yet: the stated target was not checked",
+            unknown.join(", ")
+        )
+    })
 }
 
 fn abstention(advice: &Advice, axes: &[AxisOut]) -> Vec<String> {
-    let mut out = vec![format!("no advice for {}: outside what was measured", advice.model)];
-    let mut shown: Vec<String> =
-        axes.iter().take(2).map(|a| format!("{} {}, measured {}", a.axis, a.asked, cut(&a.measured))).collect();
+    let mut out = vec![format!(
+        "no advice for {}: outside what was measured",
+        advice.model
+    )];
+    let mut shown: Vec<String> = axes
+        .iter()
+        .take(2)
+        .map(|a| format!("{} {}, measured {}", a.axis, a.asked, cut(&a.measured)))
+        .collect();
     if let (Some(last), Some(run)) = (shown.last_mut(), &advice.nearest_run) {
         last.push_str(&format!("; nearest run {run}"));
     }
@@ -126,7 +177,13 @@ pub fn grouped(x: f64) -> String {
         return "not known".into();
     }
     if x.abs() < 100.0 {
-        let digits = if x.abs() < 1.0 { 3 } else if x.abs() < 10.0 { 2 } else { 1 };
+        let digits = if x.abs() < 1.0 {
+            3
+        } else if x.abs() < 10.0 {
+            2
+        } else {
+            1
+        };
         return format!("{x:.digits$}");
     }
     let step = 10f64.powi((x.abs().log10().floor() as i32 - 2).max(0));
@@ -144,13 +201,22 @@ pub fn grouped(x: f64) -> String {
 /// A count to the last digit: `9,083`.
 fn grouped_count(n: u32) -> String {
     let digits = n.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|c| std::str::from_utf8(c).unwrap_or("")).collect();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|c| std::str::from_utf8(c).unwrap_or(""))
+        .collect();
     groups.join(",")
 }
 
 /// A large count: `8.32 M`.
 fn short(x: f64) -> String {
-    if x >= 1e6 { format!("{:.2} M", x / 1e6) } else { grouped(x) }
+    if x >= 1e6 {
+        format!("{:.2} M", x / 1e6)
+    } else {
+        grouped(x)
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +226,9 @@ mod tests {
     #[test]
     fn numbers_carry_three_digits() {
         let shown = [0.6312, 4.0, 42.123, 2312.0, 41_234.9, 1_234_567.0].map(grouped);
-        assert_eq!(shown, ["0.631", "4.00", "42.1", "2,310", "41,200", "1,230,000"]);
+        assert_eq!(
+            shown,
+            ["0.631", "4.00", "42.1", "2,310", "41,200", "1,230,000"]
+        );
     }
 }

@@ -29,7 +29,9 @@ pub enum ApplyError {
         flag: String,
     },
     /// A literal of the command differs from the advice. It is a pin: nothing overrules it.
-    #[error("`{flag} {asked}` in the command contradicts the advice {advised} that the job's GPUs were chosen for")]
+    #[error(
+        "`{flag} {asked}` in the command contradicts the advice {advised} that the job's GPUs were chosen for"
+    )]
     Contradiction {
         /// The flag, as the command spells it.
         flag: String,
@@ -62,7 +64,11 @@ impl Advised {
         Self {
             tp: tp.and_then(|t| t.trim().parse().ok()).filter(|n| *n > 0),
             precision: precision.and_then(Precision::parse),
-            args: args.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+            args: args
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
@@ -81,7 +87,12 @@ impl Advised {
         }
         let mut imply = |setting, value: u32, write| {
             if !wanted.iter().any(|w| w.setting == Some(setting)) {
-                wanted.push(Wanted { setting: Some(setting), flag: String::new(), value: Some(value.to_string()), write });
+                wanted.push(Wanted {
+                    setting: Some(setting),
+                    flag: String::new(),
+                    value: Some(value.to_string()),
+                    write,
+                });
             }
         };
         if let Some(tp) = self.tp {
@@ -125,7 +136,12 @@ fn words_to_settings(words: &[String]) -> Vec<Wanted> {
             Some(value) => Some(value.to_owned()),
             None => rest.next_if(|w| !w.starts_with('-')).cloned(),
         };
-        out.push(Wanted { setting: setting_of_any(flag), flag: flag.to_owned(), value, write: true });
+        out.push(Wanted {
+            setting: setting_of_any(flag),
+            flag: flag.to_owned(),
+            value,
+            write: true,
+        });
     }
     out
 }
@@ -159,7 +175,11 @@ pub fn apply_to<S: AsRef<str>>(
         return Err(ApplyError::NoValue { flag: flag.clone() });
     }
     check_precision(engine, advised)?;
-    let mut edit = Edit { kind: engine.kind, first: engine.first, words };
+    let mut edit = Edit {
+        kind: engine.kind,
+        first: engine.first,
+        words,
+    };
     for wanted in advised.settings() {
         match wanted.setting {
             Some(Setting::Model) => edit.model(&wanted),
@@ -194,7 +214,11 @@ struct Edit {
 
 impl Edit {
     fn args(&self) -> Vec<&str> {
-        self.words.iter().skip(self.first).map(String::as_str).collect()
+        self.words
+            .iter()
+            .skip(self.first)
+            .map(String::as_str)
+            .collect()
     }
 
     /// Every mention of a setting but the last is dead text to the engine: away with it.
@@ -206,7 +230,10 @@ impl Edit {
             self.words.drain(at..at + old.len);
         }
         let removed: usize = found.iter().map(|m| m.len).sum();
-        last.map(|m| Mention { at: self.first + m.at - removed, ..m })
+        last.map(|m| Mention {
+            at: self.first + m.at - removed,
+            ..m
+        })
     }
 
     fn setting(&mut self, setting: Setting, wanted: &Wanted) -> Result<(), ApplyError> {
@@ -223,28 +250,45 @@ impl Edit {
         }
         if !matches!(asked.as_str(), "" | "auto" | "None") {
             let flag = split(&self.words[mention.at]).0.to_owned();
-            return Err(ApplyError::Contradiction { flag, asked, advised: value });
+            return Err(ApplyError::Contradiction {
+                flag,
+                asked,
+                advised: value,
+            });
         }
         let flag = split(&self.words[mention.at]).0.to_owned();
-        self.words.splice(mention.at..mention.at + mention.len, [flag, value]);
+        self.words
+            .splice(mention.at..mention.at + mention.len, [flag, value]);
         Ok(())
     }
 
     /// The checkpoint takes the model's place; clients go on using the model's name.
     fn model(&mut self, wanted: &Wanted) {
-        let Some(checkpoint) = wanted.value.clone() else { return };
+        let Some(checkpoint) = wanted.value.clone() else {
+            return;
+        };
         let by_flag = self.only_mention(Setting::Model);
-        let by_place = positional(self.kind, &self.words.iter().map(String::as_str).collect::<Vec<_>>(), self.first);
+        let by_place = positional(
+            self.kind,
+            &self.words.iter().map(String::as_str).collect::<Vec<_>>(),
+            self.first,
+        );
         let former = match (by_flag, by_place) {
             (Some(mention), _) => {
                 let flag = split(&self.words[mention.at]).0.to_owned();
-                self.words.splice(mention.at..mention.at + mention.len, [flag, checkpoint.clone()]);
+                self.words.splice(
+                    mention.at..mention.at + mention.len,
+                    [flag, checkpoint.clone()],
+                );
                 mention.value
             }
             (None, Some(at)) => Some(std::mem::replace(&mut self.words[at], checkpoint.clone())),
             (None, None) => {
                 self.words.insert(self.first, checkpoint.clone());
-                if let (Some(flag), true) = (self.kind.spellings(Setting::Model).first(), self.kind != EngineKind::Vllm) {
+                if let (Some(flag), true) = (
+                    self.kind.spellings(Setting::Model).first(),
+                    self.kind != EngineKind::Vllm,
+                ) {
                     self.words.insert(self.first, (*flag).to_owned());
                 }
                 None
@@ -270,11 +314,17 @@ impl Edit {
             self.words.extend(wanted.value.clone());
             return Ok(());
         };
-        let asked = split(args[at]).1.or(args.get(at + 1).copied()).unwrap_or_default().to_owned();
+        let asked = split(args[at])
+            .1
+            .or(args.get(at + 1).copied())
+            .unwrap_or_default()
+            .to_owned();
         match &wanted.value {
-            Some(value) if *value != asked => {
-                Err(ApplyError::Contradiction { flag: wanted.flag.clone(), asked, advised: value.clone() })
-            }
+            Some(value) if *value != asked => Err(ApplyError::Contradiction {
+                flag: wanted.flag.clone(),
+                asked,
+                advised: value.clone(),
+            }),
             _ => Ok(()),
         }
     }
@@ -284,7 +334,11 @@ impl Edit {
 /// memory, so a user's choice between them is left alone.
 fn agree(setting: Setting, asked: &str, advised: &str) -> bool {
     let pooled = |text: &str, quantised: bool| {
-        let (method, dtype) = if quantised { (Some(text), None) } else { (None, Some(text)) };
+        let (method, dtype) = if quantised {
+            (Some(text), None)
+        } else {
+            (None, Some(text))
+        };
         precision_of(method, None, dtype).map(Precision::pooled)
     };
     let number = |text: &str| text.trim().parse::<u64>().ok();
@@ -292,7 +346,9 @@ fn agree(setting: Setting, asked: &str, advised: &str) -> bool {
         // The advised length is only there so that the engine starts; the user's own word counts.
         Setting::MaxLen => !asked.is_empty(),
         Setting::Dtype => asked == advised || same(pooled(asked, false), pooled(advised, false)),
-        Setting::Quantization => asked == advised || same(pooled(asked, true), pooled(advised, true)),
+        Setting::Quantization => {
+            asked == advised || same(pooled(asked, true), pooled(advised, true))
+        }
         _ => asked == advised || same(number(asked), number(advised)),
     }
 }
@@ -319,32 +375,69 @@ mod tests {
 
     #[test]
     fn a_context_length_of_the_users_own_stays() {
-        let advised = Advised::from_texts(Some("1"), None, Some("--tensor-parallel-size 1 --max-model-len 65536"));
+        let advised = Advised::from_texts(
+            Some("1"),
+            None,
+            Some("--tensor-parallel-size 1 --max-model-len 65536"),
+        );
         let own = apply(&words("vllm serve m --max-model-len 4096"), &advised).unwrap();
-        assert_eq!(own.join(" "), "vllm serve m --max-model-len 4096 --tensor-parallel-size 1");
+        assert_eq!(
+            own.join(" "),
+            "vllm serve m --max-model-len 4096 --tensor-parallel-size 1"
+        );
         let none = apply(&words("vllm serve m"), &advised).unwrap();
-        assert_eq!(none.join(" "), "vllm serve m --tensor-parallel-size 1 --max-model-len 65536");
+        assert_eq!(
+            none.join(" "),
+            "vllm serve m --tensor-parallel-size 1 --max-model-len 65536"
+        );
     }
 
     #[test]
     fn advised_flags_are_added_where_there_are_none() {
-        assert_eq!(applied("vllm serve m", 4, "fp8", FP8).unwrap(), format!("vllm serve m {FP8}"));
-        assert_eq!(applied("vllm serve m", 4, "fp8", "").unwrap(), "vllm serve m --tensor-parallel-size 4");
         assert_eq!(
-            applied("python -m sglang.launch_server --model-path m", 4, "fp8", FP8).unwrap(),
+            applied("vllm serve m", 4, "fp8", FP8).unwrap(),
+            format!("vllm serve m {FP8}")
+        );
+        assert_eq!(
+            applied("vllm serve m", 4, "fp8", "").unwrap(),
+            "vllm serve m --tensor-parallel-size 4"
+        );
+        assert_eq!(
+            applied(
+                "python -m sglang.launch_server --model-path m",
+                4,
+                "fp8",
+                FP8
+            )
+            .unwrap(),
             "python -m sglang.launch_server --model-path m --tp 4 --quantization fp8"
         );
     }
 
     #[test]
     fn an_equal_literal_stays_and_auto_is_replaced() {
-        assert_eq!(applied("vllm serve m -tp=4", 4, "fp8", FP8).unwrap(), "vllm serve m -tp=4 --quantization fp8");
         assert_eq!(
-            applied("vllm serve m --dtype=auto -tp 4", 4, "bf16", "--dtype bfloat16").unwrap(),
+            applied("vllm serve m -tp=4", 4, "fp8", FP8).unwrap(),
+            "vllm serve m -tp=4 --quantization fp8"
+        );
+        assert_eq!(
+            applied(
+                "vllm serve m --dtype=auto -tp 4",
+                4,
+                "bf16",
+                "--dtype bfloat16"
+            )
+            .unwrap(),
             "vllm serve m --dtype bfloat16 -tp 4"
         );
         assert_eq!(
-            applied("vllm serve m --dtype half -tp 2 -tp 4", 4, "bf16", "--dtype bfloat16").unwrap(),
+            applied(
+                "vllm serve m --dtype half -tp 2 -tp 4",
+                4,
+                "bf16",
+                "--dtype bfloat16"
+            )
+            .unwrap(),
             "vllm serve m --dtype half -tp 4"
         );
     }
@@ -359,7 +452,10 @@ mod tests {
             "vllm serve m -tp 4 -dp 2",
         ] {
             let error = applied(line, 4, "fp8", FP8).unwrap_err();
-            assert!(matches!(error, ApplyError::Contradiction { .. }), "{line}: {error}");
+            assert!(
+                matches!(error, ApplyError::Contradiction { .. }),
+                "{line}: {error}"
+            );
         }
         let error = applied("vllm serve m -q fp8", 4, "bf16", "--dtype bfloat16").unwrap_err();
         assert_eq!(
@@ -371,8 +467,15 @@ mod tests {
     #[test]
     fn a_checkpoint_takes_the_models_place_and_keeps_its_name() {
         let args = "--tensor-parallel-size 4 --model /models/m-fp8";
-        let expected = "vllm serve /models/m-fp8 --port 1 --tensor-parallel-size 4 --served-model-name org/m";
-        let once = applied("vllm serve org/m --port 1 --tensor-parallel-size 4", 4, "fp8", args).unwrap();
+        let expected =
+            "vllm serve /models/m-fp8 --port 1 --tensor-parallel-size 4 --served-model-name org/m";
+        let once = applied(
+            "vllm serve org/m --port 1 --tensor-parallel-size 4",
+            4,
+            "fp8",
+            args,
+        )
+        .unwrap();
         assert_eq!(once, expected);
         assert_eq!(applied(&once, 4, "fp8", args).unwrap(), expected);
         assert_eq!(
@@ -392,9 +495,30 @@ mod tests {
     fn word() -> impl Strategy<Value = String> {
         prop_oneof![
             prop::sample::select(vec![
-                "vllm", "serve", "-tp", "-tp=4", "--tensor-parallel-size", "--tensor_parallel_size=2", "4", "m", "--model",
-                "--dtype", "auto", "bfloat16", "--quantization", "fp8", "--served-model-name", "-m", "sglang.launch_server",
-                "--tp", "trtllm-serve", "text-generation-launcher", "--num-shard", "=", "-", "--"
+                "vllm",
+                "serve",
+                "-tp",
+                "-tp=4",
+                "--tensor-parallel-size",
+                "--tensor_parallel_size=2",
+                "4",
+                "m",
+                "--model",
+                "--dtype",
+                "auto",
+                "bfloat16",
+                "--quantization",
+                "fp8",
+                "--served-model-name",
+                "-m",
+                "sglang.launch_server",
+                "--tp",
+                "trtllm-serve",
+                "text-generation-launcher",
+                "--num-shard",
+                "=",
+                "-",
+                "--"
             ])
             .prop_map(str::to_owned),
             any::<String>(),

@@ -44,7 +44,8 @@ impl Choice {
             }
             (None, None) => {}
         }
-        if let (Some(tokens), Some(flag)) = (self.max_len, kind.spellings(Setting::MaxLen).first()) {
+        if let (Some(tokens), Some(flag)) = (self.max_len, kind.spellings(Setting::MaxLen).first())
+        {
             words.extend([(*flag).to_owned(), tokens.to_string()]);
         }
         words
@@ -87,27 +88,48 @@ mod tests {
     use super::*;
 
     fn choice(precision: Precision, checkpoint: Option<&str>) -> Choice {
-        Choice { tp: 4, pp: 1, precision: Some(precision), checkpoint: checkpoint.map(Into::into), max_len: None }
+        Choice {
+            tp: 4,
+            pp: 1,
+            precision: Some(precision),
+            checkpoint: checkpoint.map(Into::into),
+            max_len: None,
+        }
     }
 
     #[test]
     fn quantisation_is_asked_for_only_where_it_happens_at_load() {
         let line = |p, c| choice(p, c).line(EngineKind::Vllm);
-        assert_eq!(line(Precision::Fp8, None), "--tensor-parallel-size 4 --quantization fp8");
-        assert_eq!(line(Precision::Bf16, None), "--tensor-parallel-size 4 --dtype bfloat16");
-        assert_eq!(line(Precision::Int4, Some("/m/awq")), "--tensor-parallel-size 4 --model /m/awq");
+        assert_eq!(
+            line(Precision::Fp8, None),
+            "--tensor-parallel-size 4 --quantization fp8"
+        );
+        assert_eq!(
+            line(Precision::Bf16, None),
+            "--tensor-parallel-size 4 --dtype bfloat16"
+        );
+        assert_eq!(
+            line(Precision::Int4, Some("/m/awq")),
+            "--tensor-parallel-size 4 --model /m/awq"
+        );
         assert_eq!(line(Precision::Int4, None), "--tensor-parallel-size 4");
         assert!(!made_at_load(EngineKind::Vllm, Precision::Int4));
     }
 
     #[test]
     fn stages_are_named_where_there_are_some_and_each_engine_has_its_words() {
-        let two = Choice { pp: 2, ..choice(Precision::Fp8, None) };
+        let two = Choice {
+            pp: 2,
+            ..choice(Precision::Fp8, None)
+        };
         assert_eq!(
             two.line(EngineKind::Vllm),
             "--tensor-parallel-size 4 --pipeline-parallel-size 2 --quantization fp8"
         );
-        assert_eq!(two.line(EngineKind::Sglang), "--tp 4 --pp-size 2 --quantization fp8");
+        assert_eq!(
+            two.line(EngineKind::Sglang),
+            "--tp 4 --pp-size 2 --quantization fp8"
+        );
         assert_eq!(two.line(EngineKind::TensorRtLlm), "--tp_size 4 --pp_size 2");
         assert_eq!(two.line(EngineKind::Tgi), "--num-shard 4 --quantize fp8");
     }

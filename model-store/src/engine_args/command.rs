@@ -54,7 +54,8 @@ impl EngineCommand {
         Self {
             kind,
             first,
-            model: last(Setting::Model).or_else(|| positional(kind, words, first).map(|i| words[i].to_owned())),
+            model: last(Setting::Model)
+                .or_else(|| positional(kind, words, first).map(|i| words[i].to_owned())),
             tp: last(Setting::Tp).and_then(|v| v.parse().ok()),
             pp: last(Setting::Pp).and_then(|v| v.parse().ok()),
             dp: last(Setting::Dp).and_then(|v| v.parse().ok()),
@@ -68,13 +69,21 @@ impl EngineCommand {
 
     /// Weight format that the command states, by method, by the checkpoint's name or by type.
     pub fn precision(&self) -> Option<Precision> {
-        precision_of(self.quantization.as_deref(), self.model.as_deref(), self.dtype.as_deref())
+        precision_of(
+            self.quantization.as_deref(),
+            self.model.as_deref(),
+            self.dtype.as_deref(),
+        )
     }
 }
 
 /// Weight format from a quantisation method, a checkpoint's name and a type, in this order: the
 /// type says nothing of a quantised checkpoint. `None` where none of them tells.
-pub fn precision_of(quantization: Option<&str>, model: Option<&str>, dtype: Option<&str>) -> Option<Precision> {
+pub fn precision_of(
+    quantization: Option<&str>,
+    model: Option<&str>,
+    dtype: Option<&str>,
+) -> Option<Precision> {
     match quantization.filter(|q| !matches!(q.to_ascii_lowercase().as_str(), "none" | "auto")) {
         Some(method) => method_precision(method),
         None => model
@@ -87,7 +96,9 @@ pub fn precision_of(quantization: Option<&str>, model: Option<&str>, dtype: Opti
 fn method_precision(method: &str) -> Option<Precision> {
     let m = method.to_ascii_lowercase().replace('_', "-");
     Some(match m.as_str() {
-        "awq" | "awq-marlin" | "gptq" | "gptq-marlin" | "gguf" | "auto-round" | "moe-wna16" => Precision::Int4,
+        "awq" | "awq-marlin" | "gptq" | "gptq-marlin" | "gguf" | "auto-round" | "moe-wna16" => {
+            Precision::Int4
+        }
         "bitsandbytes" | "bitsandbytes-nf4" => Precision::Nf4,
         "modelopt" | "fbgemm-fp8" | "ptpc-fp8" | "w8a8-fp8" => Precision::Fp8,
         "modelopt-fp4" | "petit-nvfp4" => Precision::Nvfp4,
@@ -99,7 +110,11 @@ fn method_precision(method: &str) -> Option<Precision> {
 
 /// Weight format in a checkpoint's name, as in `Qwen2.5-72B-Instruct-AWQ`.
 fn name_precision(model: &str) -> Option<Precision> {
-    let name = model.trim_end_matches('/').rsplit('/').next()?.to_ascii_lowercase();
+    let name = model
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()?
+        .to_ascii_lowercase();
     let has = |part: &str| name.split(['-', '_', '.']).any(|p| p == part);
     let named = [
         ("nvfp4", Precision::Nvfp4),
@@ -113,7 +128,10 @@ fn name_precision(model: &str) -> Option<Precision> {
         ("w8a8", Precision::W8a8),
         ("int8", Precision::Int8),
     ];
-    named.into_iter().find(|(part, _)| has(part)).map(|(_, precision)| precision)
+    named
+        .into_iter()
+        .find(|(part, _)| has(part))
+        .map(|(_, precision)| precision)
 }
 
 /// The engine that a command starts, and where its own arguments begin.
@@ -123,7 +141,9 @@ fn recognise(words: &[&str]) -> Option<(EngineKind, usize)> {
         let kind = match (base(word), next) {
             ("vllm", "serve") => return Some((EngineKind::Vllm, i + 2)),
             ("sglang", "serve") => return Some((EngineKind::Sglang, i + 2)),
-            ("-m", module) => return by_module(module, words.get(i + 2).copied()).map(|(k, n)| (k, i + 2 + n)),
+            ("-m", module) => {
+                return by_module(module, words.get(i + 2).copied()).map(|(k, n)| (k, i + 2 + n));
+            }
             ("trtllm-serve", _) => EngineKind::TensorRtLlm,
             ("text-generation-launcher", _) => EngineKind::Tgi,
             _ => return None,
@@ -137,7 +157,9 @@ fn recognise(words: &[&str]) -> Option<(EngineKind, usize)> {
 fn by_module(module: &str, next: Option<&str>) -> Option<(EngineKind, usize)> {
     let serve = next == Some("serve");
     match module {
-        "vllm.entrypoints.openai.api_server" | "vllm.entrypoints.api_server" => Some((EngineKind::Vllm, 0)),
+        "vllm.entrypoints.openai.api_server" | "vllm.entrypoints.api_server" => {
+            Some((EngineKind::Vllm, 0))
+        }
         "vllm" | "vllm.entrypoints.cli.main" if serve => Some((EngineKind::Vllm, 1)),
         "sglang.launch_server" => Some((EngineKind::Sglang, 0)),
         _ => None,
@@ -171,8 +193,16 @@ pub(super) fn mentions(kind: EngineKind, args: &[&str], setting: Setting) -> Vec
         }
         // As engines' own parsers have it, a word that begins a flag is nobody's value.
         let value = inline.or_else(|| args.get(at + 1).copied().filter(|w| !w.starts_with("--")));
-        let len = if inline.is_none() && value.is_some() { 2 } else { 1 };
-        found.push(Mention { at, len, value: value.map(str::to_owned) });
+        let len = if inline.is_none() && value.is_some() {
+            2
+        } else {
+            1
+        };
+        found.push(Mention {
+            at,
+            len,
+            value: value.map(str::to_owned),
+        });
         at += len;
     }
     found
@@ -219,11 +249,18 @@ fn values_of(flag: &str) -> usize {
         "--api-key",
         "--cudagraph-capture-sizes",
     ];
-    const NONE: [&str; 5] =
-        ["--enforce-eager", "--trust-remote-code", "--headless", "--language-model-only", "--async-scheduling"];
+    const NONE: [&str; 5] = [
+        "--enforce-eager",
+        "--trust-remote-code",
+        "--headless",
+        "--language-model-only",
+        "--async-scheduling",
+    ];
     let (name, inline) = split(flag);
     let name = name.replace('_', "-");
-    let switch = ["--enable-", "--disable-", "--no-", "--skip-", "--use-"].iter().any(|p| name.starts_with(p));
+    let switch = ["--enable-", "--disable-", "--no-", "--skip-", "--use-"]
+        .iter()
+        .any(|p| name.starts_with(p));
     match name.as_str() {
         _ if inline.is_some() || switch => 0,
         n if NONE.contains(&n) => 0,
@@ -242,9 +279,19 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_tensor_parallel_degree_is_read() {
-        for tp in ["--tensor-parallel-size 4", "--tensor-parallel-size=4", "--tensor_parallel_size 4", "-tp 4", "-tp=4"] {
+        for tp in [
+            "--tensor-parallel-size 4",
+            "--tensor-parallel-size=4",
+            "--tensor_parallel_size 4",
+            "-tp 4",
+            "-tp=4",
+        ] {
             let read = parse(&format!("vllm serve org/model {tp} --port 8123")).unwrap();
-            assert_eq!((read.tp, read.port, read.model.as_deref()), (Some(4), Some(8123), Some("org/model")), "{tp}");
+            assert_eq!(
+                (read.tp, read.port, read.model.as_deref()),
+                (Some(4), Some(8123), Some("org/model")),
+                "{tp}"
+            );
         }
     }
 
@@ -252,18 +299,47 @@ mod tests {
     fn engines_are_found_behind_other_programs() {
         let cases = [
             ("/opt/venv/bin/vllm serve m", EngineKind::Vllm, "m"),
-            ("python3 -u -m vllm.entrypoints.openai.api_server --model m", EngineKind::Vllm, "m"),
-            ("srun --gpus=4 numactl -N 0 apptainer exec x.sif vllm serve m", EngineKind::Vllm, "m"),
-            ("python -m sglang.launch_server --model-path m --tp 2", EngineKind::Sglang, "m"),
+            (
+                "python3 -u -m vllm.entrypoints.openai.api_server --model m",
+                EngineKind::Vllm,
+                "m",
+            ),
+            (
+                "srun --gpus=4 numactl -N 0 apptainer exec x.sif vllm serve m",
+                EngineKind::Vllm,
+                "m",
+            ),
+            (
+                "python -m sglang.launch_server --model-path m --tp 2",
+                EngineKind::Sglang,
+                "m",
+            ),
             ("trtllm-serve m --tp_size 4", EngineKind::TensorRtLlm, "m"),
-            ("trtllm-serve serve m --tp_size 4", EngineKind::TensorRtLlm, "m"),
-            ("text-generation-launcher --model-id m --num-shard 2", EngineKind::Tgi, "m"),
+            (
+                "trtllm-serve serve m --tp_size 4",
+                EngineKind::TensorRtLlm,
+                "m",
+            ),
+            (
+                "text-generation-launcher --model-id m --num-shard 2",
+                EngineKind::Tgi,
+                "m",
+            ),
         ];
         for (line, kind, model) in cases {
             let read = parse(line).unwrap_or_else(|| panic!("{line}"));
-            assert_eq!((read.kind, read.model.as_deref()), (kind, Some(model)), "{line}");
+            assert_eq!(
+                (read.kind, read.model.as_deref()),
+                (kind, Some(model)),
+                "{line}"
+            );
         }
-        for line in ["vllm bench serve --model m", "python serve.py", "sleep 100", "vllm"] {
+        for line in [
+            "vllm bench serve --model m",
+            "python serve.py",
+            "sleep 100",
+            "vllm",
+        ] {
             assert_eq!(parse(line), None, "{line}");
         }
     }
@@ -273,22 +349,39 @@ mod tests {
         let words = ["./start.sh", "serve", "m", "-tp", "2"];
         assert_eq!(EngineCommand::parse(&words), None);
         let read = EngineCommand::parse_as(EngineKind::Vllm, &words);
-        assert_eq!((read.first, read.model.as_deref(), read.tp), (2, Some("m"), Some(2)));
-        assert_eq!(EngineCommand::parse_as(EngineKind::Vllm, &[] as &[&str]).model, None);
+        assert_eq!(
+            (read.first, read.model.as_deref(), read.tp),
+            (2, Some("m"), Some(2))
+        );
+        assert_eq!(
+            EngineCommand::parse_as(EngineKind::Vllm, &[] as &[&str]).model,
+            None
+        );
     }
 
     #[test]
     fn a_model_by_place_is_found_among_flags() {
         let model = |line: &str| parse(line).unwrap().model;
-        assert_eq!(model("vllm serve --enforce-eager --port 8000 m").as_deref(), Some("m"));
-        assert_eq!(model("vllm serve m --served-model-name a b c").as_deref(), Some("m"));
+        assert_eq!(
+            model("vllm serve --enforce-eager --port 8000 m").as_deref(),
+            Some("m")
+        );
+        assert_eq!(
+            model("vllm serve m --served-model-name a b c").as_deref(),
+            Some("m")
+        );
         assert_eq!(model("vllm serve --served-model-name a b c"), None);
         assert_eq!(model("vllm serve --config serve.yaml"), None);
     }
 
     #[test]
     fn the_last_mention_counts_as_argparse_has_it() {
-        assert_eq!(parse("vllm serve m -tp 2 --tensor-parallel-size 8").unwrap().tp, Some(8));
+        assert_eq!(
+            parse("vllm serve m -tp 2 --tensor-parallel-size 8")
+                .unwrap()
+                .tp,
+            Some(8)
+        );
         assert_eq!(parse("vllm serve m -tp").unwrap().tp, None);
         assert_eq!(parse("vllm serve m -tp many").unwrap().tp, None);
     }
@@ -296,8 +389,14 @@ mod tests {
     #[test]
     fn precision_comes_from_method_then_name_then_type() {
         let of = |line: &str| parse(line).unwrap().precision();
-        assert_eq!(of("vllm serve m --quantization fp8 --dtype bfloat16"), Some(Precision::Fp8));
-        assert_eq!(of("vllm serve org/Llama-3.1-8B-FP8 --dtype bfloat16"), Some(Precision::Fp8));
+        assert_eq!(
+            of("vllm serve m --quantization fp8 --dtype bfloat16"),
+            Some(Precision::Fp8)
+        );
+        assert_eq!(
+            of("vllm serve org/Llama-3.1-8B-FP8 --dtype bfloat16"),
+            Some(Precision::Fp8)
+        );
         assert_eq!(of("vllm serve m --dtype half"), Some(Precision::Fp16));
         assert_eq!(of("vllm serve m -q awq_marlin"), Some(Precision::Int4));
         assert_eq!(of("vllm serve m --dtype auto"), None);

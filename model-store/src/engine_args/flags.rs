@@ -108,9 +108,11 @@ impl EngineKind {
     /// The setting that a flag of this engine means. The flag is a word without its `=value`.
     pub(super) fn setting(self, flag: &str) -> Option<Setting> {
         let flag = plain(flag);
-        Setting::ALL
-            .into_iter()
-            .find(|s| self.spellings(*s).iter().any(|spelling| plain(spelling) == flag))
+        Setting::ALL.into_iter().find(|s| {
+            self.spellings(*s)
+                .iter()
+                .any(|spelling| plain(spelling) == flag)
+        })
     }
 }
 
@@ -121,7 +123,11 @@ pub(super) fn setting_of_any(flag: &str) -> Option<Setting> {
 
 /// A long flag with dashes for underscores: vLLM takes both.
 fn plain(flag: &str) -> String {
-    if flag.starts_with("--") { flag.replace('_', "-") } else { flag.to_owned() }
+    if flag.starts_with("--") {
+        flag.replace('_', "-")
+    } else {
+        flag.to_owned()
+    }
 }
 
 const fn vllm(setting: Setting) -> &'static [&'static str] {

@@ -65,7 +65,11 @@ impl ScriptPins {
     pub fn pins(&self) -> Pins {
         let degrees: Vec<u32> = self.degrees().collect();
         let formats: Vec<Precision> = self.formats().collect();
-        Pins { gpu: None, tp: single(&degrees), precision: single(&formats) }
+        Pins {
+            gpu: None,
+            tp: single(&degrees),
+            precision: single(&formats),
+        }
     }
 
     /// True where engines outside `omnipilot run` fix different degrees or formats: no one choice
@@ -118,7 +122,11 @@ fn scan(script: &str, line: Option<u32>, depth: u32, engines: &mut Vec<ScriptEng
     let literals = assignments(&commands);
     for command in &commands {
         let line = line.unwrap_or(command.line);
-        let words: Vec<Seen> = command.words.iter().flat_map(|w| seen(w, &literals)).collect();
+        let words: Vec<Seen> = command
+            .words
+            .iter()
+            .flat_map(|w| seen(w, &literals))
+            .collect();
         if !starts_something(&words) {
             continue;
         }
@@ -142,22 +150,30 @@ struct Seen {
 fn assignments(commands: &[Command]) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, Option<String>> = BTreeMap::new();
     for word in commands.iter().flat_map(|c| &c.words) {
-        let Some((name, value)) = assignment(word) else { continue };
+        let Some((name, value)) = assignment(word) else {
+            continue;
+        };
         let entry = found.entry(name).or_insert_with(|| value.clone());
         if *entry != value {
             *entry = None;
         }
     }
-    found.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    found
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }
 
 /// `NAME=value`; the value is `None` where it is not a literal.
 fn assignment(word: &Word) -> Option<(String, Option<String>)> {
-    let Some(Part::Text(text)) = word.parts.first() else { return None };
+    let Some(Part::Text(text)) = word.parts.first() else {
+        return None;
+    };
     let (name, value) = text.split_once('=')?;
     let name = name.strip_suffix('+').unwrap_or(name);
     let plain = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(plain) {
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(plain)
+    {
         return None;
     }
     // `NAME=` may be the head of an array, and `NAME+=` adds: neither is one literal.
@@ -183,18 +199,30 @@ fn seen(word: &Word, literals: &BTreeMap<String, String>) -> Vec<Seen> {
     }
     let array = text.contains("[@]") || text == "$@";
     if word.quoted || open {
-        return vec![Seen { splits: open && (!word.quoted || array), text, open }];
+        return vec![Seen {
+            splits: open && (!word.quoted || array),
+            text,
+            open,
+        }];
     }
-    text.split_whitespace().map(|t| Seen { text: t.to_owned(), open: false, splits: false }).collect()
+    text.split_whitespace()
+        .map(|t| Seen {
+            text: t.to_owned(),
+            open: false,
+            splits: false,
+        })
+        .collect()
 }
 
 /// False for commands that only talk about an engine.
 fn starts_something(words: &[Seen]) -> bool {
     const TALK: [&str; 16] = [
-        "echo", "printf", "grep", "egrep", "pgrep", "pkill", "sed", "awk", "cat", "test", "[", "[[", "logger", "which",
-        "pip", "alias",
+        "echo", "printf", "grep", "egrep", "pgrep", "pkill", "sed", "awk", "cat", "test", "[",
+        "[[", "logger", "which", "pip", "alias",
     ];
-    const BEFORE: [&str; 9] = ["if", "then", "else", "elif", "do", "while", "until", "!", "{"];
+    const BEFORE: [&str; 9] = [
+        "if", "then", "else", "elif", "do", "while", "until", "!", "{",
+    ];
     words
         .iter()
         .find(|w| !BEFORE.contains(&w.text.as_str()))
@@ -204,7 +232,11 @@ fn starts_something(words: &[Seen]) -> bool {
 fn engine_in(words: &[Seen], line: u32) -> Option<ScriptEngine> {
     let texts: Vec<&str> = words.iter().map(|w| w.text.as_str()).collect();
     let engine = EngineCommand::parse(&texts)?;
-    let args = Args { kind: engine.kind, words: words.get(engine.first..)?, texts: texts.get(engine.first..)? };
+    let args = Args {
+        kind: engine.kind,
+        words: words.get(engine.first..)?,
+        texts: texts.get(engine.first..)?,
+    };
     Some(ScriptEngine {
         line,
         kind: engine.kind,
@@ -217,8 +249,14 @@ fn engine_in(words: &[Seen], line: u32) -> Option<ScriptEngine> {
 }
 
 fn under_run(before: &[&str]) -> bool {
-    let named = |w: &str| w.rsplit('/').next().is_some_and(|b| b.to_ascii_lowercase().contains("omnipilot"));
-    let Some(at) = before.iter().position(|w| named(w)) else { return false };
+    let named = |w: &str| {
+        w.rsplit('/')
+            .next()
+            .is_some_and(|b| b.to_ascii_lowercase().contains("omnipilot"))
+    };
+    let Some(at) = before.iter().position(|w| named(w)) else {
+        return false;
+    };
     before[at..].contains(&"run")
 }
 
@@ -247,7 +285,11 @@ impl Args<'_> {
             return Fixed::Open;
         }
         let model = engine.model.as_deref();
-        let stated = precision_of(engine.quantization.as_deref(), model, engine.dtype.as_deref());
+        let stated = precision_of(
+            engine.quantization.as_deref(),
+            model,
+            engine.dtype.as_deref(),
+        );
         match (stated, self.silence::<Precision>()) {
             // A type alone leaves the quantisation to what a variable brings.
             (Some(_), Fixed::Open) if engine.quantization.is_none() => Fixed::Open,
@@ -258,21 +300,38 @@ impl Args<'_> {
 
     /// What it means that a setting is not mentioned: a variable among the arguments may bring it.
     fn silence<T>(&self) -> Fixed<T> {
-        let value_of_flag = |i: usize| i > 0 && self.texts[i - 1].starts_with('-') && !self.texts[i - 1].contains('=');
+        let value_of_flag = |i: usize| {
+            i > 0 && self.texts[i - 1].starts_with('-') && !self.texts[i - 1].contains('=')
+        };
         let loose = |(i, w): (usize, &Seen)| {
             let in_place_of_model = i == 0 && !w.text.contains("[@]") && !w.text.contains("ARGS");
-            w.open && w.splits && !w.text.starts_with('-') && !value_of_flag(i) && !in_place_of_model
+            w.open
+                && w.splits
+                && !w.text.starts_with('-')
+                && !value_of_flag(i)
+                && !in_place_of_model
         };
-        if self.words.iter().enumerate().any(loose) { Fixed::Open } else { Fixed::Unsaid }
+        if self.words.iter().enumerate().any(loose) {
+            Fixed::Open
+        } else {
+            Fixed::Unsaid
+        }
     }
 }
 
 /// The text that a shell is given with `-c`.
 fn inner_script(words: &[Seen]) -> Option<&str> {
-    let shell = |w: &Seen| matches!(w.text.rsplit('/').next(), Some("bash" | "sh" | "dash" | "zsh"));
+    let shell = |w: &Seen| {
+        matches!(
+            w.text.rsplit('/').next(),
+            Some("bash" | "sh" | "dash" | "zsh")
+        )
+    };
     let at = words.iter().position(shell)?;
     let after = words.get(at + 1..)?;
-    let flag = after.iter().position(|w| w.text.starts_with('-') && !w.text.starts_with("--") && w.text.contains('c'))?;
+    let flag = after.iter().position(|w| {
+        w.text.starts_with('-') && !w.text.starts_with("--") && w.text.contains('c')
+    })?;
     after.get(flag + 1).map(|w| w.text.as_str())
 }
 
@@ -292,8 +351,18 @@ mod tests {
         let script = "#!/bin/bash\n#SBATCH --gpus=4\nmodule load cuda # vllm serve x -tp 8\n\
                       srun vllm serve org/m \\\n  --tensor-parallel-size 4 \\\n  --quantization=fp8 &\nwait\n";
         let found = scan_script(script);
-        assert_eq!((found.engines[0].line, found.engines[0].model.as_deref()), (4, Some("org/m")));
-        assert_eq!(found.pins(), Pins { gpu: None, tp: Some(4), precision: Some(Precision::Fp8) });
+        assert_eq!(
+            (found.engines[0].line, found.engines[0].model.as_deref()),
+            (4, Some("org/m"))
+        );
+        assert_eq!(
+            found.pins(),
+            Pins {
+                gpu: None,
+                tp: Some(4),
+                precision: Some(Precision::Fp8)
+            }
+        );
         assert!(!found.differ() && !found.takes_checkpoint_format());
     }
 
@@ -312,18 +381,31 @@ mod tests {
             assert_eq!(one(script).tp, Fixed::Open, "{script}");
             assert_eq!(scan_script(script).pins().tp, None, "{script}");
         }
-        for script in ["TP=4\nvllm serve m -tp $TP", "export ARGS='-tp 4 --port 1'\nvllm serve m $ARGS", "vllm serve m -tp '4'"] {
+        for script in [
+            "TP=4\nvllm serve m -tp $TP",
+            "export ARGS='-tp 4 --port 1'\nvllm serve m $ARGS",
+            "vllm serve m -tp '4'",
+        ] {
             assert_eq!(one(script).tp, Fixed::Literal(4), "{script}");
         }
     }
 
     #[test]
     fn an_engine_that_is_told_no_degree_takes_one_gpu() {
-        for script in ["vllm serve m", "vllm serve $MODEL --port $PORT", "vllm serve \"$MODEL\" --host=$(hostname)"] {
+        for script in [
+            "vllm serve m",
+            "vllm serve $MODEL --port $PORT",
+            "vllm serve \"$MODEL\" --host=$(hostname)",
+        ] {
             assert_eq!(one(script).tp, Fixed::Unsaid, "{script}");
             assert_eq!(scan_script(script).pins().tp, Some(1), "{script}");
         }
-        assert_eq!(scan_script("text-generation-launcher --model-id m").pins().tp, None);
+        assert_eq!(
+            scan_script("text-generation-launcher --model-id m")
+                .pins()
+                .tp,
+            None
+        );
         assert!(scan_script("vllm serve m -tp 2").takes_checkpoint_format());
     }
 
@@ -338,7 +420,10 @@ mod tests {
             assert_eq!(scan_script(script).pins(), Pins::default(), "{script}");
         }
         let inside = one("omnipilot run -- bash -c 'vllm serve m -tp 4'");
-        assert!(!inside.under_run, "run cannot reach arguments inside another shell");
+        assert!(
+            !inside.under_run,
+            "run cannot reach arguments inside another shell"
+        );
     }
 
     #[test]
@@ -358,7 +443,10 @@ mod tests {
     #[test]
     fn shells_in_shells_are_followed() {
         let found = one("srun bash -lc \"source env && exec vllm serve m -tp 4 --dtype $D\"");
-        assert_eq!((found.tp, found.precision), (Fixed::Literal(4), Fixed::Open));
+        assert_eq!(
+            (found.tp, found.precision),
+            (Fixed::Literal(4), Fixed::Open)
+        );
     }
 
     #[test]
@@ -370,16 +458,44 @@ mod tests {
 
     #[test]
     fn a_type_pins_a_format_only_where_no_variable_could_quantise() {
-        assert_eq!(one("vllm serve m --dtype bfloat16").precision, Fixed::Literal(Precision::Bf16));
-        assert_eq!(one("vllm serve m --dtype bfloat16 $SLURM_LLM_ENGINE_ARGS").precision, Fixed::Open);
+        assert_eq!(
+            one("vllm serve m --dtype bfloat16").precision,
+            Fixed::Literal(Precision::Bf16)
+        );
+        assert_eq!(
+            one("vllm serve m --dtype bfloat16 $SLURM_LLM_ENGINE_ARGS").precision,
+            Fixed::Open
+        );
         assert_eq!(one("vllm serve m --dtype auto").precision, Fixed::Unsaid);
     }
 
     fn piece() -> impl Strategy<Value = String> {
         prop_oneof![
             prop::sample::select(vec![
-                "vllm serve m ", "-tp 4", "<<E\n", "\nE\n", "'", "\"", "$(", ")", "${", "}", "`", "\\\n", "\\", "#", ";", "\n",
-                "bash -c ", "TP=4 ", "$TP", "omnipilot run -- ", "&>", "2>&1", "((", "<<<"
+                "vllm serve m ",
+                "-tp 4",
+                "<<E\n",
+                "\nE\n",
+                "'",
+                "\"",
+                "$(",
+                ")",
+                "${",
+                "}",
+                "`",
+                "\\\n",
+                "\\",
+                "#",
+                ";",
+                "\n",
+                "bash -c ",
+                "TP=4 ",
+                "$TP",
+                "omnipilot run -- ",
+                "&>",
+                "2>&1",
+                "((",
+                "<<<"
             ])
             .prop_map(str::to_owned),
             any::<String>(),

@@ -50,7 +50,11 @@ pub(super) struct Command {
 
 /// Splits a script into its simple commands.
 pub(super) fn commands(script: &str) -> Vec<Command> {
-    let mut lexer = Lexer { rest: script, line: 1, ..Lexer::default() };
+    let mut lexer = Lexer {
+        rest: script,
+        line: 1,
+        ..Lexer::default()
+    };
     while lexer.step() {}
     lexer.end_command();
     lexer.done
@@ -159,7 +163,13 @@ impl Lexer<'_> {
         for (n, line) in (1..).zip(self.rest.split_inclusive('\n')) {
             taken += line.len();
             let text = line.trim_end_matches(['\n', '\r']);
-            if end == if tabs { text.trim_start_matches('\t') } else { text } {
+            if end
+                == if tabs {
+                    text.trim_start_matches('\t')
+                } else {
+                    text
+                }
+            {
                 self.rest = &self.rest[taken..];
                 self.line += n;
                 return;
@@ -186,7 +196,11 @@ impl Lexer<'_> {
     fn redirection(&mut self, c: char) {
         // The number before it is the descriptor.
         let descriptor = |w: &Word| matches!(w.parts.as_slice(), [Part::Text(t)] if t.bytes().all(|b| b.is_ascii_digit()));
-        if self.word.as_ref().is_some_and(|w| !w.quoted && descriptor(w)) {
+        if self
+            .word
+            .as_ref()
+            .is_some_and(|w| !w.quoted && descriptor(w))
+        {
             self.word = None;
         }
         self.end_word();
@@ -259,7 +273,10 @@ impl Lexer<'_> {
     }
 
     fn name(&mut self) -> String {
-        let end = self.rest.find(|c: char| c != '_' && !c.is_ascii_alphanumeric()).unwrap_or(self.rest.len());
+        let end = self
+            .rest
+            .find(|c: char| c != '_' && !c.is_ascii_alphanumeric())
+            .unwrap_or(self.rest.len());
         let (name, rest) = self.rest.split_at(end);
         let name = name.to_owned();
         self.rest = rest;
@@ -301,7 +318,10 @@ impl Lexer<'_> {
 
 /// `{NAME}` is a plain variable, anything else in braces needs a shell.
 fn braced(text: String) -> Part {
-    let inner = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).unwrap_or_default();
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|t| t.strip_suffix('}'))
+        .unwrap_or_default();
     let plain = |c: char| c == '_' || c.is_ascii_alphanumeric();
     if !inner.is_empty() && inner.chars().all(plain) {
         return Part::Name(inner.to_owned());
@@ -323,14 +343,26 @@ mod tests {
 
     #[test]
     fn commands_end_where_a_shell_ends_them() {
-        assert_eq!(lines("a b; c && d | e &\n(f)\n"), ["1: a|b", "1: c", "1: d", "1: e", "2: f"]);
-        assert_eq!(lines("a \\\n  b\nc"), ["2: a|b", "3: c"].map(|s| s.replace("2: a", "1: a")));
+        assert_eq!(
+            lines("a b; c && d | e &\n(f)\n"),
+            ["1: a|b", "1: c", "1: d", "1: e", "2: f"]
+        );
+        assert_eq!(
+            lines("a \\\n  b\nc"),
+            ["2: a|b", "3: c"].map(|s| s.replace("2: a", "1: a"))
+        );
     }
 
     #[test]
     fn quotes_comments_and_redirections() {
-        assert_eq!(lines("a 'b # c' \"d $x\" e#f # g h"), ["1: a|b # c|d ${x}|e#f"]);
-        assert_eq!(lines("a >out 2>&1 b &>all <in c <<<\"x y\" d"), ["1: a|b|c|d"]);
+        assert_eq!(
+            lines("a 'b # c' \"d $x\" e#f # g h"),
+            ["1: a|b # c|d ${x}|e#f"]
+        );
+        assert_eq!(
+            lines("a >out 2>&1 b &>all <in c <<<\"x y\" d"),
+            ["1: a|b|c|d"]
+        );
         assert_eq!(lines(r#"a "q\"r" \"s"#), [r#"1: a|q"r|"s"#]);
     }
 
@@ -344,7 +376,10 @@ mod tests {
 
     #[test]
     fn expansions_stay_in_their_word() {
-        assert_eq!(lines("a $(b \"(\" c) ${d:-e f} `g h` ${i}"), ["1: a|$(b \"(\" c)|${d:-e f}|`g h`|${i}"]);
+        assert_eq!(
+            lines("a $(b \"(\" c) ${d:-e f} `g h` ${i}"),
+            ["1: a|$(b \"(\" c)|${d:-e f}|`g h`|${i}"]
+        );
         assert_eq!(commands("$x")[0].words[0].parts, [Part::Name("x".into())]);
     }
 }

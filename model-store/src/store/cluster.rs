@@ -37,7 +37,8 @@ impl Store {
     }
 
     fn latest_cluster(&self) -> rusqlite::Result<Option<ClusterState>> {
-        let sql = "SELECT id, observed_at, default_partition FROM observations ORDER BY id DESC LIMIT 1";
+        let sql =
+            "SELECT id, observed_at, default_partition FROM observations ORDER BY id DESC LIMIT 1";
         let latest: Option<(i64, Option<i64>, Option<String>)> = self
             .db
             .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))

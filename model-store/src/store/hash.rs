@@ -54,7 +54,16 @@ fn case(feed: &mut Feed, case: &Case) {
         request_rate,
         engine,
         engine_version,
-        variant: Variant { disaggregated, speculative, power_capped, moe_tp, moe_ep, sched_steps, chunked },
+        variant:
+            Variant {
+                disaggregated,
+                speculative,
+                power_capped,
+                moe_tp,
+                moe_ep,
+                sched_steps,
+                chunked,
+            },
     } = case;
     for text in [model, gpu, workload.name(), engine, engine_version] {
         feed.text(text);
@@ -76,10 +85,19 @@ fn case(feed: &mut Feed, case: &Case) {
     for count in [tp.unwrap_or(0), *pp, *dp] {
         feed.bytes(&count.to_le_bytes());
     }
-    feed.bytes(&[u8::from(*disaggregated), u8::from(*speculative), u8::from(*power_capped)]);
+    feed.bytes(&[
+        u8::from(*disaggregated),
+        u8::from(*speculative),
+        u8::from(*power_capped),
+    ]);
     // Settings that older versions did not record count only where they are there, so that a run
     // that was stored before keeps its hash.
-    let settings = [*moe_tp, *moe_ep, *sched_steps, chunked.map_or(0, |on| 1 + u16::from(on))];
+    let settings = [
+        *moe_tp,
+        *moe_ep,
+        *sched_steps,
+        chunked.map_or(0, |on| 1 + u16::from(on)),
+    ];
     if settings.iter().any(|n| *n > 0) {
         settings.iter().for_each(|n| feed.bytes(&n.to_le_bytes()));
     }

@@ -40,7 +40,9 @@ pub(super) struct Binned {
 impl Binned {
     /// Cuts every feature at its quantiles over the rows.
     pub(super) fn new(rows: &[Row]) -> Self {
-        let cuts: Vec<Vec<f32>> = (0..FEATURES).map(|f| cuts(rows.iter().map(|r| r[f]))).collect();
+        let cuts: Vec<Vec<f32>> = (0..FEATURES)
+            .map(|f| cuts(rows.iter().map(|r| r[f])))
+            .collect();
         let bin = |row: &Row| {
             let mut out = [0u8; FEATURES];
             for (f, x) in row.iter().enumerate() {
@@ -48,7 +50,10 @@ impl Binned {
             }
             out
         };
-        Self { rows: rows.iter().map(bin).collect(), cuts }
+        Self {
+            rows: rows.iter().map(bin).collect(),
+            cuts,
+        }
     }
 }
 
@@ -117,7 +122,10 @@ pub(super) fn fit(data: &Binned, chosen: &[u32], y: &[f64], w: &[f64], plan: Pla
         weight: w,
         columns: Vec::new(),
     };
-    let mut forest = Forest { base: base as f32, ..Forest::default() };
+    let mut forest = Forest {
+        base: base as f32,
+        ..Forest::default()
+    };
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..plan.trees {
         grower.columns = draw(plan.columns, &mut random);
@@ -129,7 +137,10 @@ pub(super) fn fit(data: &Binned, chosen: &[u32], y: &[f64], w: &[f64], plan: Pla
 }
 
 fn start(chosen: &[u32], y: &[f64], w: &[f64], loss: Loss) -> f64 {
-    let mut pairs: Vec<(f64, f64)> = chosen.iter().map(|i| (y[*i as usize], w[*i as usize])).collect();
+    let mut pairs: Vec<(f64, f64)> = chosen
+        .iter()
+        .map(|i| (y[*i as usize], w[*i as usize]))
+        .collect();
     let level = match loss {
         Loss::Huber(_) => 0.5,
         Loss::Quantile(level) => level,
@@ -176,12 +187,22 @@ impl Grower<'_> {
     fn grow(&mut self, chosen: &[u32], forest: &mut Forest) -> bool {
         self.point();
         let root = forest.nodes.len();
-        forest.nodes.push(Node { feature: Node::LEAF, number: 0.0, left: 0 });
+        forest.nodes.push(Node {
+            feature: Node::LEAF,
+            number: 0.0,
+            left: 0,
+        });
         let mut leaves = vec![self.leaf(root, chosen.to_vec(), None)];
         while leaves.len() < self.plan.leaves {
             let gain = |l: &Leaf| l.best.map_or(0.0, |s| s.gain);
-            let Some(at) = (0..leaves.len()).max_by(|a, b| gain(&leaves[*a]).total_cmp(&gain(&leaves[*b]))) else { break };
-            let Some(split) = leaves[at].best.filter(|s| s.gain > 1e-12) else { break };
+            let Some(at) =
+                (0..leaves.len()).max_by(|a, b| gain(&leaves[*a]).total_cmp(&gain(&leaves[*b])))
+            else {
+                break;
+            };
+            let Some(split) = leaves[at].best.filter(|s| s.gain > 1e-12) else {
+                break;
+            };
             let leaf = leaves.swap_remove(at);
             leaves.extend(self.split(leaf, split, forest));
         }
@@ -208,7 +229,12 @@ impl Grower<'_> {
     fn leaf(&self, node: usize, rows: Vec<u32>, histogram: Option<Histogram>) -> Leaf {
         let histogram = histogram.unwrap_or_else(|| self.histogram(&rows));
         let best = self.best(&histogram);
-        Leaf { node, rows, histogram, best }
+        Leaf {
+            node,
+            rows,
+            histogram,
+            best,
+        }
     }
 
     fn histogram(&self, rows: &[u32]) -> Histogram {
@@ -230,7 +256,9 @@ impl Grower<'_> {
         let mut best: Option<Split> = None;
         for f in &self.columns {
             let bins = &histogram[f * BINS..(f + 1) * BINS];
-            let (all_g, all_w) = bins.iter().fold((0.0, 0.0), |(g, w), b| (g + b.gradient, w + b.weight));
+            let (all_g, all_w) = bins
+                .iter()
+                .fold((0.0, 0.0), |(g, w), b| (g + b.gradient, w + b.weight));
             let score = |g: f64, w: f64| g * g / (w + self.plan.ridge);
             let (mut g, mut w) = (0.0, 0.0);
             for (bin, held) in bins.iter().take(self.data.cuts[*f].len()).enumerate() {
@@ -241,7 +269,11 @@ impl Grower<'_> {
                 }
                 let gain = score(g, w) + score(all_g - g, all_w - w) - score(all_g, all_w);
                 if best.is_none_or(|b| gain > b.gain) {
-                    best = Some(Split { gain, feature: *f, bin });
+                    best = Some(Split {
+                        gain,
+                        feature: *f,
+                        bin,
+                    });
                 }
             }
         }
@@ -249,7 +281,8 @@ impl Grower<'_> {
     }
 
     fn split(&self, leaf: Leaf, split: Split, forest: &mut Forest) -> [Leaf; 2] {
-        let goes_left = |i: &u32| usize::from(self.data.rows[*i as usize][split.feature]) <= split.bin;
+        let goes_left =
+            |i: &u32| usize::from(self.data.rows[*i as usize][split.feature]) <= split.bin;
         let (left, right): (Vec<u32>, Vec<u32>) = leaf.rows.iter().partition(|i| goes_left(i));
         let at = forest.nodes.len();
         forest.nodes[leaf.node] = Node {
@@ -257,7 +290,11 @@ impl Grower<'_> {
             number: self.data.cuts[split.feature][split.bin],
             left: at as u32,
         };
-        let blank = Node { feature: Node::LEAF, number: 0.0, left: 0 };
+        let blank = Node {
+            feature: Node::LEAF,
+            number: 0.0,
+            left: 0,
+        };
         forest.nodes.extend([blank, blank]);
         // Only the smaller child is counted; the larger one is what remains of the parent.
         let small_is_left = left.len() <= right.len();
@@ -267,20 +304,33 @@ impl Grower<'_> {
             l.gradient -= s.gradient;
             l.weight -= s.weight;
         }
-        let (hl, hr) = if small_is_left { (small, large) } else { (large, small) };
-        [self.leaf(at, left, Some(hl)), self.leaf(at + 1, right, Some(hr))]
+        let (hl, hr) = if small_is_left {
+            (small, large)
+        } else {
+            (large, small)
+        };
+        [
+            self.leaf(at, left, Some(hl)),
+            self.leaf(at + 1, right, Some(hr)),
+        ]
     }
 
     /// Gives a leaf its value and takes it off the residuals of its rows.
     fn settle(&mut self, leaf: &Leaf, forest: &mut Forest) {
         let value = match self.plan.loss {
             Loss::Huber(_) => {
-                let sum = |of: fn(&Self, usize) -> f64| leaf.rows.iter().map(|i| of(self, *i as usize)).sum::<f64>();
-                sum(|s, i| s.gradient[i] * s.weight[i]) / (sum(|s, i| s.weight[i]) + self.plan.ridge)
+                let sum = |of: fn(&Self, usize) -> f64| {
+                    leaf.rows.iter().map(|i| of(self, *i as usize)).sum::<f64>()
+                };
+                sum(|s, i| s.gradient[i] * s.weight[i])
+                    / (sum(|s, i| s.weight[i]) + self.plan.ridge)
             }
             Loss::Quantile(level) => {
-                let mut pairs: Vec<(f64, f64)> =
-                    leaf.rows.iter().map(|i| (self.residual[*i as usize], self.weight[*i as usize])).collect();
+                let mut pairs: Vec<(f64, f64)> = leaf
+                    .rows
+                    .iter()
+                    .map(|i| (self.residual[*i as usize], self.weight[*i as usize]))
+                    .collect();
                 weighted_quantile(&mut pairs, level)
             }
         };
@@ -318,7 +368,10 @@ mod tests {
                 row
             })
             .collect();
-        let y = rows.iter().map(|r| f64::from((r[0] * 6.0).sin() + if r[1] > 0.5 { 2.0 } else { 0.0 })).collect();
+        let y = rows
+            .iter()
+            .map(|r| f64::from((r[0] * 6.0).sin() + if r[1] > 0.5 { 2.0 } else { 0.0 }))
+            .collect();
         (rows, y)
     }
 
@@ -328,7 +381,10 @@ mod tests {
         let chosen: Vec<u32> = (0..500).collect();
         let forest = fit(&Binned::new(&rows), &chosen, &y, &vec![1.0; y.len()], PLAN);
         assert!(forest.is_sound());
-        let error = (500..600).map(|i| (forest.value(&rows[i]) - y[i]).abs()).sum::<f64>() / 100.0;
+        let error = (500..600)
+            .map(|i| (forest.value(&rows[i]) - y[i]).abs())
+            .sum::<f64>()
+            / 100.0;
         assert!(error < 0.15, "mean error {error}");
     }
 
@@ -340,9 +396,19 @@ mod tests {
             y.swap(i, i + (splitmix(&mut random) % (500 - i as u64)) as usize);
         }
         let chosen: Vec<u32> = (0..500).collect();
-        let forest = fit(&Binned::new(&rows), &chosen, &y, &vec![1.0; y.len()], Plan { least_in_leaf: 25.0, ..PLAN });
+        let forest = fit(
+            &Binned::new(&rows),
+            &chosen,
+            &y,
+            &vec![1.0; y.len()],
+            Plan {
+                least_in_leaf: 25.0,
+                ..PLAN
+            },
+        );
         let mean = y[..500].iter().sum::<f64>() / 500.0;
-        let spread = |of: &dyn Fn(usize) -> f64| (500..600).map(|i| (of(i) - y[i]).powi(2)).sum::<f64>();
+        let spread =
+            |of: &dyn Fn(usize) -> f64| (500..600).map(|i| (of(i) - y[i]).powi(2)).sum::<f64>();
         assert!(spread(&|i| forest.value(&rows[i])) > 0.9 * spread(&|_| mean));
     }
 
@@ -350,11 +416,24 @@ mod tests {
     fn quantiles_hold_their_share() {
         let (rows, _) = data(2000);
         let mut random = 11;
-        let y: Vec<f64> = rows.iter().map(|r| f64::from(r[0]) * ((splitmix(&mut random) >> 11) as f64 / (1u64 << 53) as f64)).collect();
+        let y: Vec<f64> = rows
+            .iter()
+            .map(|r| f64::from(r[0]) * ((splitmix(&mut random) >> 11) as f64 / (1u64 << 53) as f64))
+            .collect();
         let chosen: Vec<u32> = (0..1000).collect();
-        let plan = Plan { loss: Loss::Quantile(0.9), trees: 60, least_in_leaf: 30.0, ..PLAN };
+        let plan = Plan {
+            loss: Loss::Quantile(0.9),
+            trees: 60,
+            least_in_leaf: 30.0,
+            ..PLAN
+        };
         let forest = fit(&Binned::new(&rows), &chosen, &y, &vec![1.0; y.len()], plan);
-        let below = (1000..2000).filter(|i| y[*i] <= forest.value(&rows[*i])).count();
-        assert!((860..=940).contains(&below), "{below} of 1000 below the 0.9 quantile");
+        let below = (1000..2000)
+            .filter(|i| y[*i] <= forest.value(&rows[*i]))
+            .count();
+        assert!(
+            (860..=940).contains(&below),
+            "{below} of 1000 below the 0.9 quantile"
+        );
     }
 }

@@ -79,7 +79,11 @@ impl Held<'_> {
             (self.group(i), score(lower, upper, remains[i]))
         });
         let calibration = Calibration::from_scores(&scored.collect::<Vec<_>>());
-        if calibration.n < FEWEST_HOME_SCORES { Calibration::default() } else { calibration }
+        if calibration.n < FEWEST_HOME_SCORES {
+            Calibration::default()
+        } else {
+            calibration
+        }
     }
 
     /// The rows of each source. Where fewer than three laboratories are known, each engine version
@@ -90,7 +94,10 @@ impl Held<'_> {
         for (i, s) in self.samples.iter().enumerate() {
             campaigns.entry(campaign(s, few)).or_default().push(i);
         }
-        campaigns.into_values().filter(|c| c.len() < self.samples.len()).collect()
+        campaigns
+            .into_values()
+            .filter(|c| c.len() < self.samples.len())
+            .collect()
     }
 
     /// Calibration for a source that was never seen, from what remained of each when it was left
@@ -105,29 +112,55 @@ impl Held<'_> {
             let [lower, upper] = ends(*i);
             score(lower, upper, *r)
         };
-        let scores: Vec<Vec<f64>> = left_out.iter().map(|(r, rows)| rows.iter().zip(r).map(scored).collect()).collect();
+        let scores: Vec<Vec<f64>> = left_out
+            .iter()
+            .map(|(r, rows)| rows.iter().zip(r).map(scored).collect())
+            .collect();
         let mut calibration = Calibration::from_sources(&scores);
         if self.laboratories() < FEWEST_LABORATORIES {
-            calibration.pooled = calibration.pooled.zip(between_laboratories(target)).map(|(own, least)| own.max(least));
+            calibration.pooled = calibration
+                .pooled
+                .zip(between_laboratories(target))
+                .map(|(own, least)| own.max(least));
         }
         calibration
     }
 
     /// Distinct sources.
     pub(super) fn laboratories(&self) -> usize {
-        self.samples.iter().map(|s| campaign(s, false)).collect::<BTreeSet<_>>().len()
+        self.samples
+            .iter()
+            .map(|s| campaign(s, false))
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 }
 
 fn campaign<'a>(s: &'a Sample, by_version: bool) -> (&'a str, &'a str) {
-    (&s.run.source, if by_version { &s.run.case.engine_version } else { "" })
+    (
+        &s.run.source,
+        if by_version {
+            &s.run.case.engine_version
+        } else {
+            ""
+        },
+    )
 }
 
 /// The share of the first residuals in their sum with the second at which held-out rows err least.
 pub(super) fn best_blend(process: &[f64], trees: &[f64]) -> f64 {
     let error = |r: f64| ((-r.clamp(-3.0, 3.0)).exp() - 1.0).abs().min(LARGEST_ERROR);
-    let loss = |w: f64| process.iter().zip(trees).map(|(p, t)| error(w * p + (1.0 - w) * t)).sum::<f64>();
-    BLENDS.into_iter().min_by(|a, b| loss(*a).total_cmp(&loss(*b))).unwrap_or(0.5)
+    let loss = |w: f64| {
+        process
+            .iter()
+            .zip(trees)
+            .map(|(p, t)| error(w * p + (1.0 - w) * t))
+            .sum::<f64>()
+    };
+    BLENDS
+        .into_iter()
+        .min_by(|a, b| loss(*a).total_cmp(&loss(*b)))
+        .unwrap_or(0.5)
 }
 
 /// Least widening (log) of a step between laboratories while too few are known to measure it:
@@ -162,5 +195,12 @@ pub(super) fn home_calibration(
     }
     // Runs of one cell are one piece of evidence, however often it was repeated.
     let calibration = Calibration::from_scores(&scored);
-    if cells.len() < FEWEST_HOME_CELLS { Calibration { n: calibration.n, ..Calibration::default() } } else { calibration }
+    if cells.len() < FEWEST_HOME_CELLS {
+        Calibration {
+            n: calibration.n,
+            ..Calibration::default()
+        }
+    } else {
+        calibration
+    }
 }

@@ -12,18 +12,26 @@ pub(super) fn minimise<const N: usize>(
     loss: impl Fn(&[f64; N]) -> Option<(f64, [f64; N])>,
     bounds: fn(usize) -> (f64, f64),
 ) -> [f64; N] {
-    let Some((mut value, mut gradient)) = loss(&start) else { return start };
+    let Some((mut value, mut gradient)) = loss(&start) else {
+        return start;
+    };
     let mut at = start;
     let mut history: Vec<([f64; N], [f64; N])> = Vec::new();
     let mut spent = 1;
     while spent < evaluations {
         let direction = direction(&gradient, &history);
-        let mut length = if history.is_empty() { 1.0 / norm(&gradient).max(1.0) } else { 1.0 };
+        let mut length = if history.is_empty() {
+            1.0 / norm(&gradient).max(1.0)
+        } else {
+            1.0
+        };
         let taken = loop {
             if spent >= evaluations || length < 1e-6 {
                 break None;
             }
-            let next = std::array::from_fn(|i| (at[i] - length * direction[i]).clamp(bounds(i).0, bounds(i).1));
+            let next = std::array::from_fn(|i| {
+                (at[i] - length * direction[i]).clamp(bounds(i).0, bounds(i).1)
+            });
             spent += 1;
             let expected: f64 = (0..N).map(|i| gradient[i] * (next[i] - at[i])).sum();
             match loss(&next) {
@@ -96,7 +104,13 @@ mod tests {
         let rosenbrock = |p: &[f64; 2]| {
             let [x, y] = *p;
             let value = (1.0 - x).powi(2) + 100.0 * (y - x * x).powi(2);
-            Some((value, [-2.0 * (1.0 - x) - 400.0 * x * (y - x * x), 200.0 * (y - x * x)]))
+            Some((
+                value,
+                [
+                    -2.0 * (1.0 - x) - 400.0 * x * (y - x * x),
+                    200.0 * (y - x * x),
+                ],
+            ))
         };
         let found = minimise([-1.2, 1.0], 500, rosenbrock, |_| (-5.0, 5.0));
         assert!((found[0] - 1.0).abs() < 0.05, "{found:?}");

@@ -45,25 +45,49 @@ pub fn train(runs: &[Run], catalogue: &Catalogue, progress: Progress) -> (Model,
     let codes = prepared.codes();
     let rows = prepared.rows(&codes);
     let categories = prepared.categories(&codes);
-    let table = Table { samples: &prepared.samples, rows: &rows, categories: &categories };
-    let fitted = in_parallel(&Target::ALL[..7], progress, |target| one_target(target, &table));
+    let table = Table {
+        samples: &prepared.samples,
+        rows: &rows,
+        categories: &categories,
+    };
+    let fitted = in_parallel(&Target::ALL[..7], progress, |target| {
+        one_target(target, &table)
+    });
     let (targets, mut reports): (Vec<TargetModel>, Vec<TargetReport>) = fitted.into_iter().unzip();
     derive_request_rate(&mut reports);
     let launch = super::launch::table(&prepared.samples);
     let evidence = evidence(&prepared.samples);
-    let mut report = Report { evidence, left_out: prepared.left_out.clone(), targets: reports };
+    let mut report = Report {
+        evidence,
+        left_out: prepared.left_out.clone(),
+        targets: reports,
+    };
     let launches: u32 = launch.groups.iter().map(|(_, rate)| rate.n).sum();
     let mut last = TargetReport::unknown(Target::LaunchSuccess, launches as usize);
     last.calibrated = !launch.groups.is_empty();
     last.calibrated_elsewhere = launch.pooled.is_some();
     report.targets.push(last);
-    let model = Model { codes, targets, launch, envelope: envelope(&prepared), sources: sources(&prepared.samples), evidence, here: here(&prepared.samples) };
+    let model = Model {
+        codes,
+        targets,
+        launch,
+        envelope: envelope(&prepared),
+        sources: sources(&prepared.samples),
+        evidence,
+        here: here(&prepared.samples),
+    };
     (model, report)
 }
 
 /// Works the items off on a few threads; results come back in the items' order.
-fn in_parallel<T: Send, I: Copy + Sync>(items: &[I], progress: Progress, work: impl Fn(I) -> T + Sync) -> Vec<T> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
+fn in_parallel<T: Send, I: Copy + Sync>(
+    items: &[I],
+    progress: Progress,
+    work: impl Fn(I) -> T + Sync,
+) -> Vec<T> {
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(items.len());
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let results: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::new());
     let worker = || {
@@ -71,7 +95,10 @@ fn in_parallel<T: Send, I: Copy + Sync>(items: &[I], progress: Progress, work: i
             let at = next.fetch_add(1, Ordering::SeqCst);
             let Some(item) = items.get(at) else { break };
             let result = work(*item);
-            results.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+            results
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((at, result));
             progress(done.fetch_add(1, Ordering::SeqCst) + 1, items.len());
         }
     };
@@ -87,10 +114,17 @@ fn in_parallel<T: Send, I: Copy + Sync>(items: &[I], progress: Progress, work: i
 
 /// Requests/s follow from tokens/s, and so does what is known of them.
 fn derive_request_rate(reports: &mut [TargetReport]) {
-    let tokens = reports.iter().find(|r| r.target == Target::OutputTokS.name()).cloned();
+    let tokens = reports
+        .iter()
+        .find(|r| r.target == Target::OutputTokS.name())
+        .cloned();
     let rate = reports.iter_mut().find(|r| r.target == Target::ReqS.name());
     if let (Some(tokens), Some(rate)) = (tokens, rate) {
-        *rate = TargetReport { target: rate.target, runs: rate.runs, ..tokens };
+        *rate = TargetReport {
+            target: rate.target,
+            runs: rate.runs,
+            ..tokens
+        };
     }
 }
 
@@ -114,7 +148,11 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     /// The rows of a target among those that `takes`.
     fn task(&self, target: Target, takes: impl Fn(&Sample) -> bool) -> Task<'a> {
-        let measured = |i: usize| self.samples[i].residual(target).filter(|_| is_advised_on(&self.samples[i]));
+        let measured = |i: usize| {
+            self.samples[i]
+                .residual(target)
+                .filter(|_| is_advised_on(&self.samples[i]))
+        };
         let chosen: Vec<(usize, f64)> = (0..self.samples.len())
             .filter(|i| takes(&self.samples[*i]))
             .filter_map(|i| measured(i).map(|y| (i, y)))
@@ -126,7 +164,10 @@ impl<'a> Table<'a> {
             rows: chosen.iter().map(|(i, _)| self.rows[*i]).collect(),
             categories: chosen.iter().map(|(i, _)| self.categories[*i]).collect(),
             y: chosen.iter().map(|(_, y)| *y).collect(),
-            weights: chosen.iter().map(|(i, _)| weight(&self.samples[*i])).collect(),
+            weights: chosen
+                .iter()
+                .map(|(i, _)| weight(&self.samples[*i]))
+                .collect(),
         }
     }
 }
@@ -136,13 +177,19 @@ fn one_target(target: Target, table: &Table) -> (TargetModel, TargetReport) {
         let runs = table.task(target, |_| true).y.len();
         return (TargetModel::default(), TargetReport::unknown(target, runs));
     }
-    let (home, elsewhere) = (table.task(target, |s| s.is_home()), table.task(target, |s| !s.is_home()));
+    let (home, elsewhere) = (
+        table.task(target, |s| s.is_home()),
+        table.task(target, |s| !s.is_home()),
+    );
     if home.y.len() < HOME_FITS_FROM && elsewhere.y.len() >= FEWEST_RUNS {
         return fit_target(&elsewhere, &home);
     }
     let all = table.task(target, |_| true);
     if all.y.len() < FEWEST_RUNS {
-        return (TargetModel::default(), TargetReport::unknown(target, all.y.len()));
+        return (
+            TargetModel::default(),
+            TargetReport::unknown(target, all.y.len()),
+        );
     }
     fit_target(&all, &table.task(target, |_| false))
 }
@@ -166,7 +213,10 @@ fn fit_process(task: &Task, points: &[Option<usize>]) -> Option<gauss::Fitted> {
     let pick = |of: &[f64]| chosen.iter().map(|i| of[*i]).collect::<Vec<f64>>();
     gauss::fit(
         &chosen.iter().map(|i| &task.rows[*i]).collect::<Vec<_>>(),
-        &chosen.iter().map(|i| task.categories[*i]).collect::<Vec<_>>(),
+        &chosen
+            .iter()
+            .map(|i| task.categories[*i])
+            .collect::<Vec<_>>(),
         &pick(&task.y),
         &pick(&task.weights),
     )
@@ -174,35 +224,80 @@ fn fit_process(task: &Task, points: &[Option<usize>]) -> Option<gauss::Fitted> {
 
 /// The doubt about each row: with its whole fold out of sight, and with itself alone out of sight.
 fn doubts(process: &Process, task: &Task, points: &[Option<usize>], held: &Held) -> Vec<[f64; 2]> {
-    let fold_of_point: Vec<usize> =
-        (0..task.y.len()).filter(|i| points[*i].is_some()).map(|i| held.fold_of(task.samples[i])).collect();
+    let fold_of_point: Vec<usize> = (0..task.y.len())
+        .filter(|i| points[*i].is_some())
+        .map(|i| held.fold_of(task.samples[i]))
+        .collect();
     let one = |i: usize| {
         let near = process.distances(&process.scale.place(&task.rows[i], task.categories[i]));
         let fold = held.fold_of(task.samples[i]);
-        [process.doubt_of(&near, |p| fold_of_point[p] == fold), process.doubt_of(&near, |p| points[i] == Some(p))]
+        [
+            process.doubt_of(&near, |p| fold_of_point[p] == fold),
+            process.doubt_of(&near, |p| points[i] == Some(p)),
+        ]
     };
     (0..task.y.len()).map(one).collect()
 }
 
 fn fit_target(task: &Task, home: &Task) -> (TargetModel, TargetReport) {
-    let unknown = || (TargetModel::default(), TargetReport::unknown(task.target, task.y.len()));
-    let held = Held { samples: &task.samples };
+    let unknown = || {
+        (
+            TargetModel::default(),
+            TargetReport::unknown(task.target, task.y.len()),
+        )
+    };
+    let held = Held {
+        samples: &task.samples,
+    };
     let points = points(task.y.len());
-    let Some(fitted) = fit_process(task, &points) else { return unknown() };
+    let Some(fitted) = fit_process(task, &points) else {
+        return unknown();
+    };
     let process = &fitted.process;
     let place = |i: usize| process.scale.place(&task.rows[i], task.categories[i]);
-    let beside: Vec<f64> =
-        (0..task.y.len()).map(|i| if points[i].is_some() { 0.0 } else { task.y[i] - process.guess(&place(i)).mean }).collect();
-    let gaussian = Gaussian { fitted: &fitted, points: &points, beside: &beside };
+    let beside: Vec<f64> = (0..task.y.len())
+        .map(|i| {
+            if points[i].is_some() {
+                0.0
+            } else {
+                task.y[i] - process.guess(&place(i)).mean
+            }
+        })
+        .collect();
+    let gaussian = Gaussian {
+        fitted: &fitted,
+        points: &points,
+        beside: &beside,
+    };
     let mut rows: Vec<Row> = task.rows.iter().map(|r| for_trees(*r)).collect();
     let data = Binned::new(&rows);
-    let trees = Trees { data: &data, rows: &rows, y: &task.y, weights: &task.weights, plan: CENTRE };
+    let trees = Trees {
+        data: &data,
+        rows: &rows,
+        y: &task.y,
+        weights: &task.weights,
+        plan: CENTRE,
+    };
     let (by_process, by_trees) = (held.out_of_fold(&gaussian), held.out_of_fold(&trees));
     let blend = best_blend(&by_process, &by_trees);
-    let mix = |p: &[f64], t: &[f64]| -> Vec<f64> { p.iter().zip(t).map(|(p, t)| blend * p + (1.0 - blend) * t).collect() };
+    let mix = |p: &[f64], t: &[f64]| -> Vec<f64> {
+        p.iter()
+            .zip(t)
+            .map(|(p, t)| blend * p + (1.0 - blend) * t)
+            .collect()
+    };
     let remains = mix(&by_process, &by_trees);
-    let without = |held: &[usize]| mix(&gaussian.remains_without(held), &trees.remains_without(held));
-    let campaigns_remain = held.campaigns().into_iter().map(|c| (without(&c), c)).collect::<Vec<_>>();
+    let without = |held: &[usize]| {
+        mix(
+            &gaussian.remains_without(held),
+            &trees.remains_without(held),
+        )
+    };
+    let campaigns_remain = held
+        .campaigns()
+        .into_iter()
+        .map(|c| (without(&c), c))
+        .collect::<Vec<_>>();
     let forest = trees.without(&[]);
 
     let doubts = doubts(process, task, &points, &held);
@@ -211,7 +306,9 @@ fn fit_target(task: &Task, home: &Task) -> (TargetModel, TargetReport) {
     }
     let (spread, foreseen) = fit_spread(task, &rows, &remains, &held);
     let same_source = held.bands(&remains, &foreseen);
-    let tails = same_source.pooled.map_or([1.0, 1.0], |t| t.map(|x| x.max(0.0)));
+    let tails = same_source
+        .pooled
+        .map_or([1.0, 1.0], |t| t.map(|x| x.max(0.0)));
     let ends = |s: f64| [-tails[0] * s, tails[1] * s];
     let elsewhere = held.elsewhere(task.target, &campaigns_remain, &|i| ends(foreseen[i]));
     let mut model = TargetModel {
@@ -244,17 +341,38 @@ fn most_doubt(doubts: &[[f64; 2]]) -> f64 {
 fn fit_spread(task: &Task, rows: &[Row], remains: &[f64], held: &Held) -> (Forest, Vec<f64>) {
     let log_spread: Vec<f64> = remains.iter().map(|r| (r.abs() + 0.005).ln()).collect();
     let data = Binned::new(rows);
-    let trees = Trees { data: &data, rows, y: &log_spread, weights: &task.weights, plan: SPREAD };
+    let trees = Trees {
+        data: &data,
+        rows,
+        y: &log_spread,
+        weights: &task.weights,
+        plan: SPREAD,
+    };
     let left = held.out_of_fold(&trees);
-    let foreseen = log_spread.iter().zip(&left).map(|(y, r)| (y - r).exp()).collect();
+    let foreseen = log_spread
+        .iter()
+        .zip(&left)
+        .map(|(y, r)| (y - r).exp())
+        .collect();
     (trees.without(&[]), foreseen)
 }
 
 /// Shifts the model towards this cluster's few runs, and calibrates it on them.
 fn settle_at_home(model: &mut TargetModel, home: &Task) {
-    let centres: Vec<[f64; 2]> = (0..home.y.len()).map(|i| model.centre(&home.rows[i], home.categories[i])).collect();
-    let residuals: Vec<f64> = home.y.iter().zip(&centres).map(|(y, [centre, _])| y - centre).collect();
-    let runs = home.samples.iter().map(|s| SiteRun::of(&s.setup, &s.physics)).collect();
+    let centres: Vec<[f64; 2]> = (0..home.y.len())
+        .map(|i| model.centre(&home.rows[i], home.categories[i]))
+        .collect();
+    let residuals: Vec<f64> = home
+        .y
+        .iter()
+        .zip(&centres)
+        .map(|(y, [centre, _])| y - centre)
+        .collect();
+    let runs = home
+        .samples
+        .iter()
+        .map(|s| SiteRun::of(&s.setup, &s.physics))
+        .collect();
     let kriging = Kriging::fit(runs, &residuals);
     let tails = model.tails;
     let ends = |i: usize| [-tails[0] * centres[i][1], tails[1] * centres[i][1]];
@@ -263,23 +381,35 @@ fn settle_at_home(model: &mut TargetModel, home: &Task) {
 }
 
 fn target_report(task: &Task, remains: &[f64], model: &TargetModel) -> TargetReport {
-    let held = Held { samples: &task.samples };
+    let held = Held {
+        samples: &task.samples,
+    };
     let logs: Vec<f64> = task
         .samples
         .iter()
         .zip(&task.y)
         .map(|(s, y)| y + s.physics.estimate(&s.setup, task.target).ln())
         .collect();
-    let mut report = TargetReport::unknown(task.target, model.runs as usize).with_errors(remains, &logs);
+    let mut report =
+        TargetReport::unknown(task.target, model.runs as usize).with_errors(remains, &logs);
     report.sources = u32::try_from(held.laboratories()).unwrap_or(u32::MAX);
     report.calibrated = model.same_source.pooled.is_some();
     report.calibrated_elsewhere = model.elsewhere.pooled.is_some();
-    report.widening = [model.same_source.pooled.map(|t| t[0].max(t[1])), model.this_cluster.pooled, model.elsewhere.pooled];
+    report.widening = [
+        model.same_source.pooled.map(|t| t[0].max(t[1])),
+        model.this_cluster.pooled,
+        model.elsewhere.pooled,
+    ];
     report
 }
 
 fn evidence(samples: &[Sample]) -> Evidence {
-    let shows = |origin| samples.iter().filter(move |s| s.run.origin == origin && shows_performance(s)).count();
+    let shows = |origin| {
+        samples
+            .iter()
+            .filter(move |s| s.run.origin == origin && shows_performance(s))
+            .count()
+    };
     let count = |origin| u32::try_from(shows(origin)).unwrap_or(u32::MAX);
     Evidence {
         this_cluster: count(Origin::ThisCluster),
@@ -292,7 +422,10 @@ fn evidence(samples: &[Sample]) -> Evidence {
 /// This cluster's runs that show performance, by GPU.
 fn here(samples: &[Sample]) -> Vec<(String, u32)> {
     let mut by_gpu: std::collections::BTreeMap<String, u32> = std::collections::BTreeMap::new();
-    for s in samples.iter().filter(|s| s.is_home() && shows_performance(s)) {
+    for s in samples
+        .iter()
+        .filter(|s| s.is_home() && shows_performance(s))
+    {
         *by_gpu.entry(s.setup.gpu.name.to_owned()).or_default() += 1;
     }
     by_gpu.into_iter().collect()

@@ -38,15 +38,27 @@ pub(super) struct Fitted {
 }
 
 /// Fits a process to `y` at these rows; noise of a row is divided by its weight.
-pub(super) fn fit(rows: &[&Row], categories: &[Categories], y: &[f64], weights: &[f64]) -> Option<Fitted> {
+pub(super) fn fit(
+    rows: &[&Row],
+    categories: &[Categories],
+    y: &[f64],
+    weights: &[f64],
+) -> Option<Fitted> {
     let scale = Scale::of(rows);
-    let places: Vec<Place> = rows.iter().zip(categories).map(|(r, c)| scale.place(r, *c)).collect();
+    let places: Vec<Place> = rows
+        .iter()
+        .zip(categories)
+        .map(|(r, c)| scale.place(r, *c))
+        .collect();
     let level = median(y);
-    let unit = (y.iter().map(|v| (v - level).powi(2)).sum::<f64>() / y.len().max(1) as f64).sqrt() + 1e-6;
+    let unit =
+        (y.iter().map(|v| (v - level).powi(2)).sum::<f64>() / y.len().max(1) as f64).sqrt() + 1e-6;
     let z: Vec<f64> = y.iter().map(|v| (v - level) / unit).collect();
     let parameters = search(&places, &z, &scale);
     let mut process = blank(&places, scale, &parameters);
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let variance = parameters[PARAMETERS - 2].exp();
     let noise = parameters[PARAMETERS - 1].exp();
     let mut covariance = covariance(&process, &places, variance);
@@ -62,7 +74,12 @@ pub(super) fn fit(rows: &[&Row], categories: &[Categories], y: &[f64], weights: 
     process.mean = level as f32;
     process.noise = (noise / variance) as f32;
     process.pull = pull.iter().map(|p| (p * variance * unit) as f32).collect();
-    Some(Fitted { process, inverse, pull, unit })
+    Some(Fitted {
+        process,
+        inverse,
+        pull,
+        unit,
+    })
 }
 
 impl Fitted {
@@ -70,7 +87,11 @@ impl Fitted {
     pub(super) fn remains_without(&self, chosen: &[usize]) -> Vec<f64> {
         let mut block = self.inverse.inverse_block(chosen);
         let pull: Vec<f64> = chosen.iter().map(|i| self.pull[*i] * self.unit).collect();
-        if block.cholesky() { block.solve(&pull) } else { pull }
+        if block.cholesky() {
+            block.solve(&pull)
+        } else {
+            pull
+        }
     }
 
     /// The published part.
@@ -87,12 +108,24 @@ fn median(y: &[f64]) -> f64 {
 
 fn blank(places: &[Place], scale: Scale, parameters: &Parameters) -> Process {
     let vary = |i: usize| scale.spread.get(i).is_some_and(|s| *s > 1e-6);
-    let weight = |i: usize| if vary(i) { parameters[i].exp() as f32 } else { 0.0 };
+    let weight = |i: usize| {
+        if vary(i) {
+            parameters[i].exp() as f32
+        } else {
+            0.0
+        }
+    };
     Process {
         numbers: (0..NUMBERS).map(weight).collect(),
-        categories: (0..CATEGORIES).map(|i| parameters[NUMBERS + i].exp() as f32).collect(),
-        points: (0..NUMBERS).flat_map(|d| places.iter().map(move |p| p.numbers[d])).collect(),
-        codes: (0..CATEGORIES).flat_map(|d| places.iter().map(move |p| p.categories[d])).collect(),
+        categories: (0..CATEGORIES)
+            .map(|i| parameters[NUMBERS + i].exp() as f32)
+            .collect(),
+        points: (0..NUMBERS)
+            .flat_map(|d| places.iter().map(move |p| p.numbers[d]))
+            .collect(),
+        codes: (0..CATEGORIES)
+            .flat_map(|d| places.iter().map(move |p| p.categories[d]))
+            .collect(),
         pull: vec![0.0; places.len()],
         scale,
         ..Process::default()
@@ -150,21 +183,41 @@ impl Pairs {
     fn of(places: &[Place], z: &[f64], _scale: &Scale) -> Self {
         // Spread over the rows by a fixed shuffle: rows are sorted by source.
         let mut order: Vec<usize> = (0..places.len()).collect();
-        order.sort_by_key(|i| (*i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+        order.sort_by_key(|i| {
+            (*i as u64 + 1)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(23)
+                .wrapping_mul(0xbf58_476d_1ce4_e5b9)
+        });
         order.truncate(SUBSET);
         let m = order.len();
         let chosen: Vec<&Place> = order.iter().map(|i| &places[*i]).collect();
         let pair = |of: &dyn Fn(&Place, &Place) -> f32| -> Vec<f32> {
-            (0..m).flat_map(|a| (0..a).map(move |b| (a, b))).map(|(a, b)| of(chosen[a], chosen[b])).collect()
+            (0..m)
+                .flat_map(|a| (0..a).map(move |b| (a, b)))
+                .map(|(a, b)| of(chosen[a], chosen[b]))
+                .collect()
         };
         let mut apart = Vec::with_capacity(NUMBERS + CATEGORIES);
         for d in 0..NUMBERS {
-            apart.push(pair(&|a, b| ((f32::from(a.numbers[d]) - f32::from(b.numbers[d])) / 2048.0).powi(2)));
+            apart.push(pair(&|a, b| {
+                ((f32::from(a.numbers[d]) - f32::from(b.numbers[d])) / 2048.0).powi(2)
+            }));
         }
         for d in 0..CATEGORIES {
-            apart.push(pair(&|a, b| if a.categories[d] == b.categories[d] && a.categories[d] != u16::MAX { 0.0 } else { 1.0 }));
+            apart.push(pair(&|a, b| {
+                if a.categories[d] == b.categories[d] && a.categories[d] != u16::MAX {
+                    0.0
+                } else {
+                    1.0
+                }
+            }));
         }
-        Self { m, apart, z: order.iter().map(|i| z[*i]).collect() }
+        Self {
+            m,
+            apart,
+            z: order.iter().map(|i| z[*i]).collect(),
+        }
     }
 
     /// Negative log posterior of the parameters, and its gradient.
@@ -174,13 +227,21 @@ impl Pairs {
         let mut distance = vec![0.0f32; m * m.saturating_sub(1) / 2];
         for (apart, p) in self.apart.iter().zip(p) {
             let w = p.exp() as f32;
-            distance.iter_mut().zip(apart).for_each(|(sum, d)| *sum += w * d);
+            distance
+                .iter_mut()
+                .zip(apart)
+                .for_each(|(sum, d)| *sum += w * d);
         }
         let mut factor = Square::zeros(m);
         let mut pair = distance.iter();
         for a in 0..m {
             for (b, k) in factor.at[a * m..a * m + a + 1].iter_mut().enumerate() {
-                *k = if a == b { variance + noise + 1e-6 } else { pair.next().map_or(0.0, |d| variance * f64::from(matern(*d))) };
+                *k = if a == b {
+                    variance + noise + 1e-6
+                } else {
+                    pair.next()
+                        .map_or(0.0, |d| variance * f64::from(matern(*d)))
+                };
             }
         }
         if !factor.cholesky() {
@@ -211,7 +272,11 @@ impl Pairs {
             trace += inverse.at[i * m + i] - a[i] * a[i];
         }
         for ((g, apart), p) in gradient.iter_mut().zip(&self.apart).zip(p) {
-            let sum: f64 = apart.chunks(512).zip(by_distance.chunks(512)).map(|(x, y)| f64::from(dot(x, y))).sum();
+            let sum: f64 = apart
+                .chunks(512)
+                .zip(by_distance.chunks(512))
+                .map(|(x, y)| f64::from(dot(x, y)))
+                .sum();
             *g = sum * p.exp();
         }
         gradient[PARAMETERS - 2] = (by_variance + 0.5 * trace) * variance;
@@ -232,7 +297,13 @@ fn dot(x: &[f32], y: &[f32]) -> f32 {
             *sum += x * y;
         }
     }
-    let rest: f32 = x.chunks_exact(8).remainder().iter().zip(y.chunks_exact(8).remainder()).map(|(x, y)| x * y).sum();
+    let rest: f32 = x
+        .chunks_exact(8)
+        .remainder()
+        .iter()
+        .zip(y.chunks_exact(8).remainder())
+        .map(|(x, y)| x * y)
+        .sum();
     lanes.iter().sum::<f32>() + rest
 }
 
@@ -244,7 +315,9 @@ mod tests {
     fn rows(n: usize) -> (Vec<Row>, Vec<Categories>, Vec<f64>) {
         let mut random = 5u64;
         let mut unit = || {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (random >> 40) as f32 / (1u64 << 24) as f32
         };
         let rows: Vec<Row> = (0..n)
@@ -255,7 +328,10 @@ mod tests {
                 row
             })
             .collect();
-        let y = rows.iter().map(|r| f64::from((r[crate::advisor::features::PLACE[0]] * 6.0).sin())).collect();
+        let y = rows
+            .iter()
+            .map(|r| f64::from((r[crate::advisor::features::PLACE[0]] * 6.0).sin()))
+            .collect();
         (rows, vec![[0; CATEGORIES]; n], y)
     }
 
@@ -264,7 +340,11 @@ mod tests {
         let (rows, categories, y) = rows(60);
         let all: Vec<&Row> = rows.iter().collect();
         let scale = Scale::of(&all);
-        let places: Vec<Place> = all.iter().zip(&categories).map(|(r, c)| scale.place(r, *c)).collect();
+        let places: Vec<Place> = all
+            .iter()
+            .zip(&categories)
+            .map(|(r, c)| scale.place(r, *c))
+            .collect();
         let pairs = Pairs::of(&places, &y, &scale);
         let p = prior();
         let (_, gradient) = pairs.loss(&p).unwrap();
@@ -275,7 +355,11 @@ mod tests {
                 pairs.loss(&q).unwrap().0
             };
             let numeric = (step(1e-3) - step(-1e-3)) / 2e-3;
-            assert!((numeric - gradient[i]).abs() < 1e-2 * (1.0 + numeric.abs()), "{i}: {numeric} {}", gradient[i]);
+            assert!(
+                (numeric - gradient[i]).abs() < 1e-2 * (1.0 + numeric.abs()),
+                "{i}: {numeric} {}",
+                gradient[i]
+            );
         }
     }
 
@@ -288,7 +372,9 @@ mod tests {
         let remains = fitted.remains_without(&held);
         assert!(remains.iter().all(|r| r.abs() < 0.2), "{remains:?}");
         for i in 0..20 {
-            let guess = fitted.process.guess(&fitted.process.scale.place(&rows[i], categories[i]));
+            let guess = fitted
+                .process
+                .guess(&fitted.process.scale.place(&rows[i], categories[i]));
             assert!((guess.mean - y[i]).abs() < 0.05, "{} {}", guess.mean, y[i]);
         }
     }

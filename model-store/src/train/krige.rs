@@ -21,23 +21,37 @@ impl Kriging {
             }
         }
         let inverse = invert(covariance, n);
-        let weights = (0..n).map(|i| dot(&inverse[i * n..(i + 1) * n], residuals)).collect();
-        Self { runs, inverse, weights }
+        let weights = (0..n)
+            .map(|i| dot(&inverse[i * n..(i + 1) * n], residuals))
+            .collect();
+        Self {
+            runs,
+            inverse,
+            weights,
+        }
     }
 
     /// What remains of each run of one cell about the shift that the other cells call for: the
     /// block form of leave-one-out, `(Q_bb)^-1 w_b` with Q the inverse covariance.
     pub(super) fn remains_without(&self, cell: &[usize]) -> Vec<f64> {
         let (n, m) = (self.runs.len(), cell.len());
-        let block: Vec<f64> = cell.iter().flat_map(|i| cell.iter().map(move |j| self.inverse[i * n + j])).collect();
+        let block: Vec<f64> = cell
+            .iter()
+            .flat_map(|i| cell.iter().map(move |j| self.inverse[i * n + j]))
+            .collect();
         let inverse = invert(block, m);
         let weights: Vec<f64> = cell.iter().map(|i| self.weights[*i]).collect();
-        (0..m).map(|i| dot(&inverse[i * m..(i + 1) * m], &weights)).collect()
+        (0..m)
+            .map(|i| dot(&inverse[i * m..(i + 1) * m], &weights))
+            .collect()
     }
 
     /// The published part.
     pub(super) fn shift(self) -> SiteShift {
-        SiteShift { runs: self.runs, weights: self.weights }
+        SiteShift {
+            runs: self.runs,
+            weights: self.weights,
+        }
     }
 }
 
@@ -58,7 +72,10 @@ fn invert(mut a: Vec<f64>, n: usize) -> Vec<f64> {
             a[k * n + j] *= pivot;
             out[k * n + j] *= pivot;
         }
-        let (row_a, row_out) = (a[k * n..(k + 1) * n].to_vec(), out[k * n..(k + 1) * n].to_vec());
+        let (row_a, row_out) = (
+            a[k * n..(k + 1) * n].to_vec(),
+            out[k * n..(k + 1) * n].to_vec(),
+        );
         for i in (0..n).filter(|i| *i != k) {
             let factor = a[i * n + k];
             for j in 0..n {
@@ -77,21 +94,38 @@ mod tests {
     use proptest::prelude::*;
 
     fn run(gpu: &str, tp: f32, in_flight: f32) -> SiteRun {
-        SiteRun { model: "m".into(), gpu: gpu.into(), precision: Precision::Fp8, at: [tp, 7.0, in_flight] }
+        SiteRun {
+            model: "m".into(),
+            gpu: gpu.into(),
+            precision: Precision::Fp8,
+            at: [tp, 7.0, in_flight],
+        }
     }
 
     fn shift_at(shift: &SiteShift, here: &SiteRun) -> f64 {
-        shift.runs.iter().zip(&shift.weights).map(|(r, w)| r.covariance(here) * w).sum()
+        shift
+            .runs
+            .iter()
+            .zip(&shift.weights)
+            .map(|(r, w)| r.covariance(here) * w)
+            .sum()
     }
 
     #[test]
     fn runs_of_one_configuration_lower_all_of_them_and_that_one_most() {
         let runs = vec![run("H200", 0.0, 4.0); 3];
         let shift = Kriging::fit(runs.clone(), &[-1.0; 3]).shift();
-        let [here, other_tp, other_gpu] =
-            [run("H200", 0.0, 4.0), run("H200", 3.0, 4.0), run("H100-SXM", 0.0, 4.0)].map(|r| shift_at(&shift, &r));
+        let [here, other_tp, other_gpu] = [
+            run("H200", 0.0, 4.0),
+            run("H200", 3.0, 4.0),
+            run("H100-SXM", 0.0, 4.0),
+        ]
+        .map(|r| shift_at(&shift, &r));
         assert!((here + 1.0).abs() < 0.02, "{here}");
-        assert!(here < other_tp && other_tp < other_gpu && other_gpu < -0.3, "{here} {other_tp} {other_gpu}");
+        assert!(
+            here < other_tp && other_tp < other_gpu && other_gpu < -0.3,
+            "{here} {other_tp} {other_gpu}"
+        );
     }
 
     proptest! {

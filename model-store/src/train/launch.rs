@@ -25,17 +25,34 @@ fn says_something(run: &Run) -> bool {
 /// least one. Benchmarks publish what ran, so their successes say nothing about launching.
 pub(super) fn table(samples: &[Sample]) -> LaunchTable {
     let failed = |s: &Sample| s.run.measured.outcome != RunOutcome::Ok;
-    let honest: Vec<&str> = samples.iter().filter(|s| failed(s)).map(|s| s.run.source.as_str()).collect();
-    let counts = |s: &&Sample| says_something(s.run) && (s.run.origin == Origin::ThisCluster || honest.contains(&s.run.source.as_str()));
+    let honest: Vec<&str> = samples
+        .iter()
+        .filter(|s| failed(s))
+        .map(|s| s.run.source.as_str())
+        .collect();
+    let counts = |s: &&Sample| {
+        says_something(s.run)
+            && (s.run.origin == Origin::ThisCluster || honest.contains(&s.run.source.as_str()))
+    };
     let mut groups: BTreeMap<(String, u32, Precision), (u32, u32)> = BTreeMap::new();
     let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
-    for s in samples.iter().filter(counts).filter(|s| seen.insert(launch(s.run))) {
-        let key = (s.setup.gpu.name.to_owned(), s.setup.tp, s.setup.precision.pooled());
+    for s in samples
+        .iter()
+        .filter(counts)
+        .filter(|s| seen.insert(launch(s.run)))
+    {
+        let key = (
+            s.setup.gpu.name.to_owned(),
+            s.setup.tp,
+            s.setup.precision.pooled(),
+        );
         let (ok, all) = groups.entry(key).or_default();
         *ok += u32::from(!failed(s));
         *all += 1;
     }
-    let (ok, all) = groups.values().fold((0, 0), |(ok, all), (o, a)| (ok + o, all + a));
+    let (ok, all) = groups
+        .values()
+        .fold((0, 0), |(ok, all), (o, a)| (ok + o, all + a));
     if all < FEWEST {
         return LaunchTable::default();
     }
@@ -46,19 +63,37 @@ pub(super) fn table(samples: &[Sample]) -> LaunchTable {
         rate(ok, n, prior).map(|r| (key, r))
     };
     // What was never launched here is only known where this cluster's own launches are.
-    let home = samples.iter().filter(|s| s.run.origin == Origin::ThisCluster).count();
-    let anywhere = (home >= FEWEST as usize).then(|| rate(ok, all, [0.5, 0.5])).flatten();
-    LaunchTable { pooled: anywhere, groups: groups.into_iter().filter_map(of_group).collect() }
+    let home = samples
+        .iter()
+        .filter(|s| s.run.origin == Origin::ThisCluster)
+        .count();
+    let anywhere = (home >= FEWEST as usize)
+        .then(|| rate(ok, all, [0.5, 0.5]))
+        .flatten();
+    LaunchTable {
+        pooled: anywhere,
+        groups: groups.into_iter().filter_map(of_group).collect(),
+    }
 }
 
 /// The launch that a run belongs to: a job of this cluster gives one run a window, all of one
 /// launch (`job 4711 window 2`).
 fn launch(run: &Run) -> (&str, &str) {
     let job = run.source_ref.split(" window ").next().unwrap_or_default();
-    (&run.source, if run.origin == Origin::ThisCluster { job } else { &run.run_id })
+    (
+        &run.source,
+        if run.origin == Origin::ThisCluster {
+            job
+        } else {
+            &run.run_id
+        },
+    )
 }
 
 fn rate(ok: u32, n: u32, [a, b]: [f64; 2]) -> Option<Rate> {
     let posterior = Beta::new(f64::from(ok) + a, f64::from(n - ok) + b).ok()?;
-    Some(Rate { n, quantiles: [0.1, 0.5, 0.9].map(|q| posterior.inverse_cdf(q)) })
+    Some(Rate {
+        n,
+        quantiles: [0.1, 0.5, 0.9].map(|q| posterior.inverse_cdf(q)),
+    })
 }

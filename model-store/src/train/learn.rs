@@ -5,12 +5,26 @@ use super::gauss::Fitted;
 use crate::advisor::features::Row;
 
 /// How the trees of the centre are grown.
-pub(super) const CENTRE: Plan =
-    Plan { loss: Loss::Huber(1.0), trees: 300, rate: 0.08, leaves: 24, least_in_leaf: 3.0, ridge: 1.0, columns: 0.5 };
+pub(super) const CENTRE: Plan = Plan {
+    loss: Loss::Huber(1.0),
+    trees: 300,
+    rate: 0.08,
+    leaves: 24,
+    least_in_leaf: 3.0,
+    ridge: 1.0,
+    columns: 0.5,
+};
 
 /// How the trees of the spread are grown: the median of the log of what remains.
-pub(super) const SPREAD: Plan =
-    Plan { loss: Loss::Quantile(0.5), trees: 120, rate: 0.05, leaves: 15, least_in_leaf: 15.0, ridge: 1.0, columns: 0.5 };
+pub(super) const SPREAD: Plan = Plan {
+    loss: Loss::Quantile(0.5),
+    trees: 120,
+    rate: 0.05,
+    leaves: 15,
+    least_in_leaf: 15.0,
+    ridge: 1.0,
+    columns: 0.5,
+};
 
 /// A way to learn a residual. Rows are named by their place among those of the target.
 pub(super) trait Learner {
@@ -31,7 +45,13 @@ impl Learner for Gaussian<'_> {
     fn remains_without(&self, held: &[usize]) -> Vec<f64> {
         let inside: Vec<usize> = held.iter().filter_map(|i| self.points[*i]).collect();
         let mut remains = self.fitted.remains_without(&inside).into_iter();
-        let of = |i: &usize| if self.points[*i].is_some() { remains.next() } else { self.beside.get(*i).copied() };
+        let of = |i: &usize| {
+            if self.points[*i].is_some() {
+                remains.next()
+            } else {
+                self.beside.get(*i).copied()
+            }
+        };
         held.iter().map(of).map(|r| r.unwrap_or(0.0)).collect()
     }
 }
@@ -50,7 +70,11 @@ impl Trees<'_> {
     pub(super) fn without(&self, held: &[usize]) -> crate::advisor::forest::Forest {
         let mut out = vec![false; self.rows.len()];
         held.iter().for_each(|i| out[*i] = true);
-        let kept: Vec<u32> = (0u32..).zip(&out).filter(|(_, out)| !**out).map(|(i, _)| i).collect();
+        let kept: Vec<u32> = (0u32..)
+            .zip(&out)
+            .filter(|(_, out)| !**out)
+            .map(|(i, _)| i)
+            .collect();
         fit(self.data, &kept, self.y, self.weights, self.plan)
     }
 }
@@ -58,6 +82,8 @@ impl Trees<'_> {
 impl Learner for Trees<'_> {
     fn remains_without(&self, held: &[usize]) -> Vec<f64> {
         let forest = self.without(held);
-        held.iter().map(|i| self.y[*i] - forest.value(&self.rows[*i])).collect()
+        held.iter()
+            .map(|i| self.y[*i] - forest.value(&self.rows[*i]))
+            .collect()
     }
 }

@@ -18,7 +18,10 @@ pub(super) struct Square {
 
 impl Square {
     pub(super) fn zeros(n: usize) -> Self {
-        Self { n, at: vec![0.0; n * n] }
+        Self {
+            n,
+            at: vec![0.0; n * n],
+        }
     }
 
     pub(super) fn row(&self, i: usize) -> &[f64] {
@@ -50,7 +53,10 @@ impl Square {
         let n = self.n;
         for j in from..to {
             for i in j..to {
-                let (a, b) = (&self.at[i * n + from..i * n + j], &self.at[j * n + from..j * n + j]);
+                let (a, b) = (
+                    &self.at[i * n + from..i * n + j],
+                    &self.at[j * n + from..j * n + j],
+                );
                 let sum: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
                 let rest = self.at[i * n + j] - sum;
                 if i == j {
@@ -77,12 +83,17 @@ impl Square {
 
     /// The factored block at `from..to`, column by column.
     fn block_columns(&self, from: usize, to: usize) -> Vec<f64> {
-        (from..to).flat_map(|j| (from..to).map(move |i| (i, j))).map(|(i, j)| if i < j { 0.0 } else { self.at[i * self.n + j] }).collect()
+        (from..to)
+            .flat_map(|j| (from..to).map(move |i| (i, j)))
+            .map(|(i, j)| if i < j { 0.0 } else { self.at[i * self.n + j] })
+            .collect()
     }
 
     /// Columns `from..to` of rows `first..last`, packed.
     fn columns(&self, from: usize, to: usize, first: usize, last: usize) -> Vec<f64> {
-        (first..last).flat_map(|i| self.row(i)[from..to].iter().copied()).collect()
+        (first..last)
+            .flat_map(|i| self.row(i)[from..to].iter().copied())
+            .collect()
     }
 
     /// Of a factored matrix: the transpose of `L^-1`, an upper triangle.
@@ -117,11 +128,20 @@ impl Square {
         let mut out = Self::zeros(m);
         for k in (0..self.n).step_by(BLOCK * 4) {
             let to = (k + BLOCK * 4).min(self.n);
-            let packed: Vec<f64> = chosen.iter().flat_map(|i| self.row(*i)[k..to].iter().copied()).collect();
+            let packed: Vec<f64> = chosen
+                .iter()
+                .flat_map(|i| self.row(*i)[k..to].iter().copied())
+                .collect();
             let width = to - k;
             for j in (0..m).step_by(BLOCK) {
                 let right = &packed[j * width..(j + BLOCK).min(m) * width];
-                subtract_product(&mut out.at[j * m + j..], m, &packed[j * width..], right, width);
+                subtract_product(
+                    &mut out.at[j * m + j..],
+                    m,
+                    &packed[j * width..],
+                    right,
+                    width,
+                );
             }
         }
         out.at.iter_mut().for_each(|x| *x = -*x);
@@ -136,7 +156,15 @@ impl Square {
                 *sum += m * y;
             }
         }
-        (0..self.n).map(|i| self.row(i)[i..].iter().zip(&inner[i..]).map(|(m, z)| m * z).sum()).collect()
+        (0..self.n)
+            .map(|i| {
+                self.row(i)[i..]
+                    .iter()
+                    .zip(&inner[i..])
+                    .map(|(m, z)| m * z)
+                    .sum()
+            })
+            .collect()
     }
 
     /// Of a factored matrix: the solution of `L Lt x = y`.
@@ -178,12 +206,25 @@ fn subtract_product(c: &mut [f64], stride: usize, left: &[f64], right: &[f64], d
     // The right side, eight columns beside each other for every step of the depth.
     let panels: Vec<Vec<[f64; WIDE]>> = (0..columns)
         .step_by(WIDE)
-        .map(|j| (0..depth).map(|k| std::array::from_fn(|w| if j + w < columns { right[(j + w) * depth + k] } else { 0.0 })).collect())
+        .map(|j| {
+            (0..depth)
+                .map(|k| {
+                    std::array::from_fn(|w| {
+                        if j + w < columns {
+                            right[(j + w) * depth + k]
+                        } else {
+                            0.0
+                        }
+                    })
+                })
+                .collect()
+        })
         .collect();
     for (i, rows) in left.chunks(TALL * depth).enumerate() {
         let tall = rows.len() / depth;
-        let packed: Vec<[f64; TALL]> =
-            (0..depth).map(|k| std::array::from_fn(|t| if t < tall { rows[t * depth + k] } else { 0.0 })).collect();
+        let packed: Vec<[f64; TALL]> = (0..depth)
+            .map(|k| std::array::from_fn(|t| if t < tall { rows[t * depth + k] } else { 0.0 }))
+            .collect();
         for (p, panel) in panels.iter().enumerate() {
             let tile = tile(&packed, panel);
             let wide = (columns - p * WIDE).min(WIDE);
@@ -247,7 +288,9 @@ mod tests {
     fn positive(n: usize, seed: u64) -> Square {
         let mut random = seed;
         let mut unit = || {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (random >> 40) as f64 / (1u64 << 24) as f64 - 0.5
         };
         let a: Vec<f64> = (0..n * n).map(|_| unit()).collect();

@@ -20,7 +20,11 @@ pub(super) struct Sample<'a> {
 impl Sample<'_> {
     /// `ln(measured / estimated)` of one target, where it was measured.
     pub(super) fn residual(&self, target: Target) -> Option<f64> {
-        let value = self.run.measured.target(target).filter(|v| v.is_finite() && *v > 0.0)?;
+        let value = self
+            .run
+            .measured
+            .target(target)
+            .filter(|v| v.is_finite() && *v > 0.0)?;
         Some((value / self.physics.estimate(&self.setup, target)).ln())
     }
 
@@ -47,7 +51,10 @@ pub(super) fn prepare<'a>(runs: &'a [Run], catalogue: &'a Catalogue) -> Prepared
         }
     }
     samples.sort_by(|a, b| by_content(a.run, b.run));
-    Prepared { samples, left_out: left_out.into_iter().collect() }
+    Prepared {
+        samples,
+        left_out: left_out.into_iter().collect(),
+    }
 }
 
 fn by_content(a: &Run, b: &Run) -> std::cmp::Ordering {
@@ -61,8 +68,14 @@ fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, Stri
         return Err("its own source doubts it (`SUSPECT` in the notes)".into());
     }
     let setup = Setup::of_case(&run.case, &run.source, catalogue).map_err(|axis| match axis {
-        "family" => format!("no card for model {}", crate::options::shorten(&run.case.model)),
-        "gpu" => format!("GPU {} is not in the catalogue", crate::options::shorten(&run.case.gpu)),
+        "family" => format!(
+            "no card for model {}",
+            crate::options::shorten(&run.case.model)
+        ),
+        "gpu" => format!(
+            "GPU {} is not in the catalogue",
+            crate::options::shorten(&run.case.gpu)
+        ),
         _ => "tensor-parallel degree not recorded".to_owned(),
     })?;
     if setup.variant.disaggregated || setup.variant.speculative {
@@ -71,7 +84,13 @@ fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, Stri
     let physics = physics(&setup);
     let cell = cell(run, &setup);
     let group = group_key(&setup);
-    Ok(Sample { run, cell, group, setup, physics })
+    Ok(Sample {
+        run,
+        cell,
+        group,
+        setup,
+        physics,
+    })
 }
 
 /// FNV-1a over model, context and concurrency. Where lengths or concurrency were measured rather
@@ -80,14 +99,22 @@ fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, Stri
 fn cell(run: &Run, s: &Setup) -> u64 {
     let load = s.concurrency.or(s.rate).unwrap_or(-1.0);
     let whole = |x: Option<f64>| x.is_some_and(|x| x.fract().abs() < 1e-9);
-    let set = whole(run.case.isl) && whole(run.case.osl) && (s.concurrency.is_none() || whole(s.concurrency));
+    let set = whole(run.case.isl)
+        && whole(run.case.osl)
+        && (s.concurrency.is_none() || whole(s.concurrency));
     let asked = if set || run.case.concurrency.is_none() {
         format!("{:.0}|{:.0}|{load:.3}", s.isl, s.osl)
     } else {
-        format!("{}|{:.0}", task(&run.notes), (2.0 * load.max(1.0).log2()).round())
+        format!(
+            "{}|{:.0}",
+            task(&run.notes),
+            (2.0 * load.max(1.0).log2()).round()
+        )
     };
     let text = format!("{}|{asked}", s.card.name);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// What the notes begin with where that is words alone: benchmarks name their task there.
@@ -105,12 +132,18 @@ impl<'a> Prepared<'a> {
 
     /// Categories of all samples.
     pub(super) fn categories(&self, codes: &Codebook) -> Vec<Categories> {
-        self.samples.iter().map(|s| codes.categories(&s.setup)).collect()
+        self.samples
+            .iter()
+            .map(|s| codes.categories(&s.setup))
+            .collect()
     }
 
     /// Features of all samples.
     pub(super) fn rows(&self, codes: &Codebook) -> Vec<Row> {
-        self.samples.iter().map(|s| row(&s.setup, &s.physics, codes)).collect()
+        self.samples
+            .iter()
+            .map(|s| row(&s.setup, &s.physics, codes))
+            .collect()
     }
 }
 
@@ -129,5 +162,7 @@ pub(super) fn shows_performance(s: &Sample) -> bool {
     s.setup.variant.is_plain()
         && is_advised_on(s)
         && m.outcome == RunOutcome::Ok
-        && [m.output_tok_s, m.ttft_ms, m.tpot_ms].iter().any(Option::is_some)
+        && [m.output_tok_s, m.ttft_ms, m.tpot_ms]
+            .iter()
+            .any(Option::is_some)
 }

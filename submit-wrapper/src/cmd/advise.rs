@@ -91,7 +91,11 @@ fn print(c: &Consulted) -> std::io::Result<()> {
     if c.advice.candidates.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n{:<18} {:>9} {:>19} {:>14} {:>11}", "candidate", "tok/s", "interval", "tok/GPU-hour", "tok/price")?;
+    writeln!(
+        out,
+        "\n{:<18} {:>9} {:>19} {:>14} {:>11}",
+        "candidate", "tok/s", "interval", "tok/GPU-hour", "tok/price"
+    )?;
     for a in &c.advice.candidates {
         writeln!(out, "{}", line(a))?;
     }
@@ -119,7 +123,10 @@ fn why(fallen: &Fallen) -> String {
     match fallen {
         Fallen::Infeasible(reason) => format!("infeasible: {reason}"),
         Fallen::OutOfSupport(axes) => {
-            let all: Vec<String> = axes.iter().map(|a| format!("{} {}, measured {}", a.axis, a.asked, a.measured)).collect();
+            let all: Vec<String> = axes
+                .iter()
+                .map(|a| format!("{} {}, measured {}", a.axis, a.asked, a.measured))
+                .collect();
             format!("out of support: {}", all.join("; "))
         }
         Fallen::NotKnown => "not known: too few runs or sources to calibrate".into(),

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use model_store::advisor::{Catalogue, Origin, Run};
 use model_store::store::Store;
 use model_store::store::runs_csv::{Defaults, read_runs};
-use model_store::train::evaluate::{Decisions, Evaluation, Figure, LeftOut, Plan, Protocol, TargetScore, evaluate};
+use model_store::train::evaluate::{
+    Decisions, Evaluation, Figure, LeftOut, Plan, Protocol, TargetScore, evaluate,
+};
 
 use crate::site::SiteArgs;
 use crate::{exit, input};
@@ -33,17 +35,29 @@ pub(crate) struct Args {
 }
 
 fn protocol(text: &str) -> Result<Protocol, String> {
-    Protocol::parse(text).ok_or_else(|| format!("none of {}", Protocol::ALL.map(Protocol::name).join(", ")))
+    Protocol::parse(text)
+        .ok_or_else(|| format!("none of {}", Protocol::ALL.map(Protocol::name).join(", ")))
 }
 
 /// Runs the verb.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
-    let runs = if args.data.is_empty() { from_store(site)? } else { from_files(&args.data)? };
-    let plan = Plan { protocols: args.only.clone(), fold_seeds: args.fold_seeds, row_draws: args.row_draws };
+    let runs = if args.data.is_empty() {
+        from_store(site)?
+    } else {
+        from_files(&args.data)?
+    };
+    let plan = Plan {
+        protocols: args.only.clone(),
+        fold_seeds: args.fold_seeds,
+        row_draws: args.row_draws,
+    };
     let found = evaluate(&runs, &Catalogue::built_in(), &plan, &show_progress);
     show_progress("");
     if args.json {
-        println!("{}", serde_json::json!({ "schema": 1, "evaluation": found }));
+        println!(
+            "{}",
+            serde_json::json!({ "schema": 1, "evaluation": found })
+        );
     } else {
         print(&found)?;
     }
@@ -52,10 +66,15 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
 
 fn from_store(site: &SiteArgs) -> anyhow::Result<Vec<Run>> {
     let config = site.config()?;
-    let runs = Store::open(&config.store).and_then(|store| store.runs()).map_err(exit::store)?;
+    let runs = Store::open(&config.store)
+        .and_then(|store| store.runs())
+        .map_err(exit::store)?;
     if runs.is_empty() {
         let reason = format!("{} holds no runs", config.store.display());
-        return Err(exit::fail(reason, "`omnipilot import` adds measured runs, `--data FILES` evaluates files"));
+        return Err(exit::fail(
+            reason,
+            "`omnipilot import` adds measured runs, `--data FILES` evaluates files",
+        ));
     }
     Ok(runs)
 }
@@ -69,10 +88,23 @@ fn from_files(files: &[PathBuf]) -> anyhow::Result<Vec<Run>> {
 }
 
 fn from_file(path: &Path) -> anyhow::Result<Vec<Run>> {
-    let wrong = |e: &dyn std::fmt::Display| exit::with_code(exit::USAGE, format!("{}: {e}", path.display()), "");
+    let wrong = |e: &dyn std::fmt::Display| {
+        exit::with_code(exit::USAGE, format!("{}: {e}", path.display()), "")
+    };
     let file = input::open_lines(path).map_err(|e| wrong(&e))?;
-    let source = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let rows = read_runs(file, Defaults { origin: Origin::OtherCluster, source }).map_err(|e| wrong(&e))?;
+    let source = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let rows = read_runs(
+        file,
+        Defaults {
+            origin: Origin::OtherCluster,
+            source,
+        },
+    )
+    .map_err(|e| wrong(&e))?;
     let (mut runs, mut skipped) = (Vec::new(), 0u32);
     for row in rows {
         match row {
@@ -81,7 +113,10 @@ fn from_file(path: &Path) -> anyhow::Result<Vec<Run>> {
         }
     }
     if skipped > 0 {
-        eprintln!("omnipilot: {}: {skipped} rows skipped; `omnipilot import` says why", path.display());
+        eprintln!(
+            "omnipilot: {}: {skipped} rows skipped; `omnipilot import` says why",
+            path.display()
+        );
     }
     Ok(runs)
 }
@@ -96,9 +131,17 @@ fn show_progress(name: &str) {
 
 fn print(e: &Evaluation) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{} runs, {} of them scored; intervals are 95 % bootstrap intervals over cells", e.runs, e.scored_rows)?;
+    writeln!(
+        out,
+        "{} runs, {} of them scored; intervals are 95 % bootstrap intervals over cells",
+        e.runs, e.scored_rows
+    )?;
     if !e.targets.is_empty() {
-        writeln!(out, "\n{:<14}{:<7}{:>6}  {:<22}{:<21}{:<8}{:<22}width", "target", "unseen", "n", "MAPE %", "median %", "log R2", "coverage % (80)")?;
+        writeln!(
+            out,
+            "\n{:<14}{:<7}{:>6}  {:<22}{:<21}{:<8}{:<22}width",
+            "target", "unseen", "n", "MAPE %", "median %", "log R2", "coverage % (80)"
+        )?;
     }
     for t in &e.targets {
         target(&mut out, t)?;
@@ -107,31 +150,58 @@ fn print(e: &Evaluation) -> std::io::Result<()> {
         groups(&mut out, t)?;
     }
     for t in e.targets.iter().filter(|t| t.protocol == Protocol::Cells) {
-        let of = |(name, n, mape, median): &(String, usize, f64, f64)| format!("{name} {:.1}/{:.1} ({n})", mape * 100.0, median * 100.0);
-        writeln!(out, "  {} by source, mean/median %: {}", t.target, t.sources.iter().map(of).collect::<Vec<_>>().join(", "))?;
+        let of = |(name, n, mape, median): &(String, usize, f64, f64)| {
+            format!("{name} {:.1}/{:.1} ({n})", mape * 100.0, median * 100.0)
+        };
+        writeln!(
+            out,
+            "  {} by source, mean/median %: {}",
+            t.target,
+            t.sources.iter().map(of).collect::<Vec<_>>().join(", ")
+        )?;
     }
     if let Some(d) = &e.decisions {
         decisions(&mut out, d)?;
     }
     if let Some(f) = &e.false_abstention {
-        writeln!(out, "\nfalse abstention on unseen rows of seen cells: {} % of {}", share(f), f.n)?;
+        writeln!(
+            out,
+            "\nfalse abstention on unseen rows of seen cells: {} % of {}",
+            share(f),
+            f.n
+        )?;
     }
     if !e.left_out.is_empty() {
-        writeln!(out, "\n{:<14}{:<8}{:>6}  {:<20}{:<20}{:<29}{:<21}answered: coverage % (n)", "target", "without", "n", "MAPE %", "flagged %", "of wrong flagged % (n)", "coverage %")?;
+        writeln!(
+            out,
+            "\n{:<14}{:<8}{:>6}  {:<20}{:<20}{:<29}{:<21}answered: coverage % (n)",
+            "target", "without", "n", "MAPE %", "flagged %", "of wrong flagged % (n)", "coverage %"
+        )?;
     }
     for l in &e.left_out {
         left_out(&mut out, l)?;
     }
     if let Some(l) = &e.leakage {
-        let chance = l.permuted_log_r2.map_or_else(|| "-".into(), |r| format!("{r:.3}"));
-        writeln!(out, "\nleakage: {} copies and {} cells on both sides; log R2 after dealing the outcomes anew {chance}", l.copies_on_both_sides, l.cells_on_both_sides)?;
+        let chance = l
+            .permuted_log_r2
+            .map_or_else(|| "-".into(), |r| format!("{r:.3}"));
+        writeln!(
+            out,
+            "\nleakage: {} copies and {} cells on both sides; log R2 after dealing the outcomes anew {chance}",
+            l.copies_on_both_sides, l.cells_on_both_sides
+        )?;
     }
     Ok(())
 }
 
 fn share(f: &Figure) -> String {
     let [lo, hi] = f.interval;
-    format!("{:.1} [{:.1}-{:.1}]", f.value * 100.0, lo * 100.0, hi * 100.0)
+    format!(
+        "{:.1} [{:.1}-{:.1}]",
+        f.value * 100.0,
+        lo * 100.0,
+        hi * 100.0
+    )
 }
 
 fn known(f: Option<&Figure>) -> String {
@@ -154,23 +224,60 @@ fn target(out: &mut impl Write, t: &TargetScore) -> std::io::Result<()> {
 }
 
 fn groups(out: &mut impl Write, t: &TargetScore) -> std::io::Result<()> {
-    let worst = t.groups.iter().min_by(|a, b| a.coverage.value.total_cmp(&b.coverage.value));
-    let Some(g) = worst.filter(|_| t.protocol == Protocol::Cells) else { return Ok(()) };
-    writeln!(out, "  {} worst of {} groups with 50 rows: {} covers {} % of {}", t.target, t.groups.len(), g.group, share(&g.coverage), g.coverage.n)
+    let worst = t
+        .groups
+        .iter()
+        .min_by(|a, b| a.coverage.value.total_cmp(&b.coverage.value));
+    let Some(g) = worst.filter(|_| t.protocol == Protocol::Cells) else {
+        return Ok(());
+    };
+    writeln!(
+        out,
+        "  {} worst of {} groups with 50 rows: {} covers {} % of {}",
+        t.target,
+        t.groups.len(),
+        g.group,
+        share(&g.coverage),
+        g.coverage.n
+    )
 }
 
 fn decisions(out: &mut impl Write, d: &Decisions) -> std::io::Result<()> {
-    writeln!(out, "\n{} decisions (tokens per price)   {:<22}{:<22}{:<26}loss %", d.n, "top-1 %", "within 1 %", "regret (log)")?;
+    writeln!(
+        out,
+        "\n{} decisions (tokens per price)   {:<22}{:<22}{:<26}loss %",
+        d.n, "top-1 %", "within 1 %", "regret (log)"
+    )?;
     for p in &d.policies {
         let [lo, hi] = p.log_regret.interval;
         let regret = format!("{:.4} [{lo:.4}-{hi:.4}]", p.log_regret.value);
-        writeln!(out, "  {:<31}{:<22}{:<22}{regret:<26}{}", p.policy.name(), share(&p.top1), share(&p.within_1_percent), share(&p.loss))?;
+        writeln!(
+            out,
+            "  {:<31}{:<22}{:<22}{regret:<26}{}",
+            p.policy.name(),
+            share(&p.top1),
+            share(&p.within_1_percent),
+            share(&p.loss)
+        )?;
     }
     Ok(())
 }
 
 fn left_out(out: &mut impl Write, l: &LeftOut) -> std::io::Result<()> {
-    let wrong = l.wrong_flagged.map_or_else(|| "-".into(), |f| format!("{} ({})", share(&f), f.n));
-    let answered = l.answered_coverage.map_or_else(|| "-".into(), |f| format!("{} ({})", share(&f), f.n));
-    writeln!(out, "{:<14}{:<8}{:>6}  {:<20}{:<20}{wrong:<29}{:<21}{answered}", l.target, l.protocol.name(), l.mape.n, share(&l.mape), share(&l.flagged), known(l.coverage.as_ref()))
+    let wrong = l
+        .wrong_flagged
+        .map_or_else(|| "-".into(), |f| format!("{} ({})", share(&f), f.n));
+    let answered = l
+        .answered_coverage
+        .map_or_else(|| "-".into(), |f| format!("{} ({})", share(&f), f.n));
+    writeln!(
+        out,
+        "{:<14}{:<8}{:>6}  {:<20}{:<20}{wrong:<29}{:<21}{answered}",
+        l.target,
+        l.protocol.name(),
+        l.mape.n,
+        share(&l.mape),
+        share(&l.flagged),
+        known(l.coverage.as_ref())
+    )
 }

@@ -131,7 +131,10 @@ pub(crate) fn make_parent(file: &Path) -> anyhow::Result<()> {
 /// Makes a folder and those above it. Those that are new can be entered by every user, whatever
 /// the umask: jobs read the snapshot and write to the spool below them.
 pub(crate) fn make_folders(dir: &Path) -> std::io::Result<()> {
-    let new: Vec<&Path> = dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.exists()).collect();
+    let new: Vec<&Path> = dir
+        .ancestors()
+        .take_while(|d| !d.as_os_str().is_empty() && !d.exists())
+        .collect();
     std::fs::create_dir_all(dir)?;
     new.into_iter()
         .try_for_each(|d| std::fs::set_permissions(d, std::fs::Permissions::from_mode(0o755)))
@@ -144,7 +147,12 @@ fn import(store: Option<&mut Store>, path: &Path, origin: Origin) -> anyhow::Res
         .to_string_lossy()
         .into_owned();
     let rows = open(path, origin)?;
-    let store = store.ok_or_else(|| exit::fail(format!("{} has changed meanwhile", path.display()), "run it again"))?;
+    let store = store.ok_or_else(|| {
+        exit::fail(
+            format!("{} has changed meanwhile", path.display()),
+            "run it again",
+        )
+    })?;
     let unknown_columns = rows.unknown_columns().map(str::to_owned).collect();
     let mut skipped = Skipped::default();
     let taken = rows.filter_map(|row| row.map_err(|e| skipped.count(e)).ok());

@@ -221,7 +221,9 @@ impl Batch {
         for (((name, file), fate), one) in named.into_iter().zip(fates).zip(&ingested) {
             if matches!(fate, FileFate::Added(_)) {
                 let left = MOST_SHOWN.saturating_sub(report.shown.len());
-                report.shown.extend(one.runs.iter().take(left).map(in_words));
+                report
+                    .shown
+                    .extend(one.runs.iter().take(left).map(in_words));
             }
             self.settle(name, &file, fate, report);
         }
@@ -265,9 +267,14 @@ fn in_words(run: &Run) -> String {
         Some(rate) => format!("{} tok/s", grouped(rate)),
         None => run.measured.outcome.name().to_owned(),
     };
-    let load = case.concurrency.map_or_else(String::new, |c| format!(" with {c:.0} in flight"));
+    let load = case
+        .concurrency
+        .map_or_else(String::new, |c| format!(" with {c:.0} in flight"));
     let place = shorten(&run.source_ref);
-    format!("{place}: {model} on {} x {tp}, {precision}: {came}{load}", case.gpu)
+    format!(
+        "{place}: {model} on {} x {tp}, {precision}: {came}{load}",
+        case.gpu
+    )
 }
 
 /// Why one of the runs cannot have been measured on the GPUs that the job held.

@@ -54,14 +54,20 @@ fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
         write!(
             out,
             "{}: {} with up to {} GPUs each, {} of {} GPUs free, {} asked for by pending jobs, partitions {partitions}",
-            pool.gres, nodes(pool.nodes), pool.per_node, pool.free, pool.total, pool.pending,
+            pool.gres,
+            nodes(pool.nodes),
+            pool.per_node,
+            pool.free,
+            pool.total,
+            pool.pending,
         )?;
         let down = seen.down.iter().find(|d| d.gres == pool.gres);
         match down {
             Some(down) => writeln!(
                 out,
                 "; {} GPUs on {} down or drained",
-                down.gpus, nodes(down.nodes)
+                down.gpus,
+                nodes(down.nodes)
             )?,
             None => writeln!(out)?,
         }
@@ -97,7 +103,9 @@ fn warn_of_unknown(config: &Config, seen: &Observed) {
     for gres in seen.state.pools.iter().map(|pool| pool.gres.as_str()) {
         if publish::gpu_of(config, gres).is_none() {
             eprintln!("warning: GPU type `{gres}` has no meaning here, so it is never advised");
-            eprintln!("hint: `[gpu.\"{gres}\"]` with `is = \"A100-80GB\"` or another name of the catalogue in the configuration gives it one");
+            eprintln!(
+                "hint: `[gpu.\"{gres}\"]` with `is = \"A100-80GB\"` or another name of the catalogue in the configuration gives it one"
+            );
         }
     }
 }

@@ -37,18 +37,39 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
     let snapshot = Snapshot::read(&config.snapshot)
         .map_err(|e| exit::fail(e.to_string(), "`omnipilot train` publishes one"))?;
-    let input = input::open_lines(&args.input)
-        .map_err(|e| exit::with_code(exit::USAGE, format!("cannot read {}: {e}", args.input.display()), ""))?;
-    let cases = read_cases(input)
-        .map_err(|e| exit::with_code(exit::USAGE, format!("{}: {e}", args.input.display()), "the columns are those of `--format runs-csv`"))?;
+    let input = input::open_lines(&args.input).map_err(|e| {
+        exit::with_code(
+            exit::USAGE,
+            format!("cannot read {}: {e}", args.input.display()),
+            "",
+        )
+    })?;
+    let cases = read_cases(input).map_err(|e| {
+        exit::with_code(
+            exit::USAGE,
+            format!("{}: {e}", args.input.display()),
+            "the columns are those of `--format runs-csv`",
+        )
+    })?;
     let mut counts = [0u32; 3];
-    let folder = args.output.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or_else(|| ".".as_ref());
-    let draft = tempfile::NamedTempFile::new_in(folder).map_err(|e| cannot_write(&args.output, &e))?;
+    let folder = args
+        .output
+        .parent()
+        .filter(|d| !d.as_os_str().is_empty())
+        .unwrap_or_else(|| ".".as_ref());
+    let draft =
+        tempfile::NamedTempFile::new_in(folder).map_err(|e| cannot_write(&args.output, &e))?;
     let mut out = csv::Writer::from_writer(BufWriter::new(draft));
     out.write_record(header())?;
     for case in cases {
-        if let Err(error) = &case && error.last {
-            return Err(exit::with_code(exit::USAGE, format!("{}: {error}", args.input.display()), "no prediction was written"));
+        if let Err(error) = &case
+            && error.last
+        {
+            return Err(exit::with_code(
+                exit::USAGE,
+                format!("{}: {error}", args.input.display()),
+                "no prediction was written",
+            ));
         }
         let line = predict(&snapshot.body.model, &snapshot.body.catalogue, case);
         counts[if line.axes.is_empty() { 0 } else { 1 }] += 1;
@@ -57,11 +78,23 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut file = out.into_inner().map_err(|e| e.into_error())?;
     file.flush()?;
-    let draft = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    let draft = file
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error)?;
     use std::os::unix::fs::PermissionsExt;
-    draft.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    draft.persist(&args.output).map_err(|e| cannot_write(&args.output, &e.error))?;
-    println!("{} cases: {} in support, {} out of it, {} of them unreadable", counts[0] + counts[1], counts[0], counts[1], counts[2]);
+    draft
+        .as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    draft
+        .persist(&args.output)
+        .map_err(|e| cannot_write(&args.output, &e.error))?;
+    println!(
+        "{} cases: {} in support, {} out of it, {} of them unreadable",
+        counts[0] + counts[1],
+        counts[0],
+        counts[1],
+        counts[2]
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -72,7 +105,10 @@ fn cannot_write(output: &Path, error: &io::Error) -> anyhow::Error {
         io::ErrorKind::PermissionDenied => "its folder may not be written to".to_owned(),
         _ => io::Error::from(error.kind()).to_string(),
     };
-    exit::fail(format!("cannot write {}: {reason}", output.display()), "`--output` names a file in a folder that you may write to")
+    exit::fail(
+        format!("cannot write {}: {reason}", output.display()),
+        "`--output` names a file in a folder that you may write to",
+    )
 }
 
 fn header() -> Vec<String> {
@@ -100,10 +136,23 @@ fn predict(model: &Model, catalogue: &Catalogue, case: Result<CaseRow, RowError>
         Err(axis) => return blank(row.run_id, axis),
     };
     let p = physics(&setup);
-    let mut axes: Vec<String> = model.axes_out(&setup, &p).into_iter().map(|a| a.axis).collect();
+    let mut axes: Vec<String> = model
+        .axes_out(&setup, &p)
+        .into_iter()
+        .map(|a| a.axis)
+        .collect();
     axes.dedup();
-    let nearest = model.envelope.nearest(&setup, &p).map(|l| l.run_id.clone()).unwrap_or_default();
-    Line { predictions: model.predict(&setup, model.step_to(&row.source)), run_id: row.run_id, axes, nearest }
+    let nearest = model
+        .envelope
+        .nearest(&setup, &p)
+        .map(|l| l.run_id.clone())
+        .unwrap_or_default();
+    Line {
+        predictions: model.predict(&setup, model.step_to(&row.source)),
+        run_id: row.run_id,
+        axes,
+        nearest,
+    }
 }
 
 fn fields(line: &Line) -> Vec<String> {
@@ -123,5 +172,6 @@ fn fields(line: &Line) -> Vec<String> {
 /// Six significant digits.
 fn number(x: f64) -> String {
     let text = format!("{x:.5e}");
-    text.parse::<f64>().map_or(text, |rounded| rounded.to_string())
+    text.parse::<f64>()
+        .map_or(text, |rounded| rounded.to_string())
 }

@@ -58,11 +58,19 @@ fn engine_kind(text: &str) -> Result<EngineKind, String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse::<f64>().ok().filter(|s| (0.0..=1e8).contains(s));
-    number.map(Duration::from_secs_f64).ok_or_else(|| "not a number of seconds".into())
+    number
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "not a number of seconds".into())
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    seconds(text).and_then(|d| if d.as_millis() >= 50 { Ok(d) } else { Err("less than 0.05 s".into()) })
+    seconds(text).and_then(|d| {
+        if d.as_millis() >= 50 {
+            Ok(d)
+        } else {
+            Err("less than 0.05 s".into())
+        }
+    })
 }
 
 /// Runs the verb.
@@ -72,10 +80,12 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         ready_url: args.ready_url.clone(),
         metrics_url: args.metrics_url.clone(),
     };
-    let plan =
-        plan(&args.command, &wishes, &env).map_err(|e| exit::with_code(exit::USAGE, e.to_string(), e.hint()))?;
+    let plan = plan(&args.command, &wishes, &env)
+        .map_err(|e| exit::with_code(exit::USAGE, e.to_string(), e.hint()))?;
     if let Some(advice) = &plan.not_applied {
-        warn(&format!("the advice ({advice}) was not put into the command: no engine known here starts in it"));
+        warn(&format!(
+            "the advice ({advice}) was not put into the command: no engine known here starts in it"
+        ));
         warn("  hint: start the engine itself after `--`, or name it with `--engine`");
     }
     let job = Job::of(&env);
@@ -101,7 +111,10 @@ fn place(site: &SiteArgs, args: &Args, job: &Job) -> Option<Place> {
         }
         return None;
     }
-    let told = args.spool.clone().or_else(|| env(names::SPOOL).map(Into::into));
+    let told = args
+        .spool
+        .clone()
+        .or_else(|| env(names::SPOOL).map(Into::into));
     let spool = told.or_else(|| site.config().ok().map(|c| c.spool));
     if spool.is_none() {
         warn("no spool is known: the outcome is not recorded");

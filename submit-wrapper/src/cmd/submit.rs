@@ -29,7 +29,12 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Arguments of `sbatch`, as for `sbatch` itself; OmniPilot's own come before them
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "SBATCH ARGUMENTS")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "SBATCH ARGUMENTS"
+    )]
     sbatch: Vec<String>,
 }
 
@@ -42,7 +47,10 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let config = site.config()?;
     let script = read_script(&line);
-    let directives = script.as_deref().map(SbatchLine::of_directives).unwrap_or_default();
+    let directives = script
+        .as_deref()
+        .map(SbatchLine::of_directives)
+        .unwrap_or_default();
     let option = |name: &str| line.value_of(name).or_else(|| directives.value_of(name));
     let snapshot = match Snapshot::read(&config.snapshot) {
         Ok(snapshot) => snapshot,
@@ -53,9 +61,20 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let asked = asked(&option);
     let place = Place::of(&option);
-    let submission = Submission { options, asked: asked.as_ref(), place: &place, script: script.as_deref() };
+    let submission = Submission {
+        options,
+        asked: asked.as_ref(),
+        place: &place,
+        script: script.as_deref(),
+    };
     match decide(&snapshot, &config, &submission) {
-        Decision::Rewrite { gpus, comment, environment, message, .. } => {
+        Decision::Rewrite {
+            gpus,
+            comment,
+            environment,
+            message,
+            ..
+        } => {
             refuse_directives(&directives)?;
             let gres = replace_gpus(&option("gres").unwrap_or_default(), &gpus);
             let comment = mark_comment(option("comment").as_deref(), &comment);
@@ -66,7 +85,10 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             tell_on_terminal(&message);
             start(args, &words, &environment)
         }
-        Decision::Explore { comment, environment } => {
+        Decision::Explore {
+            comment,
+            environment,
+        } => {
             let comment = mark_comment(option("comment").as_deref(), &comment);
             let mut words = vec![format!("--comment={comment}")];
             words.extend(line.without(&["comment"]));
@@ -87,9 +109,19 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Something is broken: the job goes as written with one warning line, as with the plugin, unless
 /// the site wants otherwise.
-fn broken(args: &Args, config: &Config, line: &SbatchLine, reason: &str, hint: &str) -> anyhow::Result<ExitCode> {
+fn broken(
+    args: &Args,
+    config: &Config,
+    line: &SbatchLine,
+    reason: &str,
+    hint: &str,
+) -> anyhow::Result<ExitCode> {
     if config.on_fault == OnFault::Refuse {
-        return Err(exit::with_code(exit_code::FAULT, format!("no advice: {reason}"), hint));
+        return Err(exit::with_code(
+            exit_code::FAULT,
+            format!("no advice: {reason}"),
+            hint,
+        ));
     }
     tell(&[format!("no advice: {reason}; the job goes as written")]);
     start(args, &line.words, &[])
@@ -99,10 +131,14 @@ fn broken(args: &Args, config: &Config, line: &SbatchLine, reason: &str, hint: &
 fn refuse_directives(directives: &SbatchLine) -> anyhow::Result<()> {
     let mut adding = GPU_OPTIONS.to_vec();
     adding.push(TRES_PER_TASK);
-    let Some(option) = directives.first_of(&adding) else { return Ok(()) };
+    let Some(option) = directives.first_of(&adding) else {
+        return Ok(());
+    };
     Err(exit::with_code(
         exit_code::USAGE,
-        format!("the script asks for GPUs with `#SBATCH --{option}`, which would add to those advised"),
+        format!(
+            "the script asks for GPUs with `#SBATCH --{option}`, which would add to those advised"
+        ),
         "use `#SBATCH --gres=gpu:N` instead, or no GPU request at all",
     ))
 }
@@ -130,17 +166,29 @@ fn read_script(line: &SbatchLine) -> Option<String> {
 
 /// Prints the command, or becomes it. Names that begin with `SLURM_` reach the job under every
 /// form of `--export`.
-fn start(args: &Args, words: &[String], environment: &[(String, String)]) -> anyhow::Result<ExitCode> {
+fn start(
+    args: &Args,
+    words: &[String],
+    environment: &[(String, String)],
+) -> anyhow::Result<ExitCode> {
     if args.dry_run {
         for (name, value) in environment {
             println!("export {name}={}", quoted(value));
         }
-        let all: Vec<String> = std::iter::once("sbatch".to_owned()).chain(words.iter().map(|w| quoted(w))).collect();
+        let all: Vec<String> = std::iter::once("sbatch".to_owned())
+            .chain(words.iter().map(|w| quoted(w)))
+            .collect();
         println!("{}", all.join(" "));
         return Ok(ExitCode::SUCCESS);
     }
-    let error = Command::new("sbatch").args(words).envs(environment.iter().map(|(n, v)| (n, v))).exec();
-    Err(exit::fail(format!("cannot start sbatch: {error}"), "Slurm's client commands must be in PATH"))
+    let error = Command::new("sbatch")
+        .args(words)
+        .envs(environment.iter().map(|(n, v)| (n, v)))
+        .exec();
+    Err(exit::fail(
+        format!("cannot start sbatch: {error}"),
+        "Slurm's client commands must be in PATH",
+    ))
 }
 
 /// A word as a shell reads it back.

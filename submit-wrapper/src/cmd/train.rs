@@ -8,9 +8,9 @@ use model_store::advisor::words::grouped;
 use model_store::store::{PublishedModel, Store};
 use model_store::train::{Report, TargetReport, train};
 
+use crate::exit;
 use crate::publish::publish;
 use crate::site::SiteArgs;
-use crate::exit;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -42,9 +42,14 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         bytes: bytes.len() as u64,
         metrics: serde_json::to_string(&report)?,
     };
-    store.record_model(&entry, Some(&bytes)).map_err(exit::store)?;
+    store
+        .record_model(&entry, Some(&bytes))
+        .map_err(exit::store)?;
     if args.json {
-        println!("{}", serde_json::json!({ "schema": 1, "snapshot": entry.id, "path": entry.path, "bytes": entry.bytes, "report": report }));
+        println!(
+            "{}",
+            serde_json::json!({ "schema": 1, "snapshot": entry.id, "path": entry.path, "bytes": entry.bytes, "report": report })
+        );
     } else {
         print(&report, &entry)?;
         if snapshot.body.gpus.is_empty() {
@@ -74,11 +79,21 @@ fn print(report: &Report, entry: &PublishedModel) -> std::io::Result<()> {
     for (reason, n) in &report.left_out {
         writeln!(out, "  {n} left out: {reason}")?;
     }
-    writeln!(out, "{:<16} {:>6} {:>8} {:>7} {:>7}  interval", "target", "runs", "MAPE", "median", "log R2")?;
+    writeln!(
+        out,
+        "{:<16} {:>6} {:>8} {:>7} {:>7}  interval",
+        "target", "runs", "MAPE", "median", "log R2"
+    )?;
     for target in &report.targets {
         writeln!(out, "{}", line(target))?;
     }
-    writeln!(out, "published {} ({} KB) as {}", entry.path, entry.bytes / 1024, entry.id)
+    writeln!(
+        out,
+        "published {} ({} KB) as {}",
+        entry.path,
+        entry.bytes / 1024,
+        entry.id
+    )
 }
 
 fn line(t: &TargetReport) -> String {
@@ -99,5 +114,9 @@ fn line(t: &TargetReport) -> String {
 }
 
 fn grouped_count(n: u32) -> String {
-    if n < 1000 { n.to_string() } else { grouped(f64::from(n)) }
+    if n < 1000 {
+        n.to_string()
+    } else {
+        grouped(f64::from(n))
+    }
 }

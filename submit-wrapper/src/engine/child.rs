@@ -28,7 +28,11 @@ pub(crate) fn spawn(command: &[String], mask: SigSet) -> io::Result<Child> {
     let _ = prctl::set_child_subreaper(true);
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut child = Command::new(program);
-    child.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    child
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
     if io::stdin().is_terminal() {
         // Outside the terminal's foreground group a read would stop the engine for good.
         child.stdin(Stdio::null());
@@ -51,7 +55,9 @@ pub(crate) fn reap(engine: Pid) -> Option<Exit> {
     loop {
         match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) if pid == engine => found = Some(Exit::Code(code)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == engine => found = Some(Exit::Signal(signal as i32)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == engine => {
+                found = Some(Exit::Signal(signal as i32))
+            }
             Ok(WaitStatus::StillAlive) | Err(_) => return found,
             Ok(_) => {}
         }
@@ -90,9 +96,19 @@ fn group(engine: Pid) -> Pid {
 
 /// Our children as the kernel lists them, for each of our threads.
 fn children() -> Vec<Pid> {
-    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let threads = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
     let lists = threads.filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
-    lists.flat_map(|l| l.split_whitespace().filter_map(|p| p.parse().ok()).map(Pid::from_raw).collect::<Vec<_>>()).collect()
+    lists
+        .flat_map(|l| {
+            l.split_whitespace()
+                .filter_map(|p| p.parse().ok())
+                .map(Pid::from_raw)
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Ends this process as the engine ended: with its code, or by its signal, which a shell shows as

@@ -22,7 +22,9 @@ impl Client {
             .proxy(None)
             .max_redirects(0)
             .build();
-        Self { agent: config.new_agent() }
+        Self {
+            agent: config.new_agent(),
+        }
     }
 
     /// True where the address answers with a success.
@@ -33,7 +35,11 @@ impl Client {
     /// The text at an address; `None` where there is none in time.
     pub(crate) fn text(&self, url: &str) -> Option<String> {
         let mut answer = self.agent.get(url).call().ok()?;
-        let body = answer.body_mut().with_config().limit(LARGEST).lossy_utf8(true);
+        let body = answer
+            .body_mut()
+            .with_config()
+            .limit(LARGEST)
+            .lossy_utf8(true);
         body.read_to_string().ok()
     }
 
@@ -45,6 +51,7 @@ impl Client {
         }
         let version: Version = serde_json::from_str(&self.text(url)?).ok()?;
         let plain = |c: char| c.is_ascii_alphanumeric() || ".+-_".contains(c);
-        (version.version.len() <= 64 && version.version.chars().all(plain)).then_some(version.version)
+        (version.version.len() <= 64 && version.version.chars().all(plain))
+            .then_some(version.version)
     }
 }

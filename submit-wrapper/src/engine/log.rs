@@ -68,7 +68,10 @@ const DEATHS: &[&str] = &[
 
 /// The engine says that it was asked to stop. Errors after this are part of stopping: vLLM logs
 /// `EngineDeadError` in about every second clean stop.
-const STOPPING: &[&str] = &["[shutdown] API server: shutdown triggered", "EngineCore: trigger received signal=SIGTERM"];
+const STOPPING: &[&str] = &[
+    "[shutdown] API server: shutdown triggered",
+    "EngineCore: trigger received signal=SIGTERM",
+];
 
 /// The engine says that it serves.
 const READY: &str = "Application startup complete.";
@@ -119,7 +122,10 @@ impl LogNotes {
 
     /// The cause that the log names, and its line.
     pub(crate) fn cause(&self) -> Option<(RunOutcome, &str)> {
-        let found = CAUSES.iter().zip(&self.causes).find_map(|((outcome, _), line)| Some((*outcome, line.as_deref()?)));
+        let found = CAUSES
+            .iter()
+            .zip(&self.causes)
+            .find_map(|((outcome, _), line)| Some((*outcome, line.as_deref()?)));
         found.filter(|(_, line)| !line.is_empty())
     }
 
@@ -133,13 +139,20 @@ fn is_error(line: &str) -> bool {
     // A traceback's last line begins with the exception's name.
     let head = line.split([':', ' ']).next().unwrap_or_default();
     let exception = head.ends_with("Error") || head.ends_with("Exception");
-    (exception && !line.starts_with("RuntimeError: Engine core initialization failed")) || line.contains(" ERROR ")
+    (exception && !line.starts_with("RuntimeError: Engine core initialization failed"))
+        || line.contains(" ERROR ")
 }
 
 /// A line without its log prefix, on one line, cut.
 fn kept(line: &str) -> String {
-    let text = line.rsplit_once(".py:").and_then(|(_, after)| after.split_once("] ")).map_or(line, |(_, text)| text);
-    let text = text.trim().strip_prefix("Value error, ").unwrap_or(text.trim());
+    let text = line
+        .rsplit_once(".py:")
+        .and_then(|(_, after)| after.split_once("] "))
+        .map_or(line, |(_, text)| text);
+    let text = text
+        .trim()
+        .strip_prefix("Value error, ")
+        .unwrap_or(text.trim());
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(LONGEST_KEPT).map(clean).collect()
 }
@@ -149,9 +162,12 @@ fn version(line: &str) -> Option<String> {
     let after = ["LLM engine (v", "API server version ", "  version "]
         .iter()
         .find_map(|mark| line.split_once(mark).map(|(_, after)| after))?;
-    let end = after.find(|c: char| !(c.is_ascii_alphanumeric() || ".+-".contains(c))).unwrap_or(after.len());
+    let end = after
+        .find(|c: char| !(c.is_ascii_alphanumeric() || ".+-".contains(c)))
+        .unwrap_or(after.len());
     let text = &after[..end.min(64)];
-    text.starts_with(|c: char| c.is_ascii_digit()).then(|| text.to_owned())
+    text.starts_with(|c: char| c.is_ascii_digit())
+        .then(|| text.to_owned())
 }
 
 /// Cuts a stream of bytes into lines for [`LogNotes::line`].
@@ -190,7 +206,10 @@ mod tests {
     #[test]
     fn users_words_decide_nothing() {
         let mut notes = LogNotes::default();
-        notes.line("(APIServer pid=1) INFO 11-23 [logger.py:1] prompt: 'CUDA out of memory'", 1.0);
+        notes.line(
+            "(APIServer pid=1) INFO 11-23 [logger.py:1] prompt: 'CUDA out of memory'",
+            1.0,
+        );
         assert_eq!(notes.cause(), None);
     }
 
@@ -198,14 +217,26 @@ mod tests {
     fn evidence_is_the_text_without_its_prefix() {
         let mut notes = LogNotes::default();
         notes.line("(EngineCore pid=7) ERROR 11-23 04:40:00 [core.py:1510] torch.OutOfMemoryError: CUDA out of memory. Tried", 1.0);
-        assert_eq!(notes.cause(), Some((RunOutcome::OutOfMemory, "torch.OutOfMemoryError: CUDA out of memory. Tried")));
+        assert_eq!(
+            notes.cause(),
+            Some((
+                RunOutcome::OutOfMemory,
+                "torch.OutOfMemoryError: CUDA out of memory. Tried"
+            ))
+        );
     }
 
     #[test]
     fn versions_are_found() {
         let of = |line: &str| version(line);
-        assert_eq!(of("INFO [api_utils.py:347]  x  version 0.32.0").as_deref(), Some("0.32.0"));
-        assert_eq!(of("Initializing a V1 LLM engine (v0.33.1rc1+cu128) with config").as_deref(), Some("0.33.1rc1+cu128"));
+        assert_eq!(
+            of("INFO [api_utils.py:347]  x  version 0.32.0").as_deref(),
+            Some("0.32.0")
+        );
+        assert_eq!(
+            of("Initializing a V1 LLM engine (v0.33.1rc1+cu128) with config").as_deref(),
+            Some("0.33.1rc1+cu128")
+        );
         assert_eq!(of("no version here"), None);
     }
 

@@ -1,7 +1,9 @@
 //! What is to be run and where it can be asked, from the command and the job's environment. Pure
 //! but for the environment, which comes as a function.
 
-use model_store::engine_args::{Advised, ApplyError, EngineCommand, EngineKind, apply_to, scan_script};
+use model_store::engine_args::{
+    Advised, ApplyError, EngineCommand, EngineKind, apply_to, scan_script,
+};
 use model_store::outcome::{Asked, env as names};
 
 /// Looks a variable up; empty values count as absent.
@@ -57,7 +59,10 @@ pub(crate) fn plan(command: &[String], wishes: &Wishes, env: Env) -> Result<Plan
     };
     let given = read(&applied, wishes);
     Ok(Plan {
-        engine: given.as_ref().map(|e| e.kind.name().to_owned()).unwrap_or_default(),
+        engine: given
+            .as_ref()
+            .map(|e| e.kind.name().to_owned())
+            .unwrap_or_default(),
         urls: urls(given.as_ref(), wishes),
         asked: asked(given.as_ref(), engine.as_ref(), env),
         not_applied: (given.is_none() && !advised.is_empty()).then(|| in_words(&advised)),
@@ -81,7 +86,9 @@ fn advised(env: Env) -> Advised {
 /// default degree included, must be the advice already.
 fn unreachable_engine(command: &[String], advised: &Advised) -> Option<ApplyError> {
     let tp = advised.tp?;
-    let fixed = command.iter().find_map(|word| scan_script(word).pins().tp)?;
+    let fixed = command
+        .iter()
+        .find_map(|word| scan_script(word).pins().tp)?;
     (fixed != tp).then(|| ApplyError::Contradiction {
         flag: "--tensor-parallel-size".into(),
         asked: fixed.to_string(),
@@ -93,7 +100,11 @@ fn in_words(advised: &Advised) -> String {
     let tp = advised.tp.map(|tp| format!("TP {tp}"));
     let precision = advised.precision.map(|p| p.name().to_owned());
     let parts: Vec<String> = [tp, precision].into_iter().flatten().collect();
-    if parts.is_empty() { advised.args.join(" ") } else { parts.join(", ") }
+    if parts.is_empty() {
+        advised.args.join(" ")
+    } else {
+        parts.join(", ")
+    }
 }
 
 fn urls(engine: Option<&EngineCommand>, wishes: &Wishes) -> Option<Urls> {
@@ -102,10 +113,18 @@ fn urls(engine: Option<&EngineCommand>, wishes: &Wishes) -> Option<Urls> {
         (None, Some(engine)) => address(engine),
         (None, None) => return None,
     };
-    let (ready, metrics) = engine.map_or(("/health", "/metrics"), |e| (e.kind.ready_path(), e.kind.metrics_path()));
+    let (ready, metrics) = engine.map_or(("/health", "/metrics"), |e| {
+        (e.kind.ready_path(), e.kind.metrics_path())
+    });
     Some(Urls {
-        ready: wishes.ready_url.clone().unwrap_or_else(|| format!("{origin}{ready}")),
-        metrics: wishes.metrics_url.clone().unwrap_or_else(|| format!("{origin}{metrics}")),
+        ready: wishes
+            .ready_url
+            .clone()
+            .unwrap_or_else(|| format!("{origin}{ready}")),
+        metrics: wishes
+            .metrics_url
+            .clone()
+            .unwrap_or_else(|| format!("{origin}{metrics}")),
         version: format!("{origin}/version"),
     })
 }
@@ -124,18 +143,31 @@ fn address(engine: &EngineCommand) -> String {
         Some(v6) if v6.contains(':') && !v6.starts_with('[') => format!("[{v6}]"),
         Some(host) => host.to_owned(),
     };
-    format!("http://{host}:{}", engine.port.unwrap_or(engine.kind.default_port()))
+    format!(
+        "http://{host}:{}",
+        engine.port.unwrap_or(engine.kind.default_port())
+    )
 }
 
 /// `given` is the command as it runs, `written` as the user wrote it.
 fn asked(given: Option<&EngineCommand>, written: Option<&EngineCommand>, env: Env) -> Asked {
-    let number = |name| env(name).and_then(|t| t.trim().parse::<f64>().ok()).filter(|v| v.is_finite() && *v > 0.0);
+    let number = |name| {
+        env(name)
+            .and_then(|t| t.trim().parse::<f64>().ok())
+            .filter(|v| v.is_finite() && *v > 0.0)
+    };
     let count = |name| env(name).and_then(|t| t.trim().parse::<u32>().ok());
     // Without a degree in its arguments the engine takes one GPU.
-    let tp = given.map(|e| e.tp.unwrap_or(1)).or_else(|| count(names::TP));
+    let tp = given
+        .map(|e| e.tp.unwrap_or(1))
+        .or_else(|| count(names::TP));
     Asked {
-        model: env(names::MODEL).or_else(|| written.and_then(|e| e.model.clone())).unwrap_or_default(),
-        gpu: env(names::GPU).or_else(|| gpu_type(env)).unwrap_or_default(),
+        model: env(names::MODEL)
+            .or_else(|| written.and_then(|e| e.model.clone()))
+            .unwrap_or_default(),
+        gpu: env(names::GPU)
+            .or_else(|| gpu_type(env))
+            .unwrap_or_default(),
         num_gpus: gpus(env).or_else(|| given.and_then(size)),
         tp,
         precision: given
@@ -143,7 +175,11 @@ fn asked(given: Option<&EngineCommand>, written: Option<&EngineCommand>, env: En
             .and_then(EngineCommand::precision)
             .map(|p| p.name().to_owned())
             .or_else(|| env(names::PRECISION))
-            .or_else(|| given.and_then(EngineCommand::precision).map(|p| p.name().to_owned())),
+            .or_else(|| {
+                given
+                    .and_then(EngineCommand::precision)
+                    .map(|p| p.name().to_owned())
+            }),
         isl: number(names::ISL),
         osl: number(names::OSL),
         concurrency: number(names::CONCURRENCY),
@@ -152,22 +188,33 @@ fn asked(given: Option<&EngineCommand>, written: Option<&EngineCommand>, env: En
 
 /// GPUs that Slurm gave the job on this node.
 fn gpus(env: Env) -> Option<u32> {
-    let listed = env("SLURM_JOB_GPUS").map(|ids| ids.split(',').filter(|id| !id.trim().is_empty()).count());
-    let listed = listed.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+    let listed =
+        env("SLURM_JOB_GPUS").map(|ids| ids.split(',').filter(|id| !id.trim().is_empty()).count());
+    let listed = listed
+        .and_then(|n| u32::try_from(n).ok())
+        .filter(|n| *n > 0);
     listed.or_else(|| env("SLURM_GPUS_ON_NODE").and_then(|n| n.trim().parse().ok()))
 }
 
 /// GPUs that the arguments make.
 fn size(engine: &EngineCommand) -> Option<u32> {
     let of = |n: Option<u32>| n.unwrap_or(1).max(1);
-    of(engine.tp).checked_mul(of(engine.pp))?.checked_mul(of(engine.dp))
+    of(engine.tp)
+        .checked_mul(of(engine.pp))?
+        .checked_mul(of(engine.dp))
 }
 
 /// The type in `h100:4`, as Slurm repeats what was asked.
 fn gpu_type(env: Env) -> Option<String> {
-    let asked = env("SLURM_GPUS_PER_NODE").or_else(|| env("SLURM_GPUS")).or_else(|| env("SLURM_JOB_GRES"))?;
+    let asked = env("SLURM_GPUS_PER_NODE")
+        .or_else(|| env("SLURM_GPUS"))
+        .or_else(|| env("SLURM_JOB_GRES"))?;
     let text = asked.strip_prefix("gres/").unwrap_or(&asked);
-    let text = text.strip_prefix("gres:").unwrap_or(text).strip_prefix("gpu:").unwrap_or(text);
+    let text = text
+        .strip_prefix("gres:")
+        .unwrap_or(text)
+        .strip_prefix("gpu:")
+        .unwrap_or(text);
     let name = text.split([':', ',', '(']).next().unwrap_or_default();
     (!name.is_empty() && name.parse::<u32>().is_err()).then(|| name.to_ascii_lowercase())
 }
@@ -178,14 +225,21 @@ mod tests {
 
     fn make(line: &str, env: &[(&str, &str)], wishes: &Wishes) -> Result<Plan, ApplyError> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let look = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        let look = |name: &str| {
+            env.iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        };
         plan(&words, wishes, &look)
     }
 
     const ADVICE: &[(&str, &str)] = &[
         ("SLURM_LLM_TP", "4"),
         ("SLURM_LLM_PRECISION", "fp8"),
-        ("SLURM_LLM_ENGINE_ARGS", "--tensor-parallel-size 4 --quantization fp8"),
+        (
+            "SLURM_LLM_ENGINE_ARGS",
+            "--tensor-parallel-size 4 --quantization fp8",
+        ),
         ("SLURM_LLM_GPU", "h100"),
         ("SLURM_LLM_MODEL", "org/m"),
         ("SLURM_LLM_ISL", "2000"),
@@ -195,30 +249,61 @@ mod tests {
     #[test]
     fn the_advice_goes_into_the_command_and_the_record() {
         let plan = make("vllm serve m --port 8123", ADVICE, &Wishes::default()).unwrap();
-        assert_eq!(plan.command.join(" "), "vllm serve m --port 8123 --tensor-parallel-size 4 --quantization fp8");
+        assert_eq!(
+            plan.command.join(" "),
+            "vllm serve m --port 8123 --tensor-parallel-size 4 --quantization fp8"
+        );
         assert_eq!(plan.urls.unwrap().ready, "http://127.0.0.1:8123/health");
         let asked = plan.asked;
-        assert_eq!((asked.model.as_str(), asked.gpu.as_str(), asked.num_gpus), ("org/m", "h100", Some(4)));
-        assert_eq!((asked.tp, asked.precision.as_deref(), asked.isl), (Some(4), Some("fp8"), Some(2000.0)));
+        assert_eq!(
+            (asked.model.as_str(), asked.gpu.as_str(), asked.num_gpus),
+            ("org/m", "h100", Some(4))
+        );
+        assert_eq!(
+            (asked.tp, asked.precision.as_deref(), asked.isl),
+            (Some(4), Some("fp8"), Some(2000.0))
+        );
     }
 
     #[test]
     fn without_advice_the_command_tells() {
-        let env = &[("SLURM_GPUS_PER_NODE", "A100:2"), ("SLURM_GPUS_ON_NODE", "2")];
-        let plan = make("vllm serve org/m -tp 2 --dtype bfloat16 --host 0.0.0.0", env, &Wishes::default()).unwrap();
+        let env = &[
+            ("SLURM_GPUS_PER_NODE", "A100:2"),
+            ("SLURM_GPUS_ON_NODE", "2"),
+        ];
+        let plan = make(
+            "vllm serve org/m -tp 2 --dtype bfloat16 --host 0.0.0.0",
+            env,
+            &Wishes::default(),
+        )
+        .unwrap();
         assert_eq!(plan.command.len(), 9);
         let asked = plan.asked;
-        assert_eq!((asked.model.as_str(), asked.gpu.as_str(), asked.num_gpus), ("org/m", "a100", Some(2)));
-        assert_eq!((asked.tp, asked.precision.as_deref()), (Some(2), Some("bf16")));
+        assert_eq!(
+            (asked.model.as_str(), asked.gpu.as_str(), asked.num_gpus),
+            ("org/m", "a100", Some(2))
+        );
+        assert_eq!(
+            (asked.tp, asked.precision.as_deref()),
+            (Some(2), Some("bf16"))
+        );
         assert_eq!(plan.urls.unwrap().metrics, "http://127.0.0.1:8000/metrics");
     }
 
     #[test]
     fn gpu_types_are_found_in_every_form() {
-        for (text, wanted) in
-            [("gpu:h100:4", Some("h100")), ("gres/gpu:h200:8", Some("h200")), ("H100:2", Some("h100")), ("4", None), ("gpu:4", None)]
-        {
-            assert_eq!(gpu_type(&|n| (n == "SLURM_GPUS").then(|| text.into())).as_deref(), wanted, "{text}");
+        for (text, wanted) in [
+            ("gpu:h100:4", Some("h100")),
+            ("gres/gpu:h200:8", Some("h200")),
+            ("H100:2", Some("h100")),
+            ("4", None),
+            ("gpu:4", None),
+        ] {
+            assert_eq!(
+                gpu_type(&|n| (n == "SLURM_GPUS").then(|| text.into())).as_deref(),
+                wanted,
+                "{text}"
+            );
         }
     }
 
@@ -227,10 +312,19 @@ mod tests {
         let plan = make("./my-server --fast", ADVICE, &Wishes::default()).unwrap();
         assert_eq!((plan.command.len(), plan.urls.as_ref()), (2, None));
         assert_eq!(plan.not_applied.as_deref(), Some("TP 4, fp8"));
-        let wishes = Wishes { ready_url: Some("http://[::1]:9/up".into()), ..Wishes::default() };
+        let wishes = Wishes {
+            ready_url: Some("http://[::1]:9/up".into()),
+            ..Wishes::default()
+        };
         let urls = make("./my-server", &[], &wishes).unwrap().urls.unwrap();
-        assert_eq!((urls.ready.as_str(), urls.metrics.as_str()), ("http://[::1]:9/up", "http://[::1]:9/metrics"));
-        let named = Wishes { engine: Some(EngineKind::Vllm), ..Wishes::default() };
+        assert_eq!(
+            (urls.ready.as_str(), urls.metrics.as_str()),
+            ("http://[::1]:9/up", "http://[::1]:9/metrics")
+        );
+        let named = Wishes {
+            engine: Some(EngineKind::Vllm),
+            ..Wishes::default()
+        };
         let plan = make("./my-server serve m", ADVICE, &named).unwrap();
         assert_eq!((plan.command.len(), plan.engine.as_str()), (7, "vllm"));
     }

@@ -15,7 +15,9 @@ pub(crate) struct Sample<'a> {
 impl<'a> Sample<'a> {
     /// The raw value of a label, its escapes left as they are.
     pub(crate) fn label(&self, name: &str) -> Option<&'a str> {
-        Labels(self.labels).find(|(n, _)| *n == name).map(|(_, value)| value)
+        Labels(self.labels)
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
     }
 }
 
@@ -36,8 +38,17 @@ fn sample(line: &str) -> Option<Sample<'_>> {
         None => ("", rest),
     };
     // A time stamp or an exemplar may follow the value.
-    let value = rest.trim_start_matches('}').split_whitespace().next()?.parse().ok()?;
-    (!name.is_empty()).then_some(Sample { name, labels, value })
+    let value = rest
+        .trim_start_matches('}')
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()?;
+    (!name.is_empty()).then_some(Sample {
+        name,
+        labels,
+        value,
+    })
 }
 
 /// Where the labels end: at the first brace outside quotes.
@@ -90,19 +101,33 @@ mod tests {
 
     #[test]
     fn names_with_colons_labels_and_numbers() {
-        let s = one("vllm:x_total{engine=\"0\",model_name=\"a \\\"}\\\" b\", reason=\"\"} 1.5e3 1700000000").unwrap();
+        let s = one(
+            "vllm:x_total{engine=\"0\",model_name=\"a \\\"}\\\" b\", reason=\"\"} 1.5e3 1700000000",
+        )
+        .unwrap();
         assert_eq!((s.name, s.value), ("vllm:x_total", 1500.0));
         assert_eq!(s.label("engine"), Some("0"));
         assert_eq!(s.label("model_name"), Some("a \\\"}\\\" b"));
         assert_eq!((s.label("reason"), s.label("none")), (Some(""), None));
         assert_eq!(one("up 1").unwrap().value, 1.0);
-        assert_eq!(one("x{} +Inf # {trace=\"1\"} 2").unwrap().value, f64::INFINITY);
+        assert_eq!(
+            one("x{} +Inf # {trace=\"1\"} 2").unwrap().value,
+            f64::INFINITY
+        );
         assert!(one("x NaN").unwrap().value.is_nan());
     }
 
     #[test]
     fn what_is_no_sample_is_passed_over() {
-        for line in ["", "# TYPE x counter", "x", "x{a=\"b\" 1", "x{a=\"b\"}", "x one", "{} 1"] {
+        for line in [
+            "",
+            "# TYPE x counter",
+            "x",
+            "x{a=\"b\" 1",
+            "x{a=\"b\"}",
+            "x one",
+            "{} 1",
+        ] {
             assert_eq!(one(line), None, "{line}");
         }
         assert_eq!(samples("x one\ny 2\n").count(), 1);

@@ -48,16 +48,51 @@ pub(crate) struct Reading {
     pub(crate) power_w: Option<f64>,
 }
 
-const RUNNING: &[&str] = &["vllm:num_requests_running", "sglang:num_running_reqs", "trtllm_num_requests_running", "tgi_batch_current_size"];
-const WAITING: &[&str] = &["vllm:num_requests_waiting", "sglang:num_queue_reqs", "trtllm_num_requests_waiting", "tgi_queue_size"];
-const KV_USAGE: &[&str] = &["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage", "trtllm_kv_cache_utilization"];
-const OUTPUT_TOKENS: &[&str] = &["vllm:generation_tokens", "sglang:generation_tokens", "trtllm_generation_tokens"];
-const PROMPT_TOKENS: &[&str] = &["vllm:prompt_tokens", "sglang:prompt_tokens", "trtllm_prompt_tokens"];
-const REQUESTS: &[&str] = &["vllm:request_success", "sglang:num_requests", "trtllm_request_success", "tgi_request_success"];
+const RUNNING: &[&str] = &[
+    "vllm:num_requests_running",
+    "sglang:num_running_reqs",
+    "trtllm_num_requests_running",
+    "tgi_batch_current_size",
+];
+const WAITING: &[&str] = &[
+    "vllm:num_requests_waiting",
+    "sglang:num_queue_reqs",
+    "trtllm_num_requests_waiting",
+    "tgi_queue_size",
+];
+const KV_USAGE: &[&str] = &[
+    "vllm:kv_cache_usage_perc",
+    "vllm:gpu_cache_usage_perc",
+    "sglang:token_usage",
+    "trtllm_kv_cache_utilization",
+];
+const OUTPUT_TOKENS: &[&str] = &[
+    "vllm:generation_tokens",
+    "sglang:generation_tokens",
+    "trtllm_generation_tokens",
+];
+const PROMPT_TOKENS: &[&str] = &[
+    "vllm:prompt_tokens",
+    "sglang:prompt_tokens",
+    "trtllm_prompt_tokens",
+];
+const REQUESTS: &[&str] = &[
+    "vllm:request_success",
+    "sglang:num_requests",
+    "trtllm_request_success",
+    "tgi_request_success",
+];
 const PREEMPTIONS: &[&str] = &["vllm:num_preemptions", "sglang:num_retracted_requests"];
 const ISL: &[&str] = &["vllm:request_prompt_tokens", "tgi_request_input_length"];
-const OSL: &[&str] = &["vllm:request_generation_tokens", "tgi_request_generated_tokens"];
-const TTFT: &[&str] = &["vllm:time_to_first_token_seconds", "sglang:time_to_first_token_seconds", "trtllm_time_to_first_token_seconds"];
+const OSL: &[&str] = &[
+    "vllm:request_generation_tokens",
+    "tgi_request_generated_tokens",
+];
+const TTFT: &[&str] = &[
+    "vllm:time_to_first_token_seconds",
+    "sglang:time_to_first_token_seconds",
+    "trtllm_time_to_first_token_seconds",
+];
 /// The mean over requests first; the mean over tokens where there is no other.
 const TPOT: &[&str] = &[
     "vllm:request_time_per_output_token_seconds",
@@ -69,7 +104,12 @@ const TPOT: &[&str] = &[
     "trtllm_time_per_output_token_seconds",
     "tgi_request_mean_time_per_token_duration",
 ];
-const E2E: &[&str] = &["vllm:e2e_request_latency_seconds", "sglang:e2e_request_latency_seconds", "trtllm_e2e_request_latency_seconds", "tgi_request_duration"];
+const E2E: &[&str] = &[
+    "vllm:e2e_request_latency_seconds",
+    "sglang:e2e_request_latency_seconds",
+    "trtllm_e2e_request_latency_seconds",
+    "tgi_request_duration",
+];
 
 impl Reading {
     /// Reads a page that was fetched `at` seconds after the engine's start.
@@ -78,7 +118,9 @@ impl Reading {
         let osl = sums.total(OSL);
         Self {
             at,
-            load: sums.one(RUNNING).map(|running| running + sums.one(WAITING).unwrap_or(0.0)),
+            load: sums
+                .one(RUNNING)
+                .map(|running| running + sums.one(WAITING).unwrap_or(0.0)),
             kv_usage: KV_USAGE.iter().find_map(|n| sums.most.get(n).copied()),
             output_tokens: sums.one(OUTPUT_TOKENS).or(osl.map(|t| t.sum)),
             prompt_tokens: sums.one(PROMPT_TOKENS),
@@ -110,7 +152,10 @@ struct Sums<'a> {
 
 impl<'a> Sums<'a> {
     fn of(page: &'a str) -> Self {
-        let mut sums = Self { sum: HashMap::new(), most: HashMap::new() };
+        let mut sums = Self {
+            sum: HashMap::new(),
+            most: HashMap::new(),
+        };
         for sample in samples(page).filter(counts) {
             *sums.sum.entry(sample.name).or_default() += sample.value;
             let most = sums.most.entry(sample.name).or_insert(sample.value);
@@ -124,12 +169,17 @@ impl<'a> Sums<'a> {
     }
 
     fn one(&self, names: &[&str]) -> Option<f64> {
-        names.iter().find_map(|n| self.named(n).or_else(|| self.named(&format!("{n}_total"))))
+        names
+            .iter()
+            .find_map(|n| self.named(n).or_else(|| self.named(&format!("{n}_total"))))
     }
 
     fn total(&self, names: &[&str]) -> Option<Total> {
         names.iter().find_map(|n| {
-            Some(Total { sum: self.named(&format!("{n}_sum"))?, count: self.named(&format!("{n}_count"))? })
+            Some(Total {
+                sum: self.named(&format!("{n}_sum"))?,
+                count: self.named(&format!("{n}_count"))?,
+            })
         })
     }
 }
@@ -145,19 +195,43 @@ mod tests {
     use super::*;
 
     fn capture(name: &str) -> Reading {
-        let path = format!("{}/../tests/fixtures/engine/vllm/0.32.0/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        let path = format!(
+            "{}/../tests/fixtures/engine/vllm/0.32.0/{name}.txt",
+            env!("CARGO_MANIFEST_DIR")
+        );
         Reading::of_page(&std::fs::read_to_string(path).unwrap(), 0.0)
     }
 
     #[test]
     fn a_real_page_under_load_is_read() {
         let r = capture("m-load");
-        assert_eq!((r.load, r.output_tokens, r.prompt_tokens), (Some(16.0), Some(3961.0), Some(2601.0)));
+        assert_eq!(
+            (r.load, r.output_tokens, r.prompt_tokens),
+            (Some(16.0), Some(3961.0), Some(2601.0))
+        );
         assert_eq!((r.requests, r.preemptions), (Some(30.0), Some(0.0)));
-        assert_eq!(r.isl, Some(Total { sum: 1953.0, count: 30.0 }));
-        assert_eq!(r.osl, Some(Total { sum: 3864.0, count: 30.0 }));
+        assert_eq!(
+            r.isl,
+            Some(Total {
+                sum: 1953.0,
+                count: 30.0
+            })
+        );
+        assert_eq!(
+            r.osl,
+            Some(Total {
+                sum: 3864.0,
+                count: 30.0
+            })
+        );
         assert_eq!(r.ttft.unwrap().count, 38.0);
-        assert_eq!(r.tpot, Some(Total { sum: 0.069_936_859_589_856_06, count: 30.0 }));
+        assert_eq!(
+            r.tpot,
+            Some(Total {
+                sum: 0.069_936_859_589_856_06,
+                count: 30.0
+            })
+        );
         assert!((r.kv_usage.unwrap() - 0.000_488).abs() < 1e-6);
     }
 
@@ -165,9 +239,15 @@ mod tests {
     fn idle_after_load_and_preemption_pages_are_read() {
         assert_eq!(capture("m-idle").load, Some(0.0));
         assert_eq!(capture("m-idle").output_tokens, Some(0.0));
-        assert_eq!((capture("m-after").load, capture("m-after").requests), (Some(0.0), Some(22.0)));
+        assert_eq!(
+            (capture("m-after").load, capture("m-after").requests),
+            (Some(0.0), Some(22.0))
+        );
         let r = capture("m-preempt");
-        assert_eq!((r.load, r.preemptions, r.kv_usage), (Some(7.0), Some(8.0), Some(1.0)));
+        assert_eq!(
+            (r.load, r.preemptions, r.kv_usage),
+            (Some(7.0), Some(8.0), Some(1.0))
+        );
     }
 
     #[test]
@@ -179,7 +259,10 @@ mod tests {
                     vllm:request_success_total{engine=\"0\",finished_reason=\"stop\"} 2\n\
                     vllm:request_success_total{engine=\"0\",finished_reason=\"abort\"} 9\n";
         let r = Reading::of_page(page, 1.0);
-        assert_eq!((r.load, r.output_tokens, r.kv_usage, r.requests), (Some(7.0), Some(30.0), Some(0.7), Some(2.0)));
+        assert_eq!(
+            (r.load, r.output_tokens, r.kv_usage, r.requests),
+            (Some(7.0), Some(30.0), Some(0.7), Some(2.0))
+        );
         assert_eq!((r.ttft, r.isl), (None, None));
     }
 }

@@ -57,7 +57,12 @@ pub(crate) struct Ended {
 impl Ended {
     /// From the supervisor's view.
     pub(crate) fn of(supervisor: &Supervisor, elapsed_s: f64, exit: Option<Exit>) -> Self {
-        Self { elapsed_s, exit, asked_s: supervisor.asked_s(), gave_up_s: supervisor.gave_up_s() }
+        Self {
+            elapsed_s,
+            exit,
+            asked_s: supervisor.asked_s(),
+            gave_up_s: supervisor.gave_up_s(),
+        }
     }
 }
 
@@ -73,13 +78,28 @@ pub(crate) enum Place {
 impl Recorder {
     /// A recorder of one engine; without a place it leaves nothing.
     pub(crate) fn new(job: Job, plan: &Plan, started_at: f64, place: Option<Place>) -> Self {
-        let name = || spool::file_name(&job.cluster, job.id.unwrap_or(0), started_at, std::process::id());
+        let name = || {
+            spool::file_name(
+                &job.cluster,
+                job.id.unwrap_or(0),
+                started_at,
+                std::process::id(),
+            )
+        };
         let path = place.map(|place| match place {
             Place::File(file) => file,
             Place::Spool(dir) => dir.join(name()),
         });
         let (engine, asked) = (plan.engine.clone(), plan.asked.clone());
-        Self { job, engine, is_server: plan.urls.is_some(), asked, started_at, path, warned: false }
+        Self {
+            job,
+            engine,
+            is_server: plan.urls.is_some(),
+            asked,
+            started_at,
+            path,
+            warned: false,
+        }
     }
 
     /// The record as of now.
@@ -107,7 +127,10 @@ impl Recorder {
             uid: nix::unistd::geteuid().as_raw(),
             asked: self.asked.clone(),
             engine: self.engine.clone(),
-            engine_version: watch.version().or_else(|| log.version.clone()).unwrap_or_default(),
+            engine_version: watch
+                .version()
+                .or_else(|| log.version.clone())
+                .unwrap_or_default(),
             started_at: self.started_at,
             cold_start_s: ready_s,
             elapsed_s: ended.elapsed_s,
@@ -125,7 +148,10 @@ impl Recorder {
         if let Err(error) = spool::write(path, outcome)
             && !std::mem::replace(&mut self.warned, true)
         {
-            warn(&format!("the outcome was not recorded in {}: {error}", path.display()));
+            warn(&format!(
+                "the outcome was not recorded in {}: {error}",
+                path.display()
+            ));
         }
     }
 }
@@ -140,19 +166,27 @@ pub(crate) fn warn(text: &str) {
 pub(crate) fn told(outcome: &Outcome) -> Option<[String; 2]> {
     let (what, hint) = match outcome.outcome {
         RunOutcome::Ok => return None,
-        RunOutcome::OutOfMemory => {
-            ("had too little GPU memory", "more GPUs, a smaller weight format or a shorter `--max-model-len` need less on each GPU")
-        }
-        RunOutcome::Incompatible => {
-            ("refused the configuration", "`--llm-tp` and `--llm-precision` at submission choose another one")
-        }
-        RunOutcome::TimeOut => ("was not ready in time", "`--ready-timeout` sets how long `omnipilot run` waits"),
+        RunOutcome::OutOfMemory => (
+            "had too little GPU memory",
+            "more GPUs, a smaller weight format or a shorter `--max-model-len` need less on each GPU",
+        ),
+        RunOutcome::Incompatible => (
+            "refused the configuration",
+            "`--llm-tp` and `--llm-precision` at submission choose another one",
+        ),
+        RunOutcome::TimeOut => (
+            "was not ready in time",
+            "`--ready-timeout` sets how long `omnipilot run` waits",
+        ),
         RunOutcome::Crash => ("died", "the cause stands in the engine's log above"),
     };
     let status = match (outcome.exit_code, outcome.outcome) {
         (Some(0), RunOutcome::Crash) => ", its exit status 0 is passed on",
         _ => "",
     };
-    let reason = format!("the engine {what} after {:.1} s{status}: {}", outcome.elapsed_s, outcome.evidence);
+    let reason = format!(
+        "the engine {what} after {:.1} s{status}: {}",
+        outcome.elapsed_s, outcome.evidence
+    );
     Some([reason, format!("  hint: {hint}")])
 }

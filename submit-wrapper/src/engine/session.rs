@@ -60,11 +60,19 @@ impl Session {
     ///
     /// # Errors
     /// The command cannot be started.
-    pub(crate) fn start(plan: Plan, job: Job, place: Option<Place>, times: &Times) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        plan: Plan,
+        job: Job,
+        place: Option<Place>,
+        times: &Times,
+    ) -> anyhow::Result<Self> {
         let (mask, blocked) = block();
         // Another server on the same port would be taken for ours.
         let foreign = plan.urls.as_ref().is_some_and(answers);
-        let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let started_at = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs_f64();
         let started = Instant::now();
         let mut child = spawn(&plan.command, mask).map_err(|e| not_started(&plan.command, &e))?;
         let engine = Pid::from_raw(child.id() as i32);
@@ -74,14 +82,41 @@ impl Session {
         listen(blocked, sender);
         let mut watch = Watch::new(cut(times, started_at));
         match &plan.urls {
-            Some(urls) if foreign => warn(&format!("{} answers already: the engine is not measured", urls.ready)),
-            Some(urls) => watch.begin(urls.clone(), started, times.interval, log.clone(), Box::new(NoMeter)),
+            Some(urls) if foreign => warn(&format!(
+                "{} answers already: the engine is not measured",
+                urls.ready
+            )),
+            Some(urls) => watch.begin(
+                urls.clone(),
+                started,
+                times.interval,
+                log.clone(),
+                Box::new(NoMeter),
+            ),
             None => {}
         }
         let ready = times.ready.filter(|_| plan.urls.is_some());
-        let supervisor = Supervisor::new(engine, started, Limits { ready, grace: times.grace });
+        let supervisor = Supervisor::new(
+            engine,
+            started,
+            Limits {
+                ready,
+                grace: times.grace,
+            },
+        );
         let recorder = Recorder::new(job, &plan, started_at, place);
-        Ok(Self { engine, supervisor, around: Around { log, watch, recorder, started }, signals, streams })
+        Ok(Self {
+            engine,
+            supervisor,
+            around: Around {
+                log,
+                watch,
+                recorder,
+                started,
+            },
+            signals,
+            streams,
+        })
     }
 
     /// Waits for its end, leaves the record, and gives the exit status; returns only where the
@@ -97,7 +132,11 @@ impl Session {
         for line in told(&outcome).iter().flatten() {
             warn(line);
         }
-        if ended.gave_up_s.is_some() { ExitCode::from(NOT_READY) } else { end_like(exit) }
+        if ended.gave_up_s.is_some() {
+            ExitCode::from(NOT_READY)
+        } else {
+            end_like(exit)
+        }
     }
 
     /// The last lines tell the cause; a process that escaped must not hold us by its stream.
@@ -114,7 +153,9 @@ impl Session {
 
 impl Around {
     fn record(&mut self, ended: &Ended) -> model_store::outcome::Outcome {
-        let outcome = self.recorder.outcome(ended, &locked(&self.log), &self.watch);
+        let outcome = self
+            .recorder
+            .outcome(ended, &locked(&self.log), &self.watch);
         self.recorder.leave(&outcome);
         outcome
     }
@@ -138,7 +179,11 @@ impl Surroundings for Around {
 fn cut(times: &Times, started_at: f64) -> Cut {
     let interval_s = times.interval.as_secs_f64();
     // Three readings apart, less the jitter of reading.
-    Cut { warmup_s: times.warmup.as_secs_f64(), shortest_s: 2.8 * interval_s, started_at }
+    Cut {
+        warmup_s: times.warmup.as_secs_f64(),
+        shortest_s: 2.8 * interval_s,
+        started_at,
+    }
 }
 
 fn pass_on(child: &mut Child, log: &SharedLog, started: Instant, ended: &Sender<()>) {
@@ -156,7 +201,10 @@ fn not_started(command: &[String], error: &std::io::Error) -> anyhow::Error {
     let name = command.first().map_or("", String::as_str);
     exit::with_code(
         NOT_FOUND,
-        format!("cannot start `{}`: {error}", model_store::options::shorten(name)),
+        format!(
+            "cannot start `{}`: {error}",
+            model_store::options::shorten(name)
+        ),
         "the command after `--` is looked for in PATH, without a shell",
     )
 }

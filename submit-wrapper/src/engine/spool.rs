@@ -11,9 +11,24 @@ use model_store::outcome::{LARGEST, Outcome};
 /// Name of a job's outcome file. The process id keeps two wrappers of one job apart, the time two
 /// jobs of one id.
 pub(crate) fn file_name(cluster: &str, job_id: u64, started_at: f64, pid: u32) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    let cluster: String = cluster.trim_start_matches('.').chars().take(64).map(plain).collect();
-    let cluster = if cluster.is_empty() { "cluster".into() } else { cluster };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let cluster: String = cluster
+        .trim_start_matches('.')
+        .chars()
+        .take(64)
+        .map(plain)
+        .collect();
+    let cluster = if cluster.is_empty() {
+        "cluster".into()
+    } else {
+        cluster
+    };
     let ms = (started_at * 1000.0) as u64;
     format!("{cluster}-{job_id}-{ms}-{pid}.json")
 }
@@ -34,12 +49,19 @@ pub(crate) fn write(path: &Path, outcome: &Outcome) -> io::Result<()> {
 
 /// `.NAME.PID.part`: hidden, so that no reader takes it for an outcome.
 fn beside(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let name = path
+        .file_name()
+        .ok_or(io::ErrorKind::InvalidInput)?
+        .to_string_lossy();
     Ok(path.with_file_name(format!(".{name}.{}.part", std::process::id())))
 }
 
 fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)?;
     // The service account reads it, whatever the job's umask says.
     file.set_permissions(Permissions::from_mode(0o644))?;
     file.write_all(text)?;
@@ -89,10 +111,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(file_name("c", 7, 1.5, 42));
         write(&path, &outcome()).unwrap();
-        write(&path, &Outcome { elapsed_s: 2.0, ..outcome() }).unwrap();
+        write(
+            &path,
+            &Outcome {
+                elapsed_s: 2.0,
+                ..outcome()
+            },
+        )
+        .unwrap();
         let read: Outcome = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(read.elapsed_s, 2.0);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o644
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(path.file_name().unwrap(), "c-7-1500-42.json");
     }
@@ -112,8 +144,15 @@ mod tests {
 
     #[test]
     fn a_file_is_never_larger_than_readers_take() {
-        let window = model_store::outcome::Window { power_w: Some(1.0 / 3.0), seconds: 1.0 / 3.0, ..Default::default() };
-        let many = Outcome { windows: vec![window; 5000], ..outcome() };
+        let window = model_store::outcome::Window {
+            power_w: Some(1.0 / 3.0),
+            seconds: 1.0 / 3.0,
+            ..Default::default()
+        };
+        let many = Outcome {
+            windows: vec![window; 5000],
+            ..outcome()
+        };
         let text = fitting(&many).unwrap();
         assert!(text.len() as u64 <= LARGEST + 1 && text.len() > 1000);
     }

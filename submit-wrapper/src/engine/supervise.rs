@@ -11,7 +11,13 @@ use super::child::{kill_group, reap};
 use super::verdict::Exit;
 
 /// Signals that are relayed.
-const RELAYED: [Signal; 5] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+const RELAYED: [Signal; 5] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 
 /// How often the clock is looked at while nothing happens.
 const TICK: Duration = Duration::from_millis(250);
@@ -44,7 +50,10 @@ pub(crate) fn listen(set: SigSet, signals: Sender<Signal>) {
             }
         }
     };
-    let _ = thread::Builder::new().name("signals".into()).stack_size(128 * 1024).spawn(work);
+    let _ = thread::Builder::new()
+        .name("signals".into())
+        .stack_size(128 * 1024)
+        .spawn(work);
 }
 
 /// How long the engine may take.
@@ -91,7 +100,15 @@ enum Step {
 
 impl Supervisor {
     pub(crate) fn new(engine: Pid, started: Instant, limits: Limits) -> Self {
-        Self { engine, started, limits, asked: None, gave_up: None, step: Step::Running, recorded: false }
+        Self {
+            engine,
+            started,
+            limits,
+            asked: None,
+            gave_up: None,
+            step: Step::Running,
+            recorded: false,
+        }
     }
 
     /// Seconds from start to the first request to stop from outside.
@@ -105,7 +122,11 @@ impl Supervisor {
     }
 
     /// Waits for the engine's end.
-    pub(crate) fn wait(&mut self, signals: &Receiver<Signal>, around: &mut impl Surroundings) -> Exit {
+    pub(crate) fn wait(
+        &mut self,
+        signals: &Receiver<Signal>,
+        around: &mut impl Surroundings,
+    ) -> Exit {
         loop {
             if let Ok(signal) = signals.recv_timeout(TICK)
                 && signal != Signal::SIGCHLD
@@ -136,13 +157,26 @@ impl Supervisor {
     fn look_at_the_clock(&mut self, around: &mut impl Surroundings) {
         let ready = around.is_ready();
         match self.step {
-            Step::Running if !ready && self.limits.ready.is_some_and(|limit| self.started.elapsed() >= limit) => {
+            Step::Running
+                if !ready
+                    && self
+                        .limits
+                        .ready
+                        .is_some_and(|limit| self.started.elapsed() >= limit) =>
+            {
                 self.gave_up = Some(Instant::now());
                 self.step = Step::First(Instant::now());
                 around.stopping();
                 let _ = kill(self.engine, Signal::SIGTERM);
             }
-            Step::First(at) if at.elapsed() >= if ready { self.limits.grace } else { SECOND_IN_START_UP.min(self.limits.grace) } => {
+            Step::First(at)
+                if at.elapsed()
+                    >= if ready {
+                        self.limits.grace
+                    } else {
+                        SECOND_IN_START_UP.min(self.limits.grace)
+                    } =>
+            {
                 self.step = Step::Second(Instant::now());
                 let _ = kill(self.engine, Signal::SIGTERM);
             }

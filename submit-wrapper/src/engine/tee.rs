@@ -14,20 +14,33 @@ pub(crate) type SharedLog = Arc<Mutex<LogNotes>>;
 
 /// Takes the lock whether or not a thread died with it: the notes are plain values.
 pub(crate) fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    shared
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Starts a thread that pumps `from` to `to` until the end, then sends a word through `ended`.
 /// Output that nobody takes any more (a full disk, a closed pipe) is dropped: the engine must
 /// never wait for it or die of it.
-pub(crate) fn pump(from: OwnedFd, to: &impl AsFd, log: SharedLog, started: Instant, ended: Sender<()>) {
+pub(crate) fn pump(
+    from: OwnedFd,
+    to: &impl AsFd,
+    log: SharedLog,
+    started: Instant,
+    ended: Sender<()>,
+) {
     let from = File::from(from);
     let to = to.as_fd().try_clone_to_owned().ok().map(File::from);
     let work = move || {
-        copy(from, to, |line| locked(&log).line(line, started.elapsed().as_secs_f64()));
+        copy(from, to, |line| {
+            locked(&log).line(line, started.elapsed().as_secs_f64())
+        });
         let _ = ended.send(());
     };
-    let _ = thread::Builder::new().name("tee".into()).stack_size(256 * 1024).spawn(work);
+    let _ = thread::Builder::new()
+        .name("tee".into())
+        .stack_size(256 * 1024)
+        .spawn(work);
 }
 
 fn copy(mut from: File, mut to: Option<File>, mut each: impl FnMut(&str)) {

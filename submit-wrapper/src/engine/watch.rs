@@ -44,15 +44,40 @@ pub(crate) struct Watch {
 impl Watch {
     /// A watch that sees nothing yet.
     pub(crate) fn new(cut: Cut) -> Self {
-        let seen = Seen { ready_s: None, version: None, windows: Windows::new(cut) };
-        Self { seen: Arc::new(Mutex::new(seen)), stop: None }
+        let seen = Seen {
+            ready_s: None,
+            version: None,
+            windows: Windows::new(cut),
+        };
+        Self {
+            seen: Arc::new(Mutex::new(seen)),
+            stop: None,
+        }
     }
 
     /// Begins to watch an engine that was started at `started`.
-    pub(crate) fn begin(&mut self, urls: Urls, started: Instant, interval: Duration, log: SharedLog, meter: Box<dyn PowerMeter>) {
+    pub(crate) fn begin(
+        &mut self,
+        urls: Urls,
+        started: Instant,
+        interval: Duration,
+        log: SharedLog,
+        meter: Box<dyn PowerMeter>,
+    ) {
         let (stop, stopped) = channel();
-        let mut watcher = Watcher { urls, started, interval, log, meter, stopped, seen: self.seen.clone(), client: Client::new() };
-        let thread = thread::Builder::new().name("watch".into()).stack_size(512 * 1024);
+        let mut watcher = Watcher {
+            urls,
+            started,
+            interval,
+            log,
+            meter,
+            stopped,
+            seen: self.seen.clone(),
+            client: Client::new(),
+        };
+        let thread = thread::Builder::new()
+            .name("watch".into())
+            .stack_size(512 * 1024);
         if thread.spawn(move || watcher.work()).is_ok() {
             self.stop = Some(stop);
         }
@@ -102,7 +127,10 @@ impl Watcher {
 
     /// False once the watch is to end.
     fn pause(&self, time: Duration) -> bool {
-        matches!(self.stopped.recv_timeout(time), Err(RecvTimeoutError::Timeout))
+        matches!(
+            self.stopped.recv_timeout(time),
+            Err(RecvTimeoutError::Timeout)
+        )
     }
 
     fn work(&mut self) {
@@ -143,10 +171,15 @@ impl Watcher {
 
     fn read(&mut self) {
         let asked = self.now();
-        let Some(page) = self.client.text(&self.urls.metrics) else { return };
+        let Some(page) = self.client.text(&self.urls.metrics) else {
+            return;
+        };
         // The engine looked at its counters somewhere between question and answer.
         let at = 0.5 * (asked + self.now());
-        let reading = Reading { power_w: self.meter.watts(), ..Reading::of_page(&page, at) };
+        let reading = Reading {
+            power_w: self.meter.watts(),
+            ..Reading::of_page(&page, at)
+        };
         locked(&self.seen).windows.push(reading);
     }
 }

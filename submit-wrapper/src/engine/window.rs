@@ -42,12 +42,21 @@ pub(crate) struct Windows {
 
 impl Windows {
     pub(crate) fn new(cut: Cut) -> Self {
-        Self { cut, last: None, busy_since: None, open: None, astray: Vec::new(), done: Vec::new() }
+        Self {
+            cut,
+            last: None,
+            busy_since: None,
+            open: None,
+            astray: Vec::new(),
+            done: Vec::new(),
+        }
     }
 
     /// Takes the next reading, which is later than all before it.
     pub(crate) fn push(&mut self, reading: Reading) {
-        let Some(before) = self.last.replace(reading.clone()) else { return };
+        let Some(before) = self.last.replace(reading.clone()) else {
+            return;
+        };
         if reading.restarted_since(&before) {
             self.close();
             self.busy_since = None;
@@ -89,7 +98,9 @@ impl Windows {
     /// Enough readings strayed: to one side they are a new load, to both sides they are noise.
     fn settle(&mut self) {
         let astray = std::mem::take(&mut self.astray);
-        let Some(segment) = &mut self.open else { return };
+        let Some(segment) = &mut self.open else {
+            return;
+        };
         let mean = segment.mean_load();
         let above = astray.iter().filter(|r| load(r) > mean).count();
         if above != 0 && above != astray.len() {
@@ -106,7 +117,8 @@ impl Windows {
         let window = self.open.take().and_then(|s| s.window(&self.cut));
         self.done.extend(window);
         if self.done.len() > MOST {
-            let shortest = (0..self.done.len()).min_by(|a, b| self.done[*a].seconds.total_cmp(&self.done[*b].seconds));
+            let shortest = (0..self.done.len())
+                .min_by(|a, b| self.done[*a].seconds.total_cmp(&self.done[*b].seconds));
             self.done.remove(shortest.unwrap_or(0));
         }
     }
@@ -142,14 +154,23 @@ struct Segment {
 impl Segment {
     fn of(first: Reading, rest: impl IntoIterator<Item = Reading>) -> Self {
         let (kv_peak, power) = (first.kv_usage, first.power_w.map_or((0.0, 0), |w| (w, 1)));
-        let mut segment = Self { last: first.clone(), first, area: 0.0, kv_peak, power };
+        let mut segment = Self {
+            last: first.clone(),
+            first,
+            area: 0.0,
+            kv_peak,
+            power,
+        };
         rest.into_iter().for_each(|r| segment.extend(r));
         segment
     }
 
     fn extend(&mut self, reading: Reading) {
         self.area += 0.5 * (load(&self.last) + load(&reading)) * (reading.at - self.last.at);
-        self.kv_peak = [self.kv_peak, reading.kv_usage].into_iter().flatten().reduce(f64::max);
+        self.kv_peak = [self.kv_peak, reading.kv_usage]
+            .into_iter()
+            .flatten()
+            .reduce(f64::max);
         if let Some(watts) = reading.power_w {
             self.power = (self.power.0 + watts, self.power.1 + 1);
         }
@@ -162,7 +183,11 @@ impl Segment {
 
     fn mean_load(&self) -> f64 {
         let seconds = self.seconds();
-        if seconds > 0.0 { self.area / seconds } else { load(&self.first) }
+        if seconds > 0.0 {
+            self.area / seconds
+        } else {
+            load(&self.first)
+        }
     }
 
     /// The window, unless it is too short or the engine put nothing out.
@@ -174,7 +199,8 @@ impl Segment {
             return None;
         }
         let requests = grown(|r| r.requests).unwrap_or(0.0);
-        let mean = |of: fn(&Reading) -> Option<Total>| mean_between(of(&self.first), of(&self.last));
+        let mean =
+            |of: fn(&Reading) -> Option<Total>| mean_between(of(&self.first), of(&self.last));
         let ms = |of| mean(of).map(|s| s * 1000.0);
         let each = |tokens: Option<f64>| tokens.filter(|_| requests > 0.0).map(|t| t / requests);
         Some(Window {
@@ -209,7 +235,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const CUT: Cut = Cut { warmup_s: 10.0, shortest_s: 15.0, started_at: 1000.0 };
+    const CUT: Cut = Cut {
+        warmup_s: 10.0,
+        shortest_s: 15.0,
+        started_at: 1000.0,
+    };
 
     /// An engine that gives each request in flight 10 tokens/s; a request has 100 tokens.
     fn readings(loads: &[f64]) -> Vec<Reading> {
@@ -217,7 +247,12 @@ mod tests {
         let reading = |(n, load): (usize, &f64)| {
             tokens += load * 10.0 * 5.0;
             let done = (tokens / 100.0_f64).floor();
-            let total = |each: f64| Some(Total { sum: done * each, count: done });
+            let total = |each: f64| {
+                Some(Total {
+                    sum: done * each,
+                    count: done,
+                })
+            };
             Reading {
                 at: 5.0 * n as f64,
                 load: Some(*load),
@@ -260,7 +295,9 @@ mod tests {
         assert!((w.output_tok_s - 200.0).abs() < 1e-9 && (w.req_s - 2.0).abs() < 0.03);
         assert_eq!((w.concurrency, w.kv_usage), (Some(20.0), Some(0.2)));
         assert_eq!((w.isl, w.osl), (Some(300.0), Some(100.0)));
-        assert!((w.ttft_ms.unwrap() - 50.0).abs() < 1e-6 && (w.tpot_ms.unwrap() - 100.0).abs() < 1e-6);
+        assert!(
+            (w.ttft_ms.unwrap() - 50.0).abs() < 1e-6 && (w.tpot_ms.unwrap() - 100.0).abs() < 1e-6
+        );
     }
 
     #[test]
@@ -280,12 +317,18 @@ mod tests {
         let mut windows = Windows::new(CUT);
         let mut both = readings(&[8.0; 12]);
         let again = readings(&[8.0; 12]);
-        both.extend(again.into_iter().map(|r| Reading { at: r.at + 60.0, ..r }));
+        both.extend(again.into_iter().map(|r| Reading {
+            at: r.at + 60.0,
+            ..r
+        }));
         both.into_iter().for_each(|r| windows.push(r));
         let found = windows.so_far();
         assert_eq!(found.len(), 2);
         assert_eq!(found[1].begins_at, 1070.0);
-        assert!(found.iter().all(|w| (w.output_tok_s - 80.0).abs() < 1e-9), "{found:?}");
+        assert!(
+            found.iter().all(|w| (w.output_tok_s - 80.0).abs() < 1e-9),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -303,12 +346,22 @@ mod tests {
     #[test]
     fn two_captures_of_a_real_engine_make_a_window() {
         let page = |name: &str| {
-            let path = format!("{}/../tests/fixtures/engine/vllm/0.32.0/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+            let path = format!(
+                "{}/../tests/fixtures/engine/vllm/0.32.0/{name}.txt",
+                env!("CARGO_MANIFEST_DIR")
+            );
             std::fs::read_to_string(path).unwrap()
         };
-        let idle = Reading { load: Some(16.0), ..Reading::of_page(&page("m-idle"), 0.0) };
+        let idle = Reading {
+            load: Some(16.0),
+            ..Reading::of_page(&page("m-idle"), 0.0)
+        };
         let loaded = Reading::of_page(&page("m-load"), 2.5);
-        let mut windows = Windows::new(Cut { warmup_s: 0.0, shortest_s: 2.0, started_at: 0.0 });
+        let mut windows = Windows::new(Cut {
+            warmup_s: 0.0,
+            shortest_s: 2.0,
+            started_at: 0.0,
+        });
         windows.push(idle);
         windows.push(loaded);
         let w = windows.so_far().remove(0);

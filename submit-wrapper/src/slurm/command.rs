@@ -141,7 +141,10 @@ mod tests {
     #[test]
     fn a_cluster_without_accounting_is_told_so() {
         let failed = |words: &str| CommandError::Failed(words.into()).hint();
-        assert!(failed("`sacct` failed (exit status: 1): Slurm accounting storage is disabled").contains("slurmdbd"));
+        assert!(
+            failed("`sacct` failed (exit status: 1): Slurm accounting storage is disabled")
+                .contains("slurmdbd")
+        );
         assert!(failed("`scontrol` failed (exit status: 1): x").contains("ping"));
     }
 }

@@ -7,10 +7,36 @@ const SHORT_WITH_VALUE: &str = "AaBbCcDdeFGiJLMmNnopqPStUwx";
 /// Long options that never take the next word: those without a value, and those whose value is
 /// optional and so only follows `=`. Any other long option without `=` takes the next word.
 const LONG_FLAGS: [&str; 30] = [
-    "contiguous", "consolidate-segments", "exclusive", "get-user-env", "help", "hold", "ignore-pbs", "nice",
-    "no-kill", "no-requeue", "oom-kill-step", "overcommit", "oversubscribe", "parsable", "propagate", "quiet",
-    "reboot", "requeue", "resv-ports", "share", "spread-job", "spread-segments", "stepmgr", "test-only", "usage",
-    "use-min-nodes", "verbose", "version", "wait", "x11",
+    "contiguous",
+    "consolidate-segments",
+    "exclusive",
+    "get-user-env",
+    "help",
+    "hold",
+    "ignore-pbs",
+    "nice",
+    "no-kill",
+    "no-requeue",
+    "oom-kill-step",
+    "overcommit",
+    "oversubscribe",
+    "parsable",
+    "propagate",
+    "quiet",
+    "reboot",
+    "requeue",
+    "resv-ports",
+    "share",
+    "spread-job",
+    "spread-segments",
+    "stepmgr",
+    "test-only",
+    "usage",
+    "use-min-nodes",
+    "verbose",
+    "version",
+    "wait",
+    "x11",
 ];
 
 /// A parsed command line: its words, its options, and the script.
@@ -37,7 +63,10 @@ struct Given {
 impl SbatchLine {
     /// Reads the words behind `sbatch`.
     pub(crate) fn parse(words: &[String]) -> Self {
-        let mut out = Self { words: words.to_vec(), ..Self::default() };
+        let mut out = Self {
+            words: words.to_vec(),
+            ..Self::default()
+        };
         let mut at = 0;
         while let Some(word) = words.get(at) {
             if word == "--" || !word.starts_with('-') || word == "-" {
@@ -54,9 +83,18 @@ impl SbatchLine {
 
     /// Reads the `#SBATCH` lines at the head of a script.
     pub(crate) fn of_directives(script: &str) -> Self {
-        let head = script.lines().map(str::trim_start).take_while(|l| l.is_empty() || l.starts_with('#'));
-        let words: Vec<String> = head.filter_map(|l| l.strip_prefix("#SBATCH")).flat_map(words_of_directive).collect();
-        let mut out = Self { words: words.clone(), ..Self::default() };
+        let head = script
+            .lines()
+            .map(str::trim_start)
+            .take_while(|l| l.is_empty() || l.starts_with('#'));
+        let words: Vec<String> = head
+            .filter_map(|l| l.strip_prefix("#SBATCH"))
+            .flat_map(words_of_directive)
+            .collect();
+        let mut out = Self {
+            words: words.clone(),
+            ..Self::default()
+        };
         let mut at = 0;
         while words.get(at).is_some_and(|w| w.starts_with('-')) {
             let given = one(&words, at);
@@ -68,21 +106,36 @@ impl SbatchLine {
 
     /// The last value of a long option.
     pub(crate) fn value_of(&self, name: &str) -> Option<String> {
-        self.options.iter().rev().find(|o| o.name == name).and_then(|o| o.value.clone())
+        self.options
+            .iter()
+            .rev()
+            .find(|o| o.name == name)
+            .and_then(|o| o.value.clone())
     }
 
     /// The first of these long options that is given.
     pub(crate) fn first_of<'a>(&self, names: &[&'a str]) -> Option<&'a str> {
-        names.iter().copied().find(|name| self.options.iter().any(|o| o.name == *name))
+        names
+            .iter()
+            .copied()
+            .find(|name| self.options.iter().any(|o| o.name == *name))
     }
 
     /// The words without these long options.
     pub(crate) fn without(&self, names: &[&str]) -> Vec<String> {
         let dropped = |at: usize| {
             let covers = |o: &&Given| (o.at..o.at + o.words).contains(&at);
-            self.options.iter().find(covers).is_some_and(|o| names.contains(&o.name.as_str()))
+            self.options
+                .iter()
+                .find(covers)
+                .is_some_and(|o| names.contains(&o.name.as_str()))
         };
-        self.words.iter().enumerate().filter(|(at, _)| !dropped(*at)).map(|(_, w)| w.clone()).collect()
+        self.words
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !dropped(*at))
+            .map(|(_, w)| w.clone())
+            .collect()
     }
 }
 
@@ -102,7 +155,9 @@ fn words_of_directive(line: &str) -> Vec<String> {
                 word.get_or_insert_default();
             }
             (c, Some(open)) if c == open => quote = None,
-            ('\\', _) => word.get_or_insert_default().extend(rest.next_if(|next| !next.is_whitespace())),
+            ('\\', _) => word
+                .get_or_insert_default()
+                .extend(rest.next_if(|next| !next.is_whitespace())),
             (c, _) => word.get_or_insert_default().push(c),
         }
     }
@@ -116,9 +171,24 @@ fn one(words: &[String], at: usize) -> Given {
     let next = || words.get(at + 1).cloned();
     if let Some(long) = word.strip_prefix("--") {
         return match long.split_once('=') {
-            Some((name, value)) => Given { name: name.into(), value: Some(value.into()), at, words: 1 },
-            None if LONG_FLAGS.contains(&long) => Given { name: long.into(), value: None, at, words: 1 },
-            None => Given { name: long.into(), value: next(), at, words: 2 },
+            Some((name, value)) => Given {
+                name: name.into(),
+                value: Some(value.into()),
+                at,
+                words: 1,
+            },
+            None if LONG_FLAGS.contains(&long) => Given {
+                name: long.into(),
+                value: None,
+                at,
+                words: 1,
+            },
+            None => Given {
+                name: long.into(),
+                value: next(),
+                at,
+                words: 2,
+            },
         };
     }
     let mut letters = word.chars().skip(1);
@@ -132,11 +202,26 @@ fn one(words: &[String], at: usize) -> Given {
         other => other.to_string(),
     };
     if !SHORT_WITH_VALUE.contains(letter) {
-        return Given { name, value: None, at, words: 1 };
+        return Given {
+            name,
+            value: None,
+            at,
+            words: 1,
+        };
     }
     match glued.as_str() {
-        "" => Given { name, value: next(), at, words: 2 },
-        _ => Given { name, value: Some(glued), at, words: 1 },
+        "" => Given {
+            name,
+            value: next(),
+            at,
+            words: 2,
+        },
+        _ => Given {
+            name,
+            value: Some(glued),
+            at,
+            words: 1,
+        },
     }
 }
 
@@ -151,7 +236,9 @@ mod tests {
 
     #[test]
     fn gpu_options_are_found_in_every_spelling_and_taken_out() {
-        let line = SbatchLine::parse(&words("-J x --gres gpu:a100:2 -G4 --parsable --gpus-per-node=2 job.sh --gres=mine"));
+        let line = SbatchLine::parse(&words(
+            "-J x --gres gpu:a100:2 -G4 --parsable --gpus-per-node=2 job.sh --gres=mine",
+        ));
         assert_eq!(line.script.as_deref(), Some("job.sh"));
         assert_eq!(line.value_of("gres").as_deref(), Some("gpu:a100:2"));
         assert_eq!(line.value_of("gpus").as_deref(), Some("4"));
@@ -170,7 +257,9 @@ mod tests {
 
     #[test]
     fn quotes_and_comments_in_directives_hide_no_option() {
-        let head = |lines: &str| SbatchLine::of_directives(&format!("#!/bin/bash\n  # indented\n{lines}\necho\n"));
+        let head = |lines: &str| {
+            SbatchLine::of_directives(&format!("#!/bin/bash\n  # indented\n{lines}\necho\n"))
+        };
         for (line, comment) in [
             (r#"--comment="my job""#, "my job"),
             ("--comment='a  \"b'", "a  \"b"),
@@ -179,7 +268,9 @@ mod tests {
             (r#"--comment="a # b""#, "a # b"),
             ("--comment=a#b", "a"),
         ] {
-            let read = head(&format!("#SBATCH {line} # rest --gres=gpu:9\n\n#SBATCH --gpus=4"));
+            let read = head(&format!(
+                "#SBATCH {line} # rest --gres=gpu:9\n\n#SBATCH --gpus=4"
+            ));
             assert_eq!(read.value_of("comment").as_deref(), Some(comment), "{line}");
             assert_eq!(read.first_of(&["gpus", "gres"]), Some("gpus"), "{line}");
         }
@@ -187,7 +278,15 @@ mod tests {
 
     #[test]
     fn flags_and_optional_values_do_not_swallow_the_script() {
-        for flags in ["--wait", "-W", "--nice", "--propagate", "--get-user-env", "--exclusive", "-N 2 -C ib"] {
+        for flags in [
+            "--wait",
+            "-W",
+            "--nice",
+            "--propagate",
+            "--get-user-env",
+            "--exclusive",
+            "-N 2 -C ib",
+        ] {
             let line = SbatchLine::parse(&words(&format!("{flags} job.sh -G4")));
             assert_eq!(line.script.as_deref(), Some("job.sh"), "{flags}");
             assert_eq!(line.value_of("gpus"), None, "{flags}");

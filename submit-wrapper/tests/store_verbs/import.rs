@@ -80,7 +80,13 @@ fn init_works_under_any_umask() {
         0o1777
     );
     for folder in ["a", "a/spool"] {
-        let mode = dir.path().join(folder).metadata().unwrap().permissions().mode();
+        let mode = dir
+            .path()
+            .join(folder)
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o755, 0o755, "{folder}");
     }
 }
@@ -164,16 +170,29 @@ fn predictions_that_cannot_be_written_are_told_without_the_draft() {
     let cases = site.path("cases.csv");
     std::fs::write(&cases, "model,gpu,tp,precision,workload\n").unwrap();
     let none = site.path("none/p.csv");
-    let out = site.run(&["predict", "--input", cases.to_str().unwrap(), "--output", none.to_str().unwrap()]);
+    let out = site.run(&[
+        "predict",
+        "--input",
+        cases.to_str().unwrap(),
+        "--output",
+        none.to_str().unwrap(),
+    ]);
     let said = String::from_utf8(out.stderr).unwrap();
     assert_eq!(out.status.code(), Some(1));
-    assert!(said.contains("none/p.csv: its folder is not there") && said.contains("hint: "), "{said}");
+    assert!(
+        said.contains("none/p.csv: its folder is not there") && said.contains("hint: "),
+        "{said}"
+    );
     assert!(!said.contains("none/.tmp"), "{said}");
 }
 
 /// The output of a command, which must end by itself.
 fn ends(command: &mut std::process::Command) -> std::process::Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > end {
@@ -190,14 +209,32 @@ fn a_fifo_or_a_line_without_end_is_refused() {
     let site = Site::new();
     assert!(site.run(&["train"]).status.success());
     let (fifo, long, predicted) = (site.path("fifo"), site.path("long.csv"), site.path("p.csv"));
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
     let head = "model,gpu,tp,precision,workload\nm,H200,1,fp8,offline\n";
     std::fs::write(&long, head.to_owned() + &"x".repeat(2 << 20)).unwrap();
-    for (file, why) in [(&fifo, "not a regular file"), (&long, "line 3 is longer than 1 MiB")] {
+    for (file, why) in [
+        (&fifo, "not a regular file"),
+        (&long, "line 3 is longer than 1 MiB"),
+    ] {
         let file = file.to_str().unwrap();
         let import = ends(&mut site.command(&["import", "--format", "runs-csv", file]));
-        assert!(!import.status.success() && text(&import.stderr).contains(why), "{import:?}");
-        let predict = ends(&mut site.command(&["predict", "--input", file, "--output", predicted.to_str().unwrap()]));
+        assert!(
+            !import.status.success() && text(&import.stderr).contains(why),
+            "{import:?}"
+        );
+        let predict = ends(&mut site.command(&[
+            "predict",
+            "--input",
+            file,
+            "--output",
+            predicted.to_str().unwrap(),
+        ]));
         assert_eq!(predict.status.code(), Some(2), "{predict:?}");
         assert!(text(&predict.stderr).contains(why), "{predict:?}");
         assert!(!predicted.exists());
@@ -208,15 +245,26 @@ fn a_fifo_or_a_line_without_end_is_refused() {
 fn nothing_to_import_makes_no_store() {
     let dir = tempfile::tempdir().unwrap();
     let (store, good) = (dir.path().join("new/s.db"), dir.path().join("good.csv"));
-    std::fs::write(&good, "model,gpu,tp,precision,workload\nm,H200,1,fp8,offline\n").unwrap();
+    std::fs::write(
+        &good,
+        "model,gpu,tp,precision,workload\nm,H200,1,fp8,offline\n",
+    )
+    .unwrap();
     let import = |file: &str| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_omnipilot"));
-        command.arg("--store").arg(&store).args(["import", "--format", "runs-csv"]).arg(dir.path().join(file));
+        command
+            .arg("--store")
+            .arg(&store)
+            .args(["import", "--format", "runs-csv"])
+            .arg(dir.path().join(file));
         command.output().unwrap()
     };
     let none = import("none.csv");
     assert_eq!(none.status.code(), Some(1));
-    assert!(text(&none.stderr).contains("1 of 1 files were not imported"), "{none:?}");
+    assert!(
+        text(&none.stderr).contains("1 of 1 files were not imported"),
+        "{none:?}"
+    );
     assert!(!store.parent().unwrap().exists());
     assert!(import("good.csv").status.success() && store.exists());
 }
@@ -227,7 +275,11 @@ fn a_store_on_the_command_line_keeps_the_configured_site_out() {
     let scratch = site.path("scratch.db");
     let run = |args: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_omnipilot"));
-        command.env("OMNIPILOT_CONFIG", site.path("omnipilot.toml")).args(args).output().unwrap()
+        command
+            .env("OMNIPILOT_CONFIG", site.path("omnipilot.toml"))
+            .args(args)
+            .output()
+            .unwrap()
     };
     for verb in ["init", "train"] {
         let out = run(&["--store", scratch.to_str().unwrap(), verb]);

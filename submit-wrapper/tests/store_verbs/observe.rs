@@ -27,9 +27,18 @@ fn what_slurm_says_is_printed_and_kept() {
     assert!(out.status.success(), "{out:?}");
     let lines = String::from_utf8(out.stdout).unwrap();
     let lines: Vec<_> = lines.lines().collect();
-    assert!(lines[0].starts_with("a100: 1 node") && lines[0].contains("2 of 8 GPUs free"), "{lines:?}");
-    assert!(lines[1].starts_with("h100: ") && lines[1].contains("32 asked for by pending jobs"), "{lines:?}");
-    assert!(lines[2].starts_with("h200: ") && lines[2].contains("8 GPUs on 1 node"), "{lines:?}");
+    assert!(
+        lines[0].starts_with("a100: 1 node") && lines[0].contains("2 of 8 GPUs free"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with("h100: ") && lines[1].contains("32 asked for by pending jobs"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[2].starts_with("h200: ") && lines[2].contains("8 GPUs on 1 node"),
+        "{lines:?}"
+    );
     assert_eq!(lines[3], "default partition: serve");
     let kept = site.store().cluster().unwrap().unwrap();
     assert_eq!(
@@ -82,7 +91,10 @@ fn a_gpu_type_without_a_meaning_is_told() {
     let out = site.run(&["observe"]);
     assert!(out.status.success(), "{out:?}");
     let words = String::from_utf8(out.stderr).unwrap();
-    assert!(words.contains("GPU type `rtx6000` has no meaning here") && !words.contains("`h100`"), "{words}");
+    assert!(
+        words.contains("GPU type `rtx6000` has no meaning here") && !words.contains("`h100`"),
+        "{words}"
+    );
 }
 
 #[test]
@@ -99,6 +111,9 @@ fn what_is_published_anew_is_in_the_store() {
     assert_eq!(seen.runs, 717);
     let metrics: serde_json::Value = serde_json::from_str(&seen.metrics).unwrap();
     assert_eq!(metrics["republished_from"], trained.id);
-    assert_eq!(metrics["observed_at"].as_i64(), snapshot.body.cluster.observed_at);
+    assert_eq!(
+        metrics["observed_at"].as_i64(),
+        snapshot.body.cluster.observed_at
+    );
     assert_eq!(site.store().model_snapshot(&seen.id).unwrap(), None);
 }

@@ -44,12 +44,20 @@ pub(super) fn parse(column: &str, notes: &str, engine: &str) -> Variant {
 
 /// The value of `name=value`, in the column before the notes.
 fn setting<'a>(column: &'a str, notes: &'a str, name: &str) -> Option<&'a str> {
-    let in_text = |text: &'a str| words(text).filter_map(|w| w.split_once('=')).find(|(key, _)| *key == name);
-    in_text(column).or_else(|| in_text(notes)).map(|(_, value)| value)
+    let in_text = |text: &'a str| {
+        words(text)
+            .filter_map(|w| w.split_once('='))
+            .find(|(key, _)| *key == name)
+    };
+    in_text(column)
+        .or_else(|| in_text(notes))
+        .map(|(_, value)| value)
 }
 
 fn number(column: &str, notes: &str, name: &str) -> u16 {
-    setting(column, notes, name).and_then(|v| v.parse().ok()).unwrap_or(0)
+    setting(column, notes, name)
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The flags as the column `variant` has them.
@@ -59,9 +67,22 @@ pub(super) fn text(variant: Variant) -> String {
         (variant.speculative, SPECULATIVE),
         (variant.power_capped, POWER_CAPPED),
     ];
-    let mut out: Vec<String> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| (*name).to_owned()).collect();
-    let counts = [(MOE_TP, variant.moe_tp), (MOE_EP, variant.moe_ep), (SCHED_STEPS, variant.sched_steps)];
-    out.extend(counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name}={n}")));
+    let mut out: Vec<String> = flags
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, name)| (*name).to_owned())
+        .collect();
+    let counts = [
+        (MOE_TP, variant.moe_tp),
+        (MOE_EP, variant.moe_ep),
+        (SCHED_STEPS, variant.sched_steps),
+    ];
+    out.extend(
+        counts
+            .iter()
+            .filter(|(_, n)| *n > 0)
+            .map(|(name, n)| format!("{name}={n}")),
+    );
     out.extend(variant.chunked.map(|on| format!("{CHUNKED}={on}")));
     out.join(" ")
 }
@@ -88,8 +109,15 @@ mod tests {
         assert!(parse("", "", "SGLang PD-disagg").disaggregated);
         assert!(!parse("", "mode=agg; moe_tp=1", "trtllm").disaggregated);
         assert!(parse("", "hardware label h100-80gb-pcap; fp16", "vllm").power_capped);
-        let tuned = parse("", "ShareGPT 5000 prompts; sched_steps=8; chunked=TRUE; moe_tp=1 moe_ep=4; x", "vllm");
-        assert_eq!((tuned.moe_tp, tuned.moe_ep, tuned.sched_steps, tuned.chunked), (1, 4, 8, Some(true)));
+        let tuned = parse(
+            "",
+            "ShareGPT 5000 prompts; sched_steps=8; chunked=TRUE; moe_tp=1 moe_ep=4; x",
+            "vllm",
+        );
+        assert_eq!(
+            (tuned.moe_tp, tuned.moe_ep, tuned.sched_steps, tuned.chunked),
+            (1, 4, 8, Some(true))
+        );
         assert_eq!(parse("", "moe_tp= moe_ep=;", "vllm"), Variant::default());
         assert!(parse("", "with MTP, 3 tokens", "vllm").speculative);
         assert!(parse("", "spec_decoding=mtp", "vllm").speculative);

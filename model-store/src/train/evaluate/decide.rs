@@ -13,7 +13,12 @@ use crate::advisor::{Precision, Prediction, Target};
 
 /// Price of one GPU for an hour, by catalogue name: the evaluation's own, since benchmarks state
 /// none (usual rates of mid 2026, in dollars; only their ratios matter).
-pub(super) const PRICES: [(&str, f64); 4] = [("A100-40GB", 1.3), ("A100-80GB", 1.8), ("H100-SXM", 3.0), ("H200", 3.8)];
+pub(super) const PRICES: [(&str, f64); 4] = [
+    ("A100-40GB", 1.3),
+    ("A100-80GB", 1.8),
+    ("H100-SXM", 3.0),
+    ("H200", 3.8),
+];
 
 /// Two values this close (log) are the same decision.
 const TIE: f64 = 1e-9;
@@ -38,8 +43,14 @@ pub enum Policy {
 
 impl Policy {
     /// All, the model first.
-    pub const ALL: [Self; 6] =
-        [Self::Model, Self::CheapestThatFits, Self::TpBySize, Self::AlwaysH100Fp8, Self::FastestGpu, Self::NearestCell];
+    pub const ALL: [Self; 6] = [
+        Self::Model,
+        Self::CheapestThatFits,
+        Self::TpBySize,
+        Self::AlwaysH100Fp8,
+        Self::FastestGpu,
+        Self::NearestCell,
+    ];
 
     /// Name in output.
     pub const fn name(self) -> &'static str {
@@ -98,14 +109,28 @@ impl Choice {
     pub(super) fn of(s: &Sample, near: &Nearest) -> Self {
         let c = &s.run.case;
         let gpus = f64::from(s.setup.num_gpus());
-        let own = PRICES.iter().find(|(name, _)| *name == s.setup.gpu.name).map_or(1.0, |(_, p)| *p);
-        let (h100, fp8) = (s.setup.gpu.name == "H100-SXM", s.setup.precision == Precision::Fp8);
+        let own = PRICES
+            .iter()
+            .find(|(name, _)| *name == s.setup.gpu.name)
+            .map_or(1.0, |(_, p)| *p);
+        let (h100, fp8) = (
+            s.setup.gpu.name == "H100-SXM",
+            s.setup.precision == Precision::Fp8,
+        );
         Self {
             key: format!(
                 "{}|{}|{}|{}|{}|{:?}",
-                s.cell, s.run.source, c.engine, c.engine_version, c.workload.name(), c.request_rate
+                s.cell,
+                s.run.source,
+                c.engine,
+                c.engine_version,
+                c.workload.name(),
+                c.request_rate
             ),
-            config: format!("{}|{:?}|{}|{}|{:?}|{:?}", c.gpu, c.tp, c.pp, c.dp, c.precision, c.kv_precision),
+            config: format!(
+                "{}|{:?}|{}|{}|{:?}|{:?}",
+                c.gpu, c.tp, c.pp, c.dp, c.precision, c.kv_precision
+            ),
             price: own * gpus,
             bandwidth: s.setup.gpu.bandwidth_gb_s * gpus,
             holds_16_bit: s.setup.card.params * 2.0 / 1.073e9 < 0.6 * s.setup.gpu.memory_gib * gpus,
@@ -119,7 +144,8 @@ impl Choice {
     /// Throughput as stated, or as it follows from TTFT and TPOT at a fixed concurrency.
     fn tokens(&self, value: impl Fn(Target) -> Option<f64>) -> Option<f64> {
         let derived = || {
-            let request_s = (value(Target::TtftMs)? + (self.osl - 1.0) * value(Target::TpotMs)?) / 1e3;
+            let request_s =
+                (value(Target::TtftMs)? + (self.osl - 1.0) * value(Target::TpotMs)?) / 1e3;
             Some(self.concurrency? * self.osl / request_s)
         };
         value(Target::OutputTokS).or_else(derived)
@@ -134,7 +160,9 @@ impl Nearest {
         let mut out: BTreeMap<String, Vec<([f64; 4], f64)>> = BTreeMap::new();
         for s in &kept.samples {
             if let Some(v) = s.run.measured.output_tok_s.filter(|v| *v > 0.0) {
-                out.entry(configuration(s)).or_default().push((at(s), v.ln()));
+                out.entry(configuration(s))
+                    .or_default()
+                    .push((at(s), v.ln()));
             }
         }
         Self(out)
@@ -143,7 +171,12 @@ impl Nearest {
     /// Log throughput of the nearest run of the same configuration; very low where there is none.
     fn tokens(&self, s: &Sample) -> f64 {
         let here = at(s);
-        let far = |x: &[f64; 4]| x.iter().zip(here).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+        let far = |x: &[f64; 4]| {
+            x.iter()
+                .zip(here)
+                .map(|(a, b)| (a - b).powi(2))
+                .sum::<f64>()
+        };
         let runs = self.0.get(&configuration(s));
         let nearest = runs.and_then(|r| r.iter().min_by(|a, b| far(&a.0).total_cmp(&far(&b.0))));
         nearest.map_or(-50.0, |(_, v)| *v)
@@ -151,12 +184,22 @@ impl Nearest {
 }
 
 fn configuration(s: &Sample) -> String {
-    format!("{}|{}|{}", s.setup.gpu.name, s.setup.num_gpus(), s.setup.precision.pooled())
+    format!(
+        "{}|{}|{}",
+        s.setup.gpu.name,
+        s.setup.num_gpus(),
+        s.setup.precision.pooled()
+    )
 }
 
 fn at(s: &Sample) -> [f64; 4] {
     let c = s.setup.concurrency.unwrap_or(2048.0);
-    [s.setup.card.params.ln(), s.setup.isl.max(1.0).ln(), s.setup.osl.ln(), c.ln()]
+    [
+        s.setup.card.params.ln(),
+        s.setup.isl.max(1.0).ln(),
+        s.setup.osl.ln(),
+        c.ln(),
+    ]
 }
 
 /// One option of a decision: log tokens per price measured, and each policy's preference.
@@ -170,12 +213,21 @@ struct Alternative {
 fn alternative(f: &Foreseen) -> Option<Alternative> {
     let o = &f.option;
     let measured = o.tokens(|t| f.measured[t as usize])?;
-    let median = |t: Target| f.predicted.get(t as usize).and_then(Option::as_ref).map(|p: &Prediction| p.q50);
+    let median = |t: Target| {
+        f.predicted
+            .get(t as usize)
+            .and_then(Option::as_ref)
+            .map(|p: &Prediction| p.q50)
+    };
     // Where the source measured TTFT and TPOT alone, the model's own throughput would be another quantity.
     let stated = f.measured[Target::OutputTokS as usize].is_some();
     let model = o.tokens(|t| median(t).filter(|_| stated || t != Target::OutputTokS))?;
     let price = o.price.ln();
-    let by_size = if o.holds_16_bit { -price } else { -100.0 + price };
+    let by_size = if o.holds_16_bit {
+        -price
+    } else {
+        -100.0 + price
+    };
     let preference = [
         model.ln() - price,
         -price,
@@ -184,7 +236,11 @@ fn alternative(f: &Foreseen) -> Option<Alternative> {
         o.bandwidth.ln(),
         o.nearest - price,
     ];
-    Some(Alternative { measured: measured.ln() - price, preference, copies: 1.0 })
+    Some(Alternative {
+        measured: measured.ln() - price,
+        preference,
+        copies: 1.0,
+    })
 }
 
 /// Decisions of cross-validation by cell.
@@ -202,11 +258,23 @@ pub(super) fn decisions(foreseen: &[Foreseen]) -> Option<Decisions> {
     let contested: Vec<(u64, Vec<Alternative>)> = cells
         .into_iter()
         .filter(|(_, options)| options.len() > 1)
-        .map(|(key, options)| (cell_of.get(&key).copied().unwrap_or(0), options.into_values().collect()))
+        .map(|(key, options)| {
+            (
+                cell_of.get(&key).copied().unwrap_or(0),
+                options.into_values().collect(),
+            )
+        })
         .collect();
-    let policies: Option<Vec<PolicyScore>> =
-        Policy::ALL.iter().enumerate().map(|(i, policy)| score(&contested, i, *policy)).collect();
-    Some(Decisions { n: contested.len(), prices: PRICES.to_vec(), policies: policies.filter(|_| !contested.is_empty())? })
+    let policies: Option<Vec<PolicyScore>> = Policy::ALL
+        .iter()
+        .enumerate()
+        .map(|(i, policy)| score(&contested, i, *policy))
+        .collect();
+    Some(Decisions {
+        n: contested.len(),
+        prices: PRICES.to_vec(),
+        policies: policies.filter(|_| !contested.is_empty())?,
+    })
 }
 
 impl Alternative {
@@ -222,16 +290,32 @@ impl Alternative {
     }
 }
 
-fn score(contested: &[(u64, Vec<Alternative>)], policy_index: usize, policy: Policy) -> Option<PolicyScore> {
+fn score(
+    contested: &[(u64, Vec<Alternative>)],
+    policy_index: usize,
+    policy: Policy,
+) -> Option<PolicyScore> {
     let regrets: Vec<(u64, f64)> = contested
         .iter()
         .filter_map(|(cell, options)| {
-            let best = options.iter().map(|a| a.measured).fold(f64::NEG_INFINITY, f64::max);
-            let chosen = options.iter().max_by(|a, b| a.preference[policy_index].total_cmp(&b.preference[policy_index]))?;
+            let best = options
+                .iter()
+                .map(|a| a.measured)
+                .fold(f64::NEG_INFINITY, f64::max);
+            let chosen = options
+                .iter()
+                .max_by(|a, b| a.preference[policy_index].total_cmp(&b.preference[policy_index]))?;
             Some((*cell, best - chosen.measured))
         })
         .collect();
-    let figure = |of: fn(f64) -> f64| Figure::mean(&regrets.iter().map(|(c, r)| (*c, of(*r))).collect::<Vec<_>>());
+    let figure = |of: fn(f64) -> f64| {
+        Figure::mean(
+            &regrets
+                .iter()
+                .map(|(c, r)| (*c, of(*r)))
+                .collect::<Vec<_>>(),
+        )
+    };
     Some(PolicyScore {
         policy,
         top1: figure(|r| f64::from(u8::from(r < TIE)))?,

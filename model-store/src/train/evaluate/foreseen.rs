@@ -33,7 +33,8 @@ pub(super) fn of_split(runs: &[Run], catalogue: &Catalogue, split: &Split) -> Ve
     if split.held.is_empty() {
         return Vec::new();
     }
-    let pick = |of: &[usize]| -> Vec<Run> { of.iter().filter_map(|i| runs.get(*i)).cloned().collect() };
+    let pick =
+        |of: &[usize]| -> Vec<Run> { of.iter().filter_map(|i| runs.get(*i)).cloned().collect() };
     let (kept, held) = (pick(&split.kept), pick(&split.held));
     let (model, _) = train(&kept, catalogue, &|_, _| {});
     let near = super::decide::Nearest::new(&prepare(&kept, catalogue));
@@ -44,7 +45,12 @@ pub(super) fn of_split(runs: &[Run], catalogue: &Catalogue, split: &Split) -> Ve
         cell: s.cell,
         source: s.run.source.clone(),
         group_name: format!("{} {}", s.setup.gpu.name, s.setup.precision.pooled()),
-        measured: Target::ALL.map(|t| s.run.measured.target(t).filter(|v| v.is_finite() && *v > 0.0)),
+        measured: Target::ALL.map(|t| {
+            s.run
+                .measured
+                .target(t)
+                .filter(|v| v.is_finite() && *v > 0.0)
+        }),
         predicted: model.predict(&s.setup, model.step_to(&s.run.source)),
         flagged: !model.axes_out(&s.setup, &s.physics).is_empty(),
         option: super::decide::Choice::of(s, &near),

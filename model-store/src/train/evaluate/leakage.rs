@@ -31,23 +31,41 @@ pub(super) fn check(runs: &[Run], catalogue: &Catalogue, splits: &[Split]) -> Le
     };
     Leakage {
         copies_on_both_sides: both(&|i| keys.get(i).copied().unwrap_or(0), &|_| true),
-        cells_on_both_sides: both(&|i| cells.get(&i).copied().unwrap_or(0), &|s| s.protocol == Protocol::Cells),
-        permuted_log_r2: splits.iter().find(|s| s.protocol == Protocol::Cells).and_then(|s| permuted(runs, catalogue, s)),
+        cells_on_both_sides: both(&|i| cells.get(&i).copied().unwrap_or(0), &|s| {
+            s.protocol == Protocol::Cells
+        }),
+        permuted_log_r2: splits
+            .iter()
+            .find(|s| s.protocol == Protocol::Cells)
+            .and_then(|s| permuted(runs, catalogue, s)),
     }
 }
 
 fn permuted(runs: &[Run], catalogue: &Catalogue, split: &Split) -> Option<f64> {
     let mut dealt = runs.to_vec();
     let mut random = 42_u64;
-    let with: Vec<usize> = split.kept.iter().copied().filter(|i| runs[*i].measured.output_tok_s.is_some()).collect();
+    let with: Vec<usize> = split
+        .kept
+        .iter()
+        .copied()
+        .filter(|i| runs[*i].measured.output_tok_s.is_some())
+        .collect();
     for i in 1..with.len() {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let j = ((random >> 33) % (i as u64 + 1)) as usize;
-        let (a, b) = (dealt[with[i]].measured.clone(), dealt[with[j]].measured.clone());
+        let (a, b) = (
+            dealt[with[i]].measured.clone(),
+            dealt[with[j]].measured.clone(),
+        );
         dealt[with[i]].measured = b;
         dealt[with[j]].measured = a;
     }
     let foreseen = of_split(&dealt, catalogue, split);
     let scores = score::targets(&foreseen);
-    scores.iter().find(|s| s.target == Target::OutputTokS.name()).map(|s| s.log_r2.value)
+    scores
+        .iter()
+        .find(|s| s.target == Target::OutputTokS.name())
+        .map(|s| s.log_r2.value)
 }

@@ -40,7 +40,11 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { protocols: Protocol::ALL.to_vec(), fold_seeds: 1, row_draws: 2 }
+        Self {
+            protocols: Protocol::ALL.to_vec(),
+            fold_seeds: 1,
+            row_draws: 2,
+        }
     }
 }
 
@@ -64,10 +68,17 @@ pub struct Evaluation {
 }
 
 /// Evaluates. `progress` is told the name of each split before it is fitted.
-pub fn evaluate(runs: &[Run], catalogue: &Catalogue, plan: &Plan, progress: &dyn Fn(&str)) -> Evaluation {
+pub fn evaluate(
+    runs: &[Run],
+    catalogue: &Catalogue,
+    plan: &Plan,
+    progress: &dyn Fn(&str),
+) -> Evaluation {
     let wanted = |p: Protocol| plan.protocols.is_empty() || plan.protocols.contains(&p);
-    let chosen: Vec<Split> =
-        splits(runs, catalogue, plan.fold_seeds, plan.row_draws).into_iter().filter(|s| wanted(s.protocol)).collect();
+    let chosen: Vec<Split> = splits(runs, catalogue, plan.fold_seeds, plan.row_draws)
+        .into_iter()
+        .filter(|s| wanted(s.protocol))
+        .collect();
     let mut foreseen: Vec<Foreseen> = Vec::new();
     for split in &chosen {
         progress(&format!("{} {}", split.protocol.name(), split.name));

@@ -105,7 +105,8 @@ impl Point {
     }
 
     fn pinball(self) -> f64 {
-        let of = |level: f64, q: f64| (level * (self.truth - q)).max((level - 1.0) * (self.truth - q));
+        let of =
+            |level: f64, q: f64| (level * (self.truth - q)).max((level - 1.0) * (self.truth - q));
         (of(0.1, self.q[0]) + of(0.5, self.q[1]) + of(0.9, self.q[2])) / 3.0
     }
 }
@@ -113,13 +114,24 @@ impl Point {
 fn point(f: &Foreseen, target: Target) -> Option<Point> {
     let truth = f.measured[target as usize]?.ln();
     let p = f.predicted.get(target as usize)?.as_ref()?;
-    Some(Point { truth, q: [p.q10, p.q50, p.q90].map(f64::ln), ends: [p.lo.ln(), p.hi.ln()] })
+    Some(Point {
+        truth,
+        q: [p.q10, p.q50, p.q90].map(f64::ln),
+        ends: [p.lo.ln(), p.hi.ln()],
+    })
 }
 
 /// Every target with predictions under cross-validation by cell and unseen rows.
 pub(super) fn targets(foreseen: &[Foreseen]) -> Vec<TargetScore> {
-    let of = |protocol| Target::ALL[..7].iter().filter_map(move |t| target(foreseen, *t, protocol));
-    [Protocol::Cells, Protocol::Rows].into_iter().flat_map(of).collect()
+    let of = |protocol| {
+        Target::ALL[..7]
+            .iter()
+            .filter_map(move |t| target(foreseen, *t, protocol))
+    };
+    [Protocol::Cells, Protocol::Rows]
+        .into_iter()
+        .flat_map(of)
+        .collect()
 }
 
 fn target(foreseen: &[Foreseen], target: Target, protocol: Protocol) -> Option<TargetScore> {
@@ -134,7 +146,9 @@ fn target(foreseen: &[Foreseen], target: Target, protocol: Protocol) -> Option<T
         target: target.name(),
         protocol,
         mape: figure(Point::error)?,
-        median: Figure::of(&points, |ps| median(&ps.iter().map(|p| p.error()).collect::<Vec<_>>()))?,
+        median: Figure::of(&points, |ps| {
+            median(&ps.iter().map(|p| p.error()).collect::<Vec<_>>())
+        })?,
         log_r2: Figure::of(&points, log_r2)?,
         coverage: figure(|p| f64::from(u8::from(p.is_covered()))),
         width: figure(Point::width),
@@ -146,13 +160,23 @@ fn target(foreseen: &[Foreseen], target: Target, protocol: Protocol) -> Option<T
 }
 
 fn figure_of(points: &[(u64, Point)], of: fn(Point) -> f64) -> Option<Figure> {
-    Figure::mean(&points.iter().map(|(cell, p)| (*cell, of(*p))).collect::<Vec<_>>())
+    Figure::mean(
+        &points
+            .iter()
+            .map(|(cell, p)| (*cell, of(*p)))
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn log_r2(points: &[Point]) -> f64 {
     let truths: Vec<f64> = points.iter().map(|p| p.truth).collect();
     let level = mean(&truths);
-    let about = |of: &dyn Fn(&Point) -> f64| points.iter().map(|p| (p.truth - of(p)).powi(2)).sum::<f64>();
+    let about = |of: &dyn Fn(&Point) -> f64| {
+        points
+            .iter()
+            .map(|p| (p.truth - of(p)).powi(2))
+            .sum::<f64>()
+    };
     1.0 - about(&|p| p.q[1]) / about(&|_| level)
 }
 
@@ -168,7 +192,10 @@ fn groups(rows: &[(&Foreseen, Point)]) -> Vec<GroupScore> {
             width: figure_of(&points, Point::width)?,
         })
     };
-    by.into_iter().filter(|(_, p)| p.len() >= FEWEST_IN_GROUP).filter_map(score).collect()
+    by.into_iter()
+        .filter(|(_, p)| p.len() >= FEWEST_IN_GROUP)
+        .filter_map(score)
+        .collect()
 }
 
 fn sources(rows: &[(&Foreseen, Point)]) -> Vec<(String, usize, f64, f64)> {
@@ -176,7 +203,9 @@ fn sources(rows: &[(&Foreseen, Point)]) -> Vec<(String, usize, f64, f64)> {
     for (f, p) in rows {
         by.entry(&f.source).or_default().push(p.error());
     }
-    by.into_iter().map(|(name, e)| (name.to_owned(), e.len(), mean(&e), median(&e))).collect()
+    by.into_iter()
+        .map(|(name, e)| (name.to_owned(), e.len(), mean(&e), median(&e)))
+        .collect()
 }
 
 fn answered(points: &[(u64, Point)]) -> Vec<Answered> {
@@ -185,22 +214,40 @@ fn answered(points: &[(u64, Point)]) -> Vec<Answered> {
     let at = |share: f64| {
         let n = ((sorted.len() as f64 * share).ceil() as usize).min(sorted.len());
         let errors: Vec<f64> = sorted[..n].iter().map(|p| p.error()).collect();
-        Answered { share, mape: mean(&errors) }
+        Answered {
+            share,
+            mape: mean(&errors),
+        }
     };
-    if sorted.is_empty() { Vec::new() } else { [0.25, 0.5, 0.75, 0.9, 1.0].map(at).to_vec() }
+    if sorted.is_empty() {
+        Vec::new()
+    } else {
+        [0.25, 0.5, 0.75, 0.9, 1.0].map(at).to_vec()
+    }
 }
 
 /// Share of unseen rows of seen cells that are called out of support.
 pub(super) fn false_abstention(foreseen: &[Foreseen]) -> Option<Figure> {
     let rows = foreseen.iter().filter(|f| f.protocol == Protocol::Rows);
-    Figure::mean(&rows.map(|f| (f.cell, f64::from(u8::from(f.flagged)))).collect::<Vec<_>>())
+    Figure::mean(
+        &rows
+            .map(|f| (f.cell, f64::from(u8::from(f.flagged))))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// Leaving out each source, family and GPU: every target with errors.
 pub(super) fn left_out(foreseen: &[Foreseen]) -> Vec<LeftOut> {
     let targets = [Target::OutputTokS, Target::TtftMs, Target::TpotMs];
-    let of = |protocol| targets.into_iter().filter_map(move |t| without(foreseen, t, protocol));
-    [Protocol::Source, Protocol::Family, Protocol::Gpu].into_iter().flat_map(of).collect()
+    let of = |protocol| {
+        targets
+            .into_iter()
+            .filter_map(move |t| without(foreseen, t, protocol))
+    };
+    [Protocol::Source, Protocol::Family, Protocol::Gpu]
+        .into_iter()
+        .flat_map(of)
+        .collect()
 }
 
 fn without(foreseen: &[Foreseen], target: Target, protocol: Protocol) -> Option<LeftOut> {
@@ -210,7 +257,12 @@ fn without(foreseen: &[Foreseen], target: Target, protocol: Protocol) -> Option<
         .filter_map(|f| point(f, target).map(|p| (f, p)))
         .collect();
     let share = |of: &dyn Fn(&Foreseen, Point) -> Option<f64>| {
-        Figure::mean(&rows.iter().filter_map(|(f, p)| of(f, *p).map(|x| (f.cell, x))).collect::<Vec<_>>())
+        Figure::mean(
+            &rows
+                .iter()
+                .filter_map(|(f, p)| of(f, *p).map(|x| (f.cell, x)))
+                .collect::<Vec<_>>(),
+        )
     };
     let one = |yes: bool| f64::from(u8::from(yes));
     let mut parts: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
@@ -228,6 +280,9 @@ fn without(foreseen: &[Foreseen], target: Target, protocol: Protocol) -> Option<
         wrong_flagged: share(&|f, p| (p.error() > WRONG).then(|| one(f.flagged))),
         coverage: share(&|_, p| Some(one(p.is_covered()))),
         answered_coverage: share(&|f, p| (!f.flagged).then(|| one(p.is_covered()))),
-        parts: parts.into_iter().map(|(name, (n, wrong, passed))| (name.to_owned(), n, wrong, passed)).collect(),
+        parts: parts
+            .into_iter()
+            .map(|(name, (n, wrong, passed))| (name.to_owned(), n, wrong, passed))
+            .collect(),
     })
 }

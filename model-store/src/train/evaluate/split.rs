@@ -36,7 +36,14 @@ pub enum Protocol {
 
 impl Protocol {
     /// All, in the order in which they are reported.
-    pub const ALL: [Self; 6] = [Self::Cells, Self::Rows, Self::Source, Self::Family, Self::Gpu, Self::Leakage];
+    pub const ALL: [Self; 6] = [
+        Self::Cells,
+        Self::Rows,
+        Self::Source,
+        Self::Family,
+        Self::Gpu,
+        Self::Leakage,
+    ];
 
     /// Name in options and output.
     pub const fn name(self) -> &'static str {
@@ -92,32 +99,47 @@ pub fn splits(runs: &[Run], catalogue: &Catalogue, fold_seeds: u64, row_draws: u
             kept.retain(|p| !held_keys.contains(&keys[p.index]));
         }
         let seen: BTreeSet<u64> = kept.iter().map(|p| p.cell).collect();
-        let counts = |p: &&&Place| p.scored && (protocol != Protocol::Rows || seen.contains(&p.cell));
+        let counts =
+            |p: &&&Place| p.scored && (protocol != Protocol::Rows || seen.contains(&p.cell));
         let mut held: Vec<usize> = held.iter().filter(counts).map(|p| p.index).collect();
         let mut kept: Vec<usize> = kept.iter().map(|p| p.index).collect();
         held.sort_unstable();
         kept.sort_unstable();
-        Split { protocol, name, kept, held }
+        Split {
+            protocol,
+            name,
+            kept,
+            held,
+        }
     };
     let mut out = Vec::new();
     for seed in 0..fold_seeds {
         for fold in 0..FOLDS {
-            out.push(divide(Protocol::Cells, format!("{seed}.{fold}"), &|p| mix(p.cell, seed) % FOLDS == fold));
+            out.push(divide(Protocol::Cells, format!("{seed}.{fold}"), &|p| {
+                mix(p.cell, seed) % FOLDS == fold
+            }));
         }
     }
     for draw in 0..row_draws {
-        out.push(divide(Protocol::Rows, draw.to_string(), &|p| mix(keys[p.index], 100 + draw).is_multiple_of(10)));
+        out.push(divide(Protocol::Rows, draw.to_string(), &|p| {
+            mix(keys[p.index], 100 + draw).is_multiple_of(10)
+        }));
     }
     type Pick = for<'p, 'a> fn(&'p Place<'a>) -> &'a str;
-    let kinds: [(Protocol, Pick); 3] =
-        [(Protocol::Source, |p| p.source), (Protocol::Family, |p| p.family), (Protocol::Gpu, |p| p.gpu)];
+    let kinds: [(Protocol, Pick); 3] = [
+        (Protocol::Source, |p| p.source),
+        (Protocol::Family, |p| p.family),
+        (Protocol::Gpu, |p| p.gpu),
+    ];
     for (protocol, pick) in kinds {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for p in places.iter().filter(|p| p.scored) {
             *counts.entry(pick(p)).or_default() += 1;
         }
         let large = counts.iter().filter(|(_, n)| **n >= FEWEST_LEFT_OUT);
-        out.extend(large.map(|(name, _)| divide(protocol, (*name).to_owned(), &|p| pick(p) == *name)));
+        out.extend(
+            large.map(|(name, _)| divide(protocol, (*name).to_owned(), &|p| pick(p) == *name)),
+        );
     }
     out
 }
@@ -139,23 +161,40 @@ fn index_of(runs: &[Run], run: &Run) -> usize {
 }
 
 fn is_scored(s: &Sample) -> bool {
-    SCORED_GPUS.contains(&s.setup.gpu.name) && s.setup.variant.is_plain() && s.run.measured.outcome == RunOutcome::Ok
+    SCORED_GPUS.contains(&s.setup.gpu.name)
+        && s.setup.variant.is_plain()
+        && s.run.measured.outcome == RunOutcome::Ok
 }
 
 /// Indices of the rows that are scored.
 pub(super) fn scored_rows(runs: &[Run], catalogue: &Catalogue) -> Vec<usize> {
-    prepare(runs, catalogue).samples.iter().filter(|s| is_scored(s)).map(|s| index_of(runs, s.run)).collect()
+    prepare(runs, catalogue)
+        .samples
+        .iter()
+        .filter(|s| is_scored(s))
+        .map(|s| index_of(runs, s.run))
+        .collect()
 }
 
 /// Cell of every run that can be placed.
 pub(super) fn cells(runs: &[Run], catalogue: &Catalogue) -> BTreeMap<usize, u64> {
-    prepare(runs, catalogue).samples.iter().map(|s| (index_of(runs, s.run), s.cell)).collect()
+    prepare(runs, catalogue)
+        .samples
+        .iter()
+        .map(|s| (index_of(runs, s.run), s.cell))
+        .collect()
 }
 
 /// Equal for two copies of one measurement, whatever they are called.
 pub(super) fn same_run_keys(runs: &[Run]) -> Vec<u64> {
     let m = |r: &Run| format!("{:?}|{:?}", r.case, r.measured);
-    runs.iter().map(|r| m(r).bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))).collect()
+    runs.iter()
+        .map(|r| {
+            m(r).bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+                (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+            })
+        })
+        .collect()
 }
 
 /// A number from a key and a seed, spread evenly (the finaliser of SplitMix64).
@@ -174,14 +213,30 @@ mod tests {
     #[test]
     fn a_copy_of_a_held_row_is_never_kept() {
         let mut runs = published_figures().unwrap();
-        let copies: Vec<Run> = runs.iter().map(|r| Run { run_id: format!("copy of {}", r.run_id), ..r.clone() }).collect();
+        let copies: Vec<Run> = runs
+            .iter()
+            .map(|r| Run {
+                run_id: format!("copy of {}", r.run_id),
+                ..r.clone()
+            })
+            .collect();
         runs.extend(copies);
         let keys = same_run_keys(&runs);
         let all = splits(&runs, &Catalogue::built_in(), 1, 2);
-        assert!(all.iter().any(|s| s.protocol == Protocol::Rows && !s.held.is_empty()));
-        for split in all.iter().filter(|s| matches!(s.protocol, Protocol::Rows | Protocol::Cells)) {
+        assert!(
+            all.iter()
+                .any(|s| s.protocol == Protocol::Rows && !s.held.is_empty())
+        );
+        for split in all
+            .iter()
+            .filter(|s| matches!(s.protocol, Protocol::Rows | Protocol::Cells))
+        {
             let kept: BTreeSet<u64> = split.kept.iter().map(|i| keys[*i]).collect();
-            assert!(split.held.iter().all(|i| !kept.contains(&keys[*i])), "{}", split.name);
+            assert!(
+                split.held.iter().all(|i| !kept.contains(&keys[*i])),
+                "{}",
+                split.name
+            );
         }
     }
 
@@ -190,7 +245,10 @@ mod tests {
         let runs = published_figures().unwrap();
         let catalogue = Catalogue::built_in();
         let cells = cells(&runs, &catalogue);
-        let folds: Vec<Split> = splits(&runs, &catalogue, 1, 0).into_iter().filter(|s| s.protocol == Protocol::Cells).collect();
+        let folds: Vec<Split> = splits(&runs, &catalogue, 1, 0)
+            .into_iter()
+            .filter(|s| s.protocol == Protocol::Cells)
+            .collect();
         for fold in &folds {
             let kept: BTreeSet<u64> = fold.kept.iter().map(|i| cells[i]).collect();
             assert!(fold.held.iter().all(|i| !kept.contains(&cells[i])));

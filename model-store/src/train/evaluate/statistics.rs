@@ -36,7 +36,11 @@ impl Figure {
         let mut draws: Vec<f64> = (0..RESAMPLES)
             .map(|_| {
                 let drawn: Vec<T> = (0..cells.len())
-                    .flat_map(|_| cells[(next(&mut random) % cells.len() as u64) as usize].iter().copied())
+                    .flat_map(|_| {
+                        cells[(next(&mut random) % cells.len() as u64) as usize]
+                            .iter()
+                            .copied()
+                    })
                     .collect();
                 of(&drawn)
             })
@@ -44,8 +48,17 @@ impl Figure {
             .collect();
         draws.sort_by(f64::total_cmp);
         let value = of(&all);
-        let at = |share: f64| draws.get((draws.len() as f64 * share) as usize).copied().unwrap_or(value);
-        Some(Self { value, n: all.len(), interval: [at(0.025), at(0.975)] })
+        let at = |share: f64| {
+            draws
+                .get((draws.len() as f64 * share) as usize)
+                .copied()
+                .unwrap_or(value)
+        };
+        Some(Self {
+            value,
+            n: all.len(),
+            interval: [at(0.025), at(0.975)],
+        })
     }
 
     /// The mean of values.
