@@ -19,6 +19,7 @@ pub mod config;
 pub mod consult;
 pub mod decision;
 pub mod engine_args;
+mod hashing;
 pub mod job_request;
 pub mod options;
 pub mod outcome;

@@ -8,7 +8,8 @@ use crate::constraint::{Adapted, adapt};
 use crate::ffi::c_string;
 use crate::host::JobOptions;
 
-/// Options that ask for nothing but GPUs ([`model_store::job_request::GPU_OPTIONS`]): a rewrite takes them away.
+/// Options that ask for nothing but GPUs, those of [`model_store::job_request::GPU_OPTIONS`] as Slurm takes them: a rewrite takes
+/// them away.
 const GPUS_ONLY: [&CStr; 4] = [
     c"gpus",
     c"gpus-per-node",
@@ -210,6 +211,13 @@ mod tests {
             comment: "omnipilot:7f3a91b0".into(),
             gpu_types,
         }
+    }
+
+    #[test]
+    fn the_options_taken_away_are_those_that_count_as_a_request() {
+        use model_store::job_request::{GPU_OPTIONS, TRES_PER_TASK};
+        assert_eq!(GPUS_ONLY.map(|name| name.to_str().unwrap()), GPU_OPTIONS);
+        assert_eq!(GPUS_AMONG_OTHERS[0].to_str().unwrap(), TRES_PER_TASK);
     }
 
     #[test]

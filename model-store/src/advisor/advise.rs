@@ -13,6 +13,7 @@ use super::request::Request;
 use super::run::Target;
 use super::setup::Setup;
 use super::utility;
+use crate::hashing::fnv1a;
 
 /// One Slurm GPU type of the site.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -311,12 +312,7 @@ fn nearest(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Option
 /// the same snapshot has the same name, so any advice can be made again and recognised.
 fn identify(snapshot_id: &str, request: &Request) -> String {
     let text = serde_json::to_string(request).unwrap_or_default();
-    let hash = snapshot_id
-        .bytes()
-        .chain(text.bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let hash = fnv1a(snapshot_id.bytes().chain(text.bytes()));
     format!("{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff))
 }
 

@@ -4,6 +4,7 @@
 
 use crate::advisor::features::{FEATURES, Row};
 use crate::advisor::forest::{Forest, Node};
+use crate::hashing::splitmix;
 
 /// Most bins of a feature.
 const BINS: usize = 64;
@@ -171,15 +172,6 @@ fn draw(share: f64, random: &mut u64) -> Vec<usize> {
     all.truncate(wanted);
     all.sort_unstable();
     all
-}
-
-/// SplitMix64 (G. Steele et al., OOPSLA 2014).
-fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 impl Grower<'_> {

@@ -193,7 +193,7 @@ pub(super) fn home_calibration(
             scored.push((home[*i].group, score(lower, upper, remains)));
         }
     }
-    // Runs of one cell are one piece of evidence, however often it was repeated.
+    // Runs of one cell all count in the quantile; that there are enough cells is asked beside it.
     let calibration = Calibration::from_scores(&scored);
     if cells.len() < FEWEST_HOME_CELLS {
         Calibration {

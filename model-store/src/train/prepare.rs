@@ -5,6 +5,7 @@ use crate::advisor::features::{Categories, Codebook, Row, row};
 use crate::advisor::model::group_key;
 use crate::advisor::physics::{Physics, physics};
 use crate::advisor::{Catalogue, Origin, Run, RunOutcome, Setup, Target};
+use crate::hashing::fnv1a;
 
 /// One run, ready to be fitted.
 pub(super) struct Sample<'a> {
@@ -111,10 +112,7 @@ fn cell(run: &Run, s: &Setup) -> u64 {
             (2.0 * load.max(1.0).log2()).round()
         )
     };
-    let text = format!("{}|{asked}", s.card.name);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    })
+    fnv1a(format!("{}|{asked}", s.card.name).bytes())
 }
 
 /// What the notes begin with where that is words alone: benchmarks name their task there.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::prepare::{Sample, prepare};
 use crate::advisor::{Catalogue, Run, RunOutcome};
+use crate::hashing::{fnv1a, mix};
 
 /// GPUs whose rows are scored: those that the product advises on.
 const SCORED_GPUS: [&str; 4] = ["A100-40GB", "A100-80GB", "H100-SXM", "H200"];
@@ -188,21 +189,7 @@ pub(super) fn cells(runs: &[Run], catalogue: &Catalogue) -> BTreeMap<usize, u64>
 /// Equal for two copies of one measurement, whatever they are called.
 pub(super) fn same_run_keys(runs: &[Run]) -> Vec<u64> {
     let m = |r: &Run| format!("{:?}|{:?}", r.case, r.measured);
-    runs.iter()
-        .map(|r| {
-            m(r).bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
-                (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-            })
-        })
-        .collect()
-}
-
-/// A number from a key and a seed, spread evenly (the finaliser of SplitMix64).
-fn mix(key: u64, seed: u64) -> u64 {
-    let mut z = key ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    runs.iter().map(|r| fnv1a(m(r).bytes())).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::hashing::splitmix;
+
 /// Resamples of a bootstrap.
 const RESAMPLES: u64 = 200;
 
@@ -37,7 +39,7 @@ impl Figure {
             .map(|_| {
                 let drawn: Vec<T> = (0..cells.len())
                     .flat_map(|_| {
-                        cells[(next(&mut random) % cells.len() as u64) as usize]
+                        cells[(splitmix(&mut random) % cells.len() as u64) as usize]
                             .iter()
                             .copied()
                     })
@@ -84,15 +86,6 @@ pub(super) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// SplitMix64.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,7 +100,7 @@ mod tests {
         #[test]
         fn the_interval_holds_the_mean_of_many_like_cells(seed in any::<u64>()) {
             let mut random = seed;
-            let rows: Vec<(u64, f64)> = (0..200).map(|c| (c, (next(&mut random) % 1000) as f64)).collect();
+            let rows: Vec<(u64, f64)> = (0..200).map(|c| (c, (splitmix(&mut random) % 1000) as f64)).collect();
             let f = Figure::mean(&rows).unwrap();
             prop_assert!(f.interval[0] <= f.value && f.value <= f.interval[1]);
             prop_assert!(f.interval[1] - f.interval[0] < 200.0);
