@@ -355,11 +355,13 @@ fn the_latest_observation_of_the_cluster_comes_back() {
         pools: vec![pool("a100", 1), pool("h100", 2)],
         observed_at: Some(5),
         default_partition: Some("serve".into()),
+        waits: None,
     };
     let second = ClusterState {
         pools: vec![pool("h100", 0)],
         observed_at: None,
         default_partition: None,
+        waits: None,
     };
     for state in [first, second, ClusterState::default()] {
         store.save_cluster(&state).unwrap();

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::queue::QueueWaits;
+
 /// The cluster's GPUs at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClusterState {
@@ -12,6 +14,9 @@ pub struct ClusterState {
     /// Partition of a job that names none; `None` where Slurm has none or was not asked.
     #[serde(default)]
     pub default_partition: Option<String>,
+    /// How long jobs have waited for GPUs lately; `None` = not known.
+    #[serde(default)]
+    pub waits: Option<QueueWaits>,
 }
 
 /// The nodes that offer one Slurm GPU type, whether or not they can run jobs at this moment: what

@@ -56,6 +56,7 @@ impl Store {
             pools,
             observed_at,
             default_partition,
+            waits: None,
         }))
     }
 }

@@ -83,6 +83,7 @@ fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
             pools,
             observed_at: Some(now),
             default_partition: None,
+            waits: None,
         },
         down: types
             .iter()
