@@ -2,6 +2,8 @@
 #
 #   make demo     a real Slurm on loopback, the plugin in it, jobs advised, refused, run and learnt from (ends by itself)
 #   make test     every test, those on a real Slurm included
+#   make test-all-slurm   the tests on a real Slurm on 22.05, 24.11 and 26.05: Debian 12 as installed, Debian 13 and sid in folders
+#                 below target/ (1.2 GB, made once; root only)
 #   make bench    times of advice, sbatch and training on this machine
 #   make build    the plugin and the command, in target/release
 #   make install  the plugin, the command and examples, nothing switched on: [DESTDIR=] [PREFIX=/usr] [SLURM_PLUGIN_DIR=PREFIX/lib/slurm]
@@ -18,7 +20,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build install uninstall lint clean deps standin
+.PHONY: help demo test test-all-slurm bench build install uninstall lint clean deps standin
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/release/libspank_omnipilot.so
@@ -58,6 +60,9 @@ test: build
 export DESTDIR PREFIX SLURM_PLUGIN_DIR
 install uninstall:
 	@packaging/install.sh $@
+
+test-all-slurm: standin
+	@TARGET="$(TARGET)" tests/cluster/all-slurm.sh $(FILTER)
 
 lint:
 	cargo fmt --all --check

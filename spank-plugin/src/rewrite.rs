@@ -17,7 +17,8 @@ const GPUS_ONLY: [&CStr; 4] = [
     c"gpus-per-socket",
 ];
 
-/// Options that may ask for other things beside GPUs: a rewrite takes the GPUs out of them. Absent from older releases.
+/// Options that may ask for other things beside GPUs: a rewrite takes the GPUs out of them. Absent from older releases. Slurm
+/// 24.11 and later write `--gpus-per-task` into this one too, without counting it as given.
 const GPUS_AMONG_OTHERS: [&CStr; 1] = [c"tres-per-task"];
 
 /// The changes to a job.
@@ -62,7 +63,8 @@ fn plan(job: &impl JobOptions, change: &Change) -> Result<Vec<(&'static CStr, Ed
         plan.push((name, Edit::Reset));
     }
     for name in GPUS_AMONG_OTHERS {
-        if let Some(rest) = job.given(name).and_then(|value| without_gpus(&value)) {
+        let value = job.get(name).and_then(|value| value.into_string().ok());
+        if let Some(rest) = value.and_then(|value| without_gpus(&value)) {
             plan.push((name, set_or_reset(rest)));
         }
     }
@@ -130,7 +132,7 @@ fn carry_out(job: &mut impl JobOptions, plan: &[(&CStr, Edit)]) -> Result<(), St
 
 /// The edit that brings an option back to what it is now.
 fn state(job: &impl JobOptions, name: &CStr) -> Edit {
-    if !job.is_set(name) {
+    if is_unset(job, name) {
         return Edit::Reset;
     }
     let value = job.get(name).unwrap_or_default();
@@ -143,8 +145,13 @@ fn state(job: &impl JobOptions, name: &CStr) -> Edit {
 fn step(job: &mut impl JobOptions, name: &CStr, edit: &Edit) -> bool {
     match edit {
         Edit::Set(value) => job.set(name, value),
-        Edit::Reset => !job.is_set(name) || job.reset(name),
+        Edit::Reset => is_unset(job, name) || job.reset(name),
     }
+}
+
+/// Neither given by anybody nor derived by Slurm.
+fn is_unset(job: &impl JobOptions, name: &CStr) -> bool {
+    !job.is_set(name) && job.get(name).is_none()
 }
 
 /// Options that stand in for Slurm's.
@@ -157,6 +164,8 @@ pub(crate) mod fake {
     pub(crate) struct Fake {
         pub(crate) values: BTreeMap<CString, CString>,
         pub(crate) refuses: Option<&'static CStr>,
+        /// Has a value that Slurm derived.
+        pub(crate) derived: Option<&'static CStr>,
     }
 
     impl Fake {
@@ -167,7 +176,7 @@ pub(crate) mod fake {
                 .collect();
             Self {
                 values,
-                refuses: None,
+                ..Self::default()
             }
         }
 
@@ -178,7 +187,7 @@ pub(crate) mod fake {
 
     impl JobOptions for Fake {
         fn is_set(&self, name: &CStr) -> bool {
-            self.values.contains_key(name)
+            self.values.contains_key(name) && self.derived != Some(name)
         }
 
         fn get(&self, name: &CStr) -> Option<CString> {
@@ -238,6 +247,25 @@ mod tests {
             ("mem", "4G"),
         ]);
         assert_eq!(job, expected);
+    }
+
+    #[test]
+    fn gpus_that_slurm_derived_from_another_form_go_too() {
+        let mut job = Fake::with(&[("gpus-per-task", "1"), ("tres-per-task", "gres/gpu:1")]);
+        job.derived = Some(c"tres-per-task");
+        let before = job.clone();
+        apply(&mut job, &change()).unwrap();
+        assert_eq!(
+            (job.value(c"gpus-per-task"), job.value(c"tres-per-task")),
+            (None, None)
+        );
+        let mut job = Fake {
+            refuses: Some(c"gres"),
+            ..before
+        };
+        let before = job.clone();
+        apply(&mut job, &change()).unwrap_err();
+        assert_eq!(job, before);
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn an_untagged_sbatch_is_the_same_to_the_byte() {
 #[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
 fn an_untagged_job_runs_in_the_same_environment() {
     let site = Site::without_snapshot(&Setup::default());
-    let own = "^(SLURM_JOBID|SLURM_JOB_ID|SLURM_JOB_START|SLURM_JOB_END|SLURM_TASK_PID|_)=";
+    let own = "^(SLURM_JOBID|SLURM_JOB_ID|SLURM_JOB_START_TIME|SLURM_JOB_END_TIME|SLURM_JOB_SLUID|SLURM_TASK_PID|_)=";
     let text = format!("env | grep -vE '{own}' | sort; srun -n1 env | grep -c SLURM_LLM");
     let script = site
         .cluster

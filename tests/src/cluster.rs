@@ -107,6 +107,22 @@ impl Cluster {
         self.prefix.join("etc/slurm.conf")
     }
 
+    /// The release of Slurm, as (24, 11) for 24.11.5.
+    pub fn release(&self) -> (u32, u32) {
+        let told = self.run(OPERATOR, "sinfo", &["-V"]);
+        let told = told.map(|output| output.stdout).unwrap_or_default();
+        let mut numbers = told
+            .trim_start_matches(|c: char| !c.is_ascii_digit())
+            .split('.');
+        let mut next = || {
+            numbers
+                .next()
+                .and_then(|n| n.trim().parse().ok())
+                .unwrap_or(0)
+        };
+        (next(), next())
+    }
+
     fn up(&self, setup: &Setup) -> Result<()> {
         let mut command = script("up.sh");
         command
