@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::advisor::{GPUS, gpu_name_of_gres};
+use crate::advisor::{Economy, GPUS, gpu_name_of_gres};
 use crate::engine_args::EngineKind;
 use crate::options::shorten;
 
@@ -40,6 +40,9 @@ pub struct Config {
     /// Models of the site by the name that users type.
     #[serde(default)]
     pub model: BTreeMap<String, ModelEntry>,
+    /// What the operator values beside tokens and prices.
+    #[serde(default)]
+    pub utility: Economy,
 }
 
 /// What a fault does to a tagged job.
@@ -141,6 +144,13 @@ impl Config {
         if self.time_limit_ms == 0 {
             return Err("time_limit_ms is 0, so that no advice would ever be in time".into());
         }
+        self.utility
+            .check()
+            .map_err(|reason| format!("[utility] {reason}"))?;
+        let priced = self.gpu.values().any(|g| g.price_per_hour.is_some());
+        if self.utility.price_per_kwh.is_some() && !priced {
+            return Err("[utility] price_per_kwh without a price_per_hour of a GPU type, so that there is nothing to add it to".into());
+        }
         for (name, entry) in &self.gpu {
             if let Some(price) = entry
                 .price_per_hour
@@ -177,6 +187,7 @@ impl Config {
             on_fault: OnFault::default(),
             gpu: BTreeMap::new(),
             model: BTreeMap::new(),
+            utility: Economy::default(),
         }
     }
 }
@@ -214,6 +225,15 @@ mod tests {
                 "price_per_hour of gpu.a100 is NaN",
             ),
             ("[gpu.x]\nis = \"B17\"", "gpu.x is `B17`"),
+            (
+                "[utility.weights]\nwait = -1",
+                "[utility] the weight of wait is -1",
+            ),
+            ("[utility]\njob_hours = 0", "[utility] job_hours is 0"),
+            (
+                "[utility]\nprice_per_kwh = 0.3",
+                "[utility] price_per_kwh without a price_per_hour",
+            ),
             ("stor = \"x\"", "line 4: unknown field"),
         ] {
             let error = Config::parse(&format!("{PATHS}{line}\n")).unwrap_err();

@@ -270,6 +270,7 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         gpu: options.pins.gpu.clone().or_else(|| script_pins.gpu.clone()),
         tp: options.pins.tp.or(script_pins.tp),
         precision: options.pins.precision.or(script_pins.precision),
+        layout: options.pins.layout.max(script_pins.layout),
     };
     Request {
         card: found.card,
@@ -305,7 +306,7 @@ fn action(
     }
     match (&advice.verdict, advice.recommended()) {
         (Verdict::Recommend(_), Some(best)) => Action::Rewrite(Rewrite {
-            gres: format!("gpu:{}:{}", best.config.gres, best.config.tp),
+            gres: format!("gpu:{}:{}", best.config.gres, best.config.gpus_per_node()),
             environment: environment(snapshot, config, options, request, advice, best),
             comment: format!("omnipilot:{}", advice.id),
             message,
@@ -332,7 +333,8 @@ fn environment(
     let c = &best.config;
     let choice = Choice {
         tp: c.tp,
-        pp: 1,
+        pp: c.pp,
+        dp: c.dp,
         precision: c.quantise_at_load.then_some(c.precision),
         checkpoint: c.checkpoint.clone(),
         max_len: c.max_len,
@@ -396,6 +398,7 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
         candidates: Vec::new(),
         evidence: snapshot.body.model.evidence,
         nearest_run: None,
+        ranking: crate::advisor::Ranking::default(),
     };
     Consulted {
         request,

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::{Advice, ClusterState, GpuPool, Pins, Precision, words};
+use crate::advisor::{Advice, ClusterState, GpuPool, Layout, Pins, Precision, words};
 use crate::config::Config;
 use crate::consult::{Action, Consulted, Fault, Refusal, Rewrite, consult_snapshot, exit_code};
 use crate::engine_args::{Fixed, ScriptPins, scan_script};
@@ -209,6 +209,7 @@ fn script_pins(submission: &Submission, script: Option<&ScriptPins>) -> Result<P
         let tp = submission.asked.and_then(|asked| asked.count);
         return Ok(Pins {
             tp,
+            layout: Layout::OneInstance,
             ..Pins::default()
         });
     };

@@ -62,6 +62,12 @@ pub struct Asked {
     pub num_gpus: Option<u32>,
     /// Tensor-parallel degree the engine was given.
     pub tp: Option<u32>,
+    /// Pipeline stages the engine was given; `None` = one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pp: Option<u32>,
+    /// Data-parallel replicas the engine was given; `None` = one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dp: Option<u32>,
     /// Weight format the engine was given.
     pub precision: Option<String>,
     /// Input length that the request stated, tokens.

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::advisor::model::Model;
-use crate::advisor::{Catalogue, ClusterState, Knowledge, ModelCard, SiteGpu};
+use crate::advisor::{
+    Catalogue, ClusterState, Economy, Knowledge, ModelCard, Preferences, SiteGpu,
+};
 
 /// First bytes of every snapshot.
 const MARK: &[u8; 16] = b"OmniPilot model\n";
@@ -53,6 +55,12 @@ pub struct Body {
     pub models: Vec<SiteModel>,
     /// Engine that the site runs, lower case.
     pub engine: String,
+    /// What the operator values.
+    #[serde(default)]
+    pub economy: Economy,
+    /// What the operator's past choices say of it.
+    #[serde(default)]
+    pub preferences: Preferences,
 }
 
 /// A model that the configuration names.
@@ -221,8 +229,16 @@ impl Snapshot {
             model: &self.body.model,
             cluster: &self.body.cluster,
             gpus: &self.body.gpus,
+            economy: &self.body.economy,
+            now: Some(now()),
         }
     }
+}
+
+/// Unix seconds; 0 on a clock before 1970.
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |t| i64::try_from(t.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -6,8 +6,8 @@
 use std::sync::LazyLock;
 
 use model_store::advisor::{
-    Case, Catalogue, ClusterState, Fallen, GpuPool, Measured, Origin, Pins, Run, SiteGpu, Target,
-    Verdict, Workload, gpu_name_of_gres,
+    Assessed, Case, Catalogue, ClusterState, Fallen, GpuPool, Measured, Origin, Pins, QueueWait,
+    QueueWaits, Run, SiteGpu, Target, Term, Verdict, Workload, gpu_name_of_gres,
 };
 use model_store::config::Config;
 use model_store::consult::{Action, Consulted, consult_snapshot, exit_code};
@@ -53,6 +53,7 @@ fn snapshot_of(runs: &[Run]) -> Snapshot {
         catalogue: Catalogue::built_in(),
         models: Vec::new(),
         engine: "vllm".into(),
+        ..Body::default()
     };
     Snapshot::new(body, 0)
 }
@@ -221,6 +222,152 @@ fn a_stated_rate_that_nothing_serves_is_infeasible_and_one_that_all_serve_goes_t
         .iter()
         .filter(|a| a.fallen.is_none());
     assert!(all.into_iter().all(|a| a.price_per_hour >= cheapest));
+}
+
+/// A rate beyond one instance, of which nodes hold several.
+fn beyond_one_instance(pins: &[(&str, &str)]) -> (Consulted, f64) {
+    let base = [
+        ("llm-model", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("llm-isl", "1000"),
+        ("llm-osl", "200"),
+    ];
+    let one = ask(&[&base, pins].concat());
+    let serves = |a: &Assessed| a.prediction(Target::OutputTokS).map_or(0.0, |p| p.q50);
+    let most = one.advice.candidates.iter().map(serves).fold(0.0, f64::max);
+    let rate = most / 200.0 * 2.5;
+    let text = rate.to_string();
+    (ask(&[&base, pins, &[("llm-rate", &text)]].concat()), rate)
+}
+
+#[test]
+fn a_rate_beyond_one_instance_gets_replicas_inside_the_node() {
+    let (consulted, rate) = beyond_one_instance(&[("llm-gpu", "h200"), ("llm-tp", "1")]);
+    let best = consulted.advice.recommended().unwrap();
+    assert!(
+        best.config.dp >= 3 && best.config.tp == 1,
+        "{:?}",
+        best.config
+    );
+    let throughput = best.prediction(Target::OutputTokS).unwrap();
+    assert!(throughput.q50 >= rate * 200.0);
+    let of = |dp: u32| {
+        let same = |a: &&Assessed| a.config.dp == dp && a.config.precision == best.config.precision;
+        let a = consulted.advice.candidates.iter().find(same).unwrap();
+        (
+            a.prediction(Target::OutputTokS).unwrap().q50,
+            a.price_per_hour,
+        )
+    };
+    let (one, all) = (of(1), of(best.config.dp));
+    let n = f64::from(best.config.dp);
+    assert!((all.0 / one.0 - n).abs() < 1e-9 && (all.1 / one.1 - n).abs() < 1e-9);
+    let Action::Rewrite(rewrite) = &consulted.action else {
+        panic!("{:?}", consulted.action)
+    };
+    assert_eq!(rewrite.gres, format!("gpu:h200:{}", best.config.dp));
+    let args = rewrite
+        .environment
+        .iter()
+        .find(|(name, _)| *name == "SLURM_LLM_ENGINE_ARGS");
+    let wanted = format!("--data-parallel-size {}", best.config.dp);
+    assert!(args.unwrap().1.contains(&wanted), "{args:?}");
+}
+
+#[test]
+fn an_engine_that_is_started_without_omnipilot_run_gets_no_replicas() {
+    let rate = |options: &mut RawOptions| options.set("llm-rate", "1000").unwrap();
+    for (script, replicas) in [
+        (RUN, true),
+        ("vllm serve m -tp 1", false),
+        ("./serve", false),
+    ] {
+        let mut options = RawOptions::default();
+        for (name, value) in LLAMA_70B {
+            options.set(name, value).unwrap();
+        }
+        rate(&mut options);
+        let pins = model_store::engine_args::scan_script(script).pins();
+        let config = Config::beside_store("/nowhere/store.db".as_ref());
+        let cluster = &SNAPSHOT.body.cluster;
+        let consulted = consult_snapshot(&SNAPSHOT, cluster, &config, &options, &pins).unwrap();
+        let any = consulted.advice.candidates.iter().any(|a| a.config.dp > 1);
+        assert_eq!(any, replicas, "{script}");
+    }
+}
+
+#[test]
+fn a_model_too_large_for_a_node_is_tried_over_nodes_and_stages_need_measured_runs() {
+    let mut snapshot = SNAPSHOT.clone();
+    for pool in &mut snapshot.body.cluster.pools {
+        pool.nodes = 4;
+    }
+    let options = [
+        ("llm-model", "deepseek-ai/DeepSeek-V3"),
+        ("llm-gpu", "h100"),
+    ];
+    let consulted = ask_of(&snapshot, &options);
+    let staged: Vec<&Assessed> = consulted
+        .advice
+        .candidates
+        .iter()
+        .filter(|a| a.config.pp > 1)
+        .collect();
+    assert_eq!(staged.len(), 1, "{:?}", consulted.advice.candidates);
+    let c = &staged[0].config;
+    assert_eq!((c.tp, c.pp, c.gpus(), c.nodes()), (8, 2, 16, 2));
+    assert!(
+        matches!(&staged[0].fallen, Some(Fallen::OutOfSupport(_))),
+        "{:?}",
+        staged[0].fallen
+    );
+    let one_node = ask(&options).advice.candidates;
+    assert!(one_node.iter().all(|a| a.config.pp == 1));
+}
+
+#[test]
+fn a_wait_in_the_queue_counts_where_it_is_known_of_all_and_fresh() {
+    let mut snapshot = SNAPSHOT.clone();
+    let best = |s: &Snapshot| {
+        let advice = ask_of(s, &LLAMA_70B).advice;
+        (
+            advice.recommended().unwrap().config.clone(),
+            advice.ranking,
+            advice.id,
+        )
+    };
+    let (before, ranking, id) = best(&snapshot);
+    assert_eq!(ranking.counted, [Term::Tokens, Term::Price]);
+    let wait = |gres: &str, hours: f64| QueueWait {
+        gres: gres.into(),
+        gpus: 8,
+        quantiles_s: [0.0, hours * 3600.0, hours * 7200.0],
+        jobs: 50,
+    };
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let waits = |as_of: u64, missing: &str| QueueWaits {
+        as_of: i64::try_from(as_of).unwrap(),
+        waits: ["a100", "h100", "h200"]
+            .into_iter()
+            .filter(|g| *g != missing)
+            .map(|g| wait(g, if g == before.gres { 200.0 } else { 0.1 }))
+            .collect(),
+    };
+    snapshot.body.cluster.waits = Some(waits(now, ""));
+    let (known, ranking, _) = best(&snapshot);
+    assert_ne!(known.gres, before.gres);
+    assert!(ranking.counted.contains(&Term::Wait), "{ranking:?}");
+    snapshot.body.cluster.waits = Some(waits(now, "a100"));
+    let (partly, ranking, _) = best(&snapshot);
+    assert_eq!(partly, before);
+    let said = ranking.left_out.iter().find(|l| l.term == Term::Wait);
+    assert!(said.is_some_and(|l| l.wanted), "{ranking:?}");
+    snapshot.body.cluster.waits = Some(waits(now - 100_000, ""));
+    let (stale, ranking, stale_id) = best(&snapshot);
+    assert_eq!(stale, before);
+    let said = ranking.left_out.iter().find(|l| l.term == Term::Wait);
+    assert!(said.unwrap().reason.contains("27 hours old"), "{ranking:?}");
+    assert_ne!(stale_id, id);
 }
 
 #[test]

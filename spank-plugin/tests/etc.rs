@@ -1,6 +1,7 @@
 //! The example files in `etc/` are what the program reads.
 #![allow(clippy::unwrap_used, reason = "a failed test is to stop")]
 
+use model_store::advisor::Economy;
 use model_store::config::{Config, DEFAULT_PATH, OnFault};
 
 const TOML: &str = include_str!("../../etc/omnipilot.toml");
@@ -35,6 +36,7 @@ fn the_example_names_every_key_with_its_default() {
         on_fault,
         gpu,
         model,
+        utility,
     } = Config::parse(&all_switched_on()).unwrap();
     assert!(store.is_absolute() && snapshot.is_absolute() && spool.is_absolute());
     let defaults = Config::beside_store(&store);
@@ -46,6 +48,12 @@ fn the_example_names_every_key_with_its_default() {
     assert!(a100.is.is_some() && a100.price_per_hour.is_some());
     let ours = model.values().next().unwrap();
     assert!(ours.config.is_some() && ours.checkpoints.len() == 2);
+    assert!(utility.price_per_kwh.is_some());
+    let priced = Economy {
+        price_per_kwh: None,
+        ..utility
+    };
+    assert_eq!(priced, defaults.utility);
     for key in ["engine", "time_limit_ms", "on_fault"] {
         assert!(TOML.contains(&format!("\n#{key} = ")), "{key}");
     }

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use model_store::advisor::model::Model;
 use model_store::advisor::{
-    Catalogue, ClusterState, ModelCard, Precision, SiteGpu, gpu_name_of_gres,
+    Catalogue, ClusterState, ModelCard, Precision, Preferences, SiteGpu, gpu_name_of_gres,
 };
 use model_store::config::{Config, GpuEntry, ModelEntry};
 use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
@@ -44,6 +44,8 @@ pub(crate) fn publish(config: &Config, model: Model, store: &Store) -> anyhow::R
         catalogue: Catalogue::built_in(),
         models: site_models(config)?,
         engine: config.engine.to_ascii_lowercase(),
+        economy: config.utility,
+        preferences: Preferences::default(),
     };
     write(config, Snapshot::new(body, now()))
 }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::case::Precision;
+use super::economy::{Term, Weights};
 use super::run::Target;
+use super::utility::{Outlook, Terms};
 
 /// A prediction of one target, in its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,12 @@ pub struct Configuration {
     pub gpu: String,
     /// Tensor-parallel degree.
     pub tp: u32,
+    /// Pipeline stages, one a node (1 = none).
+    #[serde(default = "one")]
+    pub pp: u32,
+    /// Data-parallel replicas inside the node (1 = none).
+    #[serde(default = "one")]
+    pub dp: u32,
     /// Weight format.
     pub precision: Precision,
     /// Checkpoint to give the engine; `None` = the model as the user named it.
@@ -38,6 +46,27 @@ pub struct Configuration {
     /// Longest context that fits, tokens, where the model's own does not: an engine that is not
     /// told so refuses to start.
     pub max_len: Option<u32>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+impl Configuration {
+    /// GPUs on each of its nodes.
+    pub const fn gpus_per_node(&self) -> u32 {
+        self.tp * self.dp
+    }
+
+    /// Nodes that it takes: one a pipeline stage.
+    pub const fn nodes(&self) -> u32 {
+        self.pp
+    }
+
+    /// GPUs altogether.
+    pub const fn gpus(&self) -> u32 {
+        self.tp * self.pp * self.dp
+    }
 }
 
 /// Why a configuration is not offered.
@@ -75,10 +104,17 @@ pub struct Assessed {
     pub predictions: Vec<Option<Prediction>>,
     /// Output tokens per GPU-hour at the stated load (median).
     pub tokens_per_gpu_hour: Option<f64>,
-    /// Output tokens per unit of price (median): the ranking's key.
+    /// Output tokens per unit of price (median): what the ranking goes by where nothing else is
+    /// known.
     pub tokens_per_price: Option<f64>,
-    /// Price of the instance for an hour.
+    /// Price of all its GPUs for an hour.
     pub price_per_hour: f64,
+    /// What the utility is made from.
+    pub outlook: Outlook,
+    /// The utility's terms without their weights, in the order of [`Term::ALL`].
+    pub terms: Terms,
+    /// The utility over the terms that count; `None` where one of them is not known.
+    pub utility: Option<f64>,
     /// `None` for a candidate that can be recommended.
     pub fallen: Option<Fallen>,
 }
@@ -112,6 +148,31 @@ impl Evidence {
     }
 }
 
+/// What the candidates of an advice were ranked by.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ranking {
+    /// Terms that count: those that are known of every candidate which can be recommended. A term
+    /// that is known of some alone would reward the others for it.
+    pub counted: Vec<Term>,
+    /// Terms, or parts of one, that do not.
+    pub left_out: Vec<LeftOut>,
+    /// The weights.
+    pub weights: Weights,
+    /// Age of the queue waits, s; `None` where none are known.
+    pub wait_age_s: Option<i64>,
+}
+
+/// Something that does not count in a ranking.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The term.
+    pub term: Term,
+    /// True where it was asked for, or is configured, and is not known: then the advice says so.
+    pub wanted: bool,
+    /// Why.
+    pub reason: String,
+}
+
 /// The decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Verdict {
@@ -136,6 +197,8 @@ pub struct Advice {
     pub verdict: Verdict,
     /// All candidates: recommendable ones first, best first.
     pub candidates: Vec<Assessed>,
+    /// What they were ranked by.
+    pub ranking: Ranking,
     /// What it rests on.
     pub evidence: Evidence,
     /// The measured run nearest to the request, in words (`Mixtral-8x7B on h100 x 2`).

@@ -3,16 +3,20 @@
 use super::advice::{
     Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, Prediction, Verdict,
 };
-use super::case::{Precision, Variant, Workload};
+use super::candidates::{candidates, formats, setup};
+use super::case::Workload;
 use super::cluster::ClusterState;
+use super::economy::Economy;
 use super::feasible::infeasible;
 use super::gpu::GpuSpec;
 use super::model::{Model, Step};
 use super::physics::{memory, physics};
-use super::request::Request;
+use super::queue::QueueWaits;
+use super::rank::{Limit, limits, rank};
+use super::request::{Layout, Request};
 use super::run::Target;
 use super::setup::Setup;
-use super::utility;
+use super::utility::{self, Outlook, Terms};
 use crate::hashing::fnv1a;
 
 /// One Slurm GPU type of the site.
@@ -37,25 +41,29 @@ pub struct Knowledge<'a> {
     pub cluster: &'a ClusterState,
     /// What its GPU types are and cost.
     pub gpus: &'a [SiteGpu],
+    /// What the operator values.
+    pub economy: &'a Economy,
+    /// Unix seconds now, by which ages are judged; `None` = nothing is too old.
+    pub now: Option<i64>,
 }
 
 /// Advises on a request. Pure: the same knowledge and request give the same advice.
 pub fn advise(known: Knowledge, request: &Request) -> Advice {
-    let configurations = candidates(known, request);
-    let mut assessed: Vec<Assessed> = configurations
+    let mut assessed: Vec<Assessed> = candidates(known, request)
         .into_iter()
-        .map(|c| assess(known, request, c))
+        .flat_map(|c| assess_all(known, request, c))
         .collect();
-    assessed.sort_by(utility::better_first);
+    let ranking = rank(known, request, &mut assessed);
     let verdict = decide(known, request, &assessed);
     Advice {
-        id: identify(known.snapshot_id, request),
+        id: identify(known, request),
         snapshot_id: known.snapshot_id.into(),
         model: request.card.name.clone(),
         nearest_run: nearest(known, request, &assessed),
         evidence: evidence(known.model, &verdict, &assessed),
         verdict,
         candidates: assessed,
+        ranking,
     }
 }
 
@@ -74,104 +82,52 @@ fn evidence(model: &Model, verdict: &Verdict, assessed: &[Assessed]) -> Evidence
     out
 }
 
-/// Every configuration that the cluster offers and the pins allow: GPU type x TP x precision.
-fn candidates(known: Knowledge, request: &Request) -> Vec<Configuration> {
-    let pins = &request.pins;
-    let mut out = Vec::new();
-    for pool in &known.cluster.pools {
-        let wanted = pins
-            .gpu
-            .as_ref()
-            .is_none_or(|g| g.eq_ignore_ascii_case(&pool.gres));
-        let Some(site) = known
-            .gpus
-            .iter()
-            .find(|g| g.gres == pool.gres)
-            .filter(|_| wanted)
-        else {
-            continue;
-        };
-        for tp in degrees(pool.per_node, pins.tp) {
-            for (precision, checkpoint, quantise_at_load) in formats(request) {
-                out.push(Configuration {
-                    gres: pool.gres.clone(),
-                    gpu: site.gpu.clone(),
-                    tp,
-                    precision,
-                    checkpoint,
-                    quantise_at_load,
-                    max_len: None,
-                });
-            }
+/// A candidate and, where a stated rate asks for more than one instance, its replicas inside the
+/// node: as many as serve the rate at the lower end of the interval, and all fewer.
+fn assess_all(known: Knowledge, request: &Request, config: Configuration) -> Vec<Assessed> {
+    let per_node = known.cluster.pool(&config.gres).map_or(0, |p| p.per_node);
+    let most = match (request.load.rate, request.pins.layout) {
+        (None, _) | (_, Layout::OneInstance) => 1,
+        _ if config.pp > 1 || !has_replicas(&request.engine) => 1,
+        _ => per_node / config.tp.max(1),
+    };
+    let demand = request.load.rate.unwrap_or(0.0) * request.load.osl;
+    let mut out = vec![assess(known, request, config)];
+    for dp in 2..=most {
+        let Some(last) = out.last() else { break };
+        let serves = last.prediction(Target::OutputTokS).map(|p| p.lo >= demand);
+        if serves != Some(false) {
+            break;
         }
+        let config = Configuration {
+            dp,
+            ..last.config.clone()
+        };
+        out.push(assess(known, request, config));
     }
     out
 }
 
-/// Powers of two up to what one node has; a pinned degree alone.
-fn degrees(per_node: u32, pin: Option<u32>) -> Vec<u32> {
-    match pin {
-        Some(tp) => Vec::from_iter((tp <= per_node).then_some(tp)),
-        None => (0..7)
-            .map(|i| 1 << i)
-            .filter(|tp| *tp <= per_node)
-            .collect(),
-    }
-}
-
-/// Formats for which there is a checkpoint, or which the engine makes at load: weight format,
-/// checkpoint to name instead of the model, quantised at load.
-fn formats(request: &Request) -> Vec<(Precision, Option<String>, bool)> {
-    let own = request.checkpoint_precision.unwrap_or(Precision::Bf16);
-    let mut out = vec![(own, None, false)];
-    for (precision, name) in &request.checkpoints {
-        out.push((*precision, Some(name.clone()), false));
-    }
-    let has_fp8 = out.iter().any(|(p, ..)| *p == Precision::Fp8);
-    let wide = matches!(own, Precision::Bf16 | Precision::Fp16 | Precision::Fp32);
-    if wide && !has_fp8 && request.engine == "vllm" {
-        out.push((Precision::Fp8, None, true));
-    }
-    let pin = request.pins.precision.map(Precision::pooled);
-    out.retain(|(p, ..)| pin.is_none_or(|pin| pin == p.pooled()));
-    out
-}
-
-fn setup<'a>(request: &'a Request, c: &Configuration) -> Option<Setup<'a>> {
-    Some(Setup {
-        card: &request.card,
-        gpu: GpuSpec::by_name(&c.gpu)?,
-        tp: c.tp,
-        pp: 1,
-        dp: 1,
-        precision: c.precision,
-        kv_bytes: 2.0,
-        isl: request.load.isl,
-        osl: request.load.osl,
-        workload: if request.load.concurrency.is_some() {
-            Workload::ClosedLoop
-        } else {
-            Workload::Offline
-        },
-        concurrency: request.load.concurrency,
-        rate: None,
-        engine: &request.engine,
-        engine_version: "",
-        source: "",
-        variant: Variant::default(),
-        assumed: [false; 3],
-    })
+/// Engines that keep several replicas behind one address.
+fn has_replicas(engine: &str) -> bool {
+    matches!(engine, "vllm" | "sglang")
 }
 
 fn assess(known: Knowledge, request: &Request, mut config: Configuration) -> Assessed {
     let site = known.gpus.iter().find(|g| g.gres == config.gres);
-    let price = site.map_or(1.0, |g| g.price_per_hour) * f64::from(config.tp);
+    let price = site.map_or(1.0, |g| g.price_per_hour) * f64::from(config.gpus());
     let blank = |config: Configuration, fallen: Fallen| Assessed {
         config,
         predictions: vec![None; Target::ALL.len()],
         tokens_per_gpu_hour: None,
         tokens_per_price: None,
         price_per_hour: price,
+        outlook: Outlook {
+            price_per_hour: price,
+            ..Outlook::default()
+        },
+        terms: Terms::default(),
+        utility: None,
         fallen: Some(fallen),
     };
     let Some(s) = setup(request, &config) else {
@@ -181,14 +137,140 @@ fn assess(known: Knowledge, request: &Request, mut config: Configuration) -> Ass
     if let Some(reason) = infeasible(&s, config.quantise_at_load) {
         return blank(config, Fallen::Infeasible(reason));
     }
-    let max_len = longest_context(&s);
     let axes = known.model.axes_out(&s, &physics(&s));
     if !axes.is_empty() {
         return blank(config, Fallen::OutOfSupport(axes));
     }
-    let predictions = known.model.predict(&s, step(known.model));
-    config.max_len = max_len;
-    utility::value(request, config, price, predictions)
+    let predictions = predict(known.model, request, &config, &s);
+    config.max_len = longest_context(&s);
+    valued(request, config, price, predictions)
+}
+
+/// Predictions of the whole configuration. Throughput is what the instance can do; where a rate
+/// is stated and no concurrency, the other targets are those at the concurrency that the rate
+/// keeps in flight, by Little's law.
+fn predict(
+    model: &Model,
+    request: &Request,
+    c: &Configuration,
+    s: &Setup,
+) -> Vec<Option<Prediction>> {
+    let mut out = model.predict(s, step(model));
+    if let (Some(rate), None) = (request.load.rate, request.load.concurrency) {
+        let loaded = at_rate(s, rate / f64::from(c.dp));
+        let at_load = if model.axes_out(&loaded, &physics(&loaded)).is_empty() {
+            model.predict(&loaded, step(model))
+        } else {
+            vec![None; Target::ALL.len()]
+        };
+        let of_load = [
+            Target::TtftMs,
+            Target::TpotMs,
+            Target::KvUsage,
+            Target::PowerW,
+        ];
+        for target in of_load.map(|t| t as usize) {
+            if let (Some(slot), Some(p)) = (out.get_mut(target), at_load.get(target)) {
+                *slot = *p;
+            }
+        }
+    }
+    of_replicas(&mut out, c.dp);
+    out
+}
+
+/// The setup with as many requests in flight as such a rate of arrivals keeps there.
+fn at_rate<'a>(s: &Setup<'a>, rate: f64) -> Setup<'a> {
+    let arriving = Setup {
+        workload: Workload::Poisson,
+        rate: Some(rate),
+        ..s.clone()
+    };
+    Setup {
+        workload: Workload::ClosedLoop,
+        concurrency: Some(physics(&arriving).asked),
+        ..s.clone()
+    }
+}
+
+/// Replicas work side by side, each under its share of the load: throughput and power add up,
+/// with errors that move together, and the instance has started when each of them has.
+fn of_replicas(predictions: &mut [Option<Prediction>], dp: u32) {
+    let n = f64::from(dp.max(1));
+    for target in [Target::OutputTokS, Target::ReqS, Target::PowerW] {
+        if let Some(slot) = predictions.get_mut(target as usize) {
+            *slot = slot.map(|p| p.times(n));
+        }
+    }
+    // Starts that fail for one cause fail together, so the upper end stays that of one.
+    if let Some(slot) = predictions.get_mut(Target::LaunchSuccess as usize) {
+        *slot = slot.map(|p| Prediction {
+            q10: p.q10.powf(n),
+            q50: p.q50.powf(n),
+            lo: p.lo.powf(n),
+            ..p
+        });
+    }
+}
+
+/// What a feasible candidate in support delivers for its price, and whether it misses what was
+/// stated. Above the stated arrivals an instance earns nothing.
+fn valued(
+    request: &Request,
+    config: Configuration,
+    price_per_hour: f64,
+    predictions: Vec<Option<Prediction>>,
+) -> Assessed {
+    let median = |t: Target| {
+        let p = predictions.get(t as usize).and_then(Option::as_ref);
+        p.map(|p| p.q50)
+    };
+    let demand = request
+        .load
+        .rate
+        .map_or(f64::INFINITY, |rate| rate * request.load.osl);
+    let per_hour = median(Target::OutputTokS).map(|t| t.min(demand) * 3600.0);
+    let mut out = Assessed {
+        tokens_per_gpu_hour: per_hour.map(|t| t / f64::from(config.gpus())),
+        tokens_per_price: per_hour.map(|t| t / price_per_hour.max(1e-9)),
+        outlook: Outlook {
+            tokens_per_hour: per_hour,
+            price_per_hour,
+            power_w: median(Target::PowerW),
+            launch: median(Target::LaunchSuccess),
+            cold_start_s: median(Target::ColdStartS),
+            kv_usage: median(Target::KvUsage),
+            ..Outlook::default()
+        },
+        config,
+        predictions,
+        price_per_hour,
+        terms: Terms::default(),
+        utility: None,
+        fallen: None,
+    };
+    out.fallen = fallen(request, &out);
+    out
+}
+
+fn fallen(request: &Request, a: &Assessed) -> Option<Fallen> {
+    let Some(throughput) = a.prediction(Target::OutputTokS) else {
+        return Some(Fallen::NotKnown);
+    };
+    let serves = throughput.q50 / request.load.osl;
+    if let Some(rate) = request.load.rate.filter(|rate| serves < *rate) {
+        return Some(Fallen::MissesTarget(format!(
+            "serves {serves:.2} requests/s, {rate} will arrive"
+        )));
+    }
+    let latencies = limits(request).into_iter().filter(Limit::is_latency);
+    latencies.into_iter().find_map(|limit| {
+        let p = limit.prediction(a).filter(|p| p.q50 > limit.at)?;
+        Some(Fallen::MissesTarget(format!(
+            "has a {} of {:.0} ms [{:.0}-{:.0}], {:.0} ms were asked for",
+            limit.name, p.q50, p.lo, p.hi, limit.at
+        )))
+    })
 }
 
 /// The context that fits in thousands of tokens, where the model's own does not. vLLM checks at its
@@ -285,7 +367,7 @@ fn no_candidate(known: Knowledge, request: &Request) -> String {
 fn largest_reason(assessed: &[Assessed]) -> String {
     let memory = |a: &&Assessed| {
         GpuSpec::by_name(&a.config.gpu).map_or(0.0, |g| {
-            g.memory_gib * f64::from(a.config.tp) / a.config.precision.bits()
+            g.memory_gib * f64::from(a.config.gpus()) / a.config.precision.bits()
         })
     };
     let largest = assessed
@@ -308,17 +390,25 @@ fn nearest(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Option
         .map(|l| envelope.describe(l))
 }
 
-/// Eight hex digits of FNV-1a over the snapshot's name and the request: the same request under
-/// the same snapshot has the same name, so any advice can be made again and recognised.
-fn identify(snapshot_id: &str, request: &Request) -> String {
+/// Eight hex digits of FNV-1a over the snapshot's name, the GPU types in reach and the request,
+/// and whether the queue waits were still fresh: the same request under the same snapshot has the
+/// same name, so any advice can be made again and recognised.
+pub fn identify(known: Knowledge, request: &Request) -> String {
     let text = serde_json::to_string(request).unwrap_or_default();
-    let hash = fnv1a(snapshot_id.bytes().chain(text.bytes()));
+    let reached = known
+        .cluster
+        .pools
+        .iter()
+        .flat_map(|p| p.gres.bytes().chain([b' ']));
+    let too_old = |w: &QueueWaits| known.now.is_some_and(|now| w.is_too_old(now));
+    let stale = known.cluster.waits.as_ref().is_some_and(too_old);
+    let hash = fnv1a(
+        known
+            .snapshot_id
+            .bytes()
+            .chain(reached)
+            .chain([u8::from(stale)])
+            .chain(text.bytes()),
+    );
     format!("{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff))
-}
-
-impl Prediction {
-    /// True where a stated limit lies below the median.
-    pub(super) fn exceeds(&self, limit: f64) -> bool {
-        self.q50 > limit
-    }
 }

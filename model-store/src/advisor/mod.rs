@@ -1,6 +1,6 @@
 //! The advisor core: pure functions over values.
 //!
-//! [`advise()`] goes, in this order: candidates ([`advise`](mod@advise)) -> hard rules
+//! [`advise()`] goes, in this order: candidates (`candidates`) -> hard rules
 //! ([`feasible`]) -> support ([`support`]) -> features and quantiles of eight targets
 //! ([`features`], [`model`]) -> conformal intervals ([`conformal`]) -> ranking ([`utility`]).
 //!
@@ -9,10 +9,13 @@
 
 mod advice;
 pub mod advise;
+mod candidates;
 mod card;
 mod case;
+mod chance;
 mod cluster;
 pub mod conformal;
+mod economy;
 pub mod feasible;
 pub mod features;
 pub mod forest;
@@ -22,6 +25,7 @@ pub mod kernel;
 pub mod model;
 pub mod physics;
 mod queue;
+mod rank;
 mod request;
 mod run;
 mod setup;
@@ -30,13 +34,17 @@ pub mod support;
 pub mod utility;
 pub mod words;
 
-pub use advice::{Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, Prediction, Verdict};
+pub use advice::{
+    Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, LeftOut, Prediction, Ranking,
+    Verdict,
+};
 pub use advise::{Knowledge, SiteGpu, advise};
 pub use card::{CardError, Catalogue, ModelCard, name_key, precision_in_name};
 pub use case::{Case, Precision, Variant, Workload, canonical_engine};
 pub use cluster::{ClusterState, GpuPool};
+pub use economy::{Economy, Estimate, Preferences, Term, Weights};
 pub use gpu::{GPUS, GpuSpec, gpu_name_of_gres};
 pub use queue::{QueueWait, QueueWaits};
-pub use request::{Load, Pins, Request, Slo};
+pub use request::{Layout, Load, Pins, Request, Slo};
 pub use run::{Measured, Origin, Run, RunOutcome, Target};
 pub use setup::Setup;

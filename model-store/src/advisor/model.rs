@@ -314,7 +314,7 @@ pub fn fill_spread_slots(row: &mut Row, doubt: f64, dispute: f64) {
 
 impl Prediction {
     /// Every number of it times the same.
-    fn times(&self, by: f64) -> Self {
+    pub(super) fn times(&self, by: f64) -> Self {
         Self {
             q10: self.q10 * by,
             q50: self.q50 * by,

@@ -38,6 +38,22 @@ pub struct Pins {
     pub tp: Option<u32>,
     /// Weight format.
     pub precision: Option<Precision>,
+    /// How far the instance may be spread or repeated.
+    #[serde(default)]
+    pub layout: Layout,
+}
+
+/// How far an instance may be spread or repeated by what starts the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// Replicas inside a node, and pipeline stages over several nodes.
+    #[default]
+    Any,
+    /// Replicas, on one node.
+    OneNode,
+    /// One instance on one node: the engine's command is written out, or cannot be read.
+    OneInstance,
 }
 
 /// A whole request: what the advisor is asked.

@@ -62,6 +62,8 @@ pub struct Patch {
     pub in_flight: Range,
     /// Tensor-parallel degrees, sorted.
     pub tps: Vec<u32>,
+    /// Pipeline stages, sorted.
+    pub pps: Vec<u32>,
 }
 
 /// One measured run, as far as the search for the nearest one needs it.
@@ -109,7 +111,7 @@ impl Envelope {
         let patch = self.patch_index(s.gpu.name, s.precision.pooled());
         let at = place(s, p);
         if let Some(measured) = self.patches.get_mut(patch) {
-            measured.take(s.tp, at);
+            measured.take(s.tp, s.pp, at);
         }
         let index = |i: usize| u16::try_from(i).unwrap_or(u16::MAX);
         let landmark = Landmark {
@@ -179,7 +181,7 @@ impl Envelope {
             ));
             return out;
         };
-        out.extend(measured.axes_out(s.tp, place(s, p)));
+        out.extend(measured.axes_out(s.tp, s.pp, place(s, p)));
         out
     }
 
@@ -223,7 +225,7 @@ impl Envelope {
 }
 
 impl Patch {
-    fn take(&mut self, tp: u32, [params_b, context, in_flight]: [f64; 3]) {
+    fn take(&mut self, tp: u32, pp: u32, [params_b, context, in_flight]: [f64; 3]) {
         self.runs += 1;
         self.params_b.add(params_b);
         self.context.add(context);
@@ -231,9 +233,12 @@ impl Patch {
         if let Err(at) = self.tps.binary_search(&tp) {
             self.tps.insert(at, tp);
         }
+        if let Err(at) = self.pps.binary_search(&pp) {
+            self.pps.insert(at, pp);
+        }
     }
 
-    fn axes_out(&self, tp: u32, [params_b, context, in_flight]: [f64; 3]) -> Vec<AxisOut> {
+    fn axes_out(&self, tp: u32, pp: u32, [params_b, context, in_flight]: [f64; 3]) -> Vec<AxisOut> {
         let place = format!("on {} at {}", self.gpu, self.precision);
         let mut out = Vec::new();
         let mut check = |name: &str, range: &Range, x: f64, unit: &str| {
@@ -256,6 +261,11 @@ impl Patch {
         if !self.tps.contains(&tp) {
             let measured = list(self.tps.iter().map(u32::to_string));
             out.push(axis("tp", &tp.to_string(), &format!("{measured} {place}")));
+        }
+        // Stages over nodes are another machine: what one node did says nothing of the link.
+        if pp > 1 && !self.pps.contains(&pp) {
+            let measured = list(self.pps.iter().map(u32::to_string));
+            out.push(axis("pp", &pp.to_string(), &format!("{measured} {place}")));
         }
         out
     }

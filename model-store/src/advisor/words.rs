@@ -1,6 +1,8 @@
 //! What an advice says to people: at most four lines, the reason in numbers, then a hint.
 
-use super::advice::{Advice, Assessed, AxisOut, Evidence, Verdict};
+use super::advice::{Advice, Assessed, AxisOut, Evidence, Ranking, Verdict};
+use super::economy::Term;
+use super::rank::limits;
 use super::request::Request;
 use super::run::Target;
 use super::utility;
@@ -42,7 +44,19 @@ fn recommendation(advice: &Advice, best: &Assessed, request: &Request) -> Vec<St
         .map_or_else(String::new, |n| format!(", context limited to {n} tokens"));
     out.push(format!("{per_hour}{context} (advice {})", advice.id));
     out.extend(unchecked(best, request));
+    out.extend(not_counted(&advice.ranking).filter(|_| out.len() < 3));
     out
+}
+
+/// What the ranking should have gone by and could not: never taken as nothing in silence. What
+/// was stated of latencies has a line of its own.
+fn not_counted(ranking: &Ranking) -> Option<String> {
+    let wanted = ranking.left_out.iter().filter(|l| l.wanted);
+    let reasons: Vec<&str> = wanted
+        .filter(|l| l.term != Term::Slo)
+        .map(|l| l.reason.as_str())
+        .collect();
+    (!reasons.is_empty()).then(|| format!("not counted: {}", reasons.join("; ")))
 }
 
 /// The line that compares the advice with what the user had asked for, such as `gpu:a100:8`: with
@@ -50,11 +64,11 @@ fn recommendation(advice: &Advice, best: &Assessed, request: &Request) -> Vec<St
 pub fn instead_of(advice: &Advice, asked: &str) -> String {
     let plain = format!("instead of {asked}");
     let mut parts = asked.split(':').skip(1);
-    let (Some(gres), Some(Ok(tp))) = (parts.next(), parts.next().map(str::parse::<u32>)) else {
+    let (Some(gres), Some(Ok(gpus))) = (parts.next(), parts.next().map(str::parse::<u32>)) else {
         return plain;
     };
     let known = |a: &&Assessed| {
-        a.config.gres.eq_ignore_ascii_case(gres) && a.config.tp == tp && a.fallen.is_none()
+        a.config.gres.eq_ignore_ascii_case(gres) && a.config.gpus() == gpus && a.fallen.is_none()
     };
     let former = advice.candidates.iter().find(known);
     let gain = advice
@@ -114,20 +128,25 @@ fn basis(e: &Evidence, gres: &str) -> String {
     }
 }
 
+/// What candidates were ranked by, and what is left out: `ranked by tokens, price; not counted:
+/// ...`.
+pub fn ranked_by(ranking: &Ranking) -> String {
+    let counted: Vec<&str> = ranking.counted.iter().map(|t| t.name()).collect();
+    let left_out: Vec<&str> = ranking.left_out.iter().map(|l| l.reason.as_str()).collect();
+    let mut out = format!("ranked by {}", counted.join(", "));
+    if !left_out.is_empty() {
+        out.push_str(&format!("; not counted: {}", left_out.join("; ")));
+    }
+    out
+}
+
 /// A latency target that nothing is known about is named, never silently taken as met.
 fn unchecked(best: &Assessed, request: &Request) -> Option<String> {
-    let stated = [
-        (Target::TtftMs, request.slo.ttft_ms, "TTFT"),
-        (Target::TpotMs, request.slo.tpot_ms, "TPOT"),
-    ];
-    let mut unknown: Vec<&str> = stated
+    let unknown: Vec<&str> = limits(request)
         .into_iter()
-        .filter(|(target, limit, _)| limit.is_some() && best.prediction(*target).is_none())
-        .map(|(.., name)| name)
+        .filter(|limit| limit.prediction(best).is_none())
+        .map(|limit| limit.name)
         .collect();
-    if request.slo.e2e_ms.is_some() {
-        unknown.push("end-to-end latency");
-    }
     (!unknown.is_empty()).then(|| {
         format!(
             "{} not known yet: the stated target was not checked",

@@ -11,6 +11,8 @@ pub struct Choice {
     pub tp: u32,
     /// Pipeline stages (1 = none).
     pub pp: u32,
+    /// Data-parallel replicas (1 = none).
+    pub dp: u32,
     /// Weight format; `None` leaves it to the engine and the checkpoint.
     pub precision: Option<Precision>,
     /// Checkpoint that already is in that format; `None` = the model as the user named it,
@@ -34,6 +36,9 @@ impl Choice {
         push(Setting::Tp, &self.tp.to_string());
         if self.pp > 1 {
             push(Setting::Pp, &self.pp.to_string());
+        }
+        if self.dp > 1 {
+            push(Setting::Dp, &self.dp.to_string());
         }
         match (&self.checkpoint, self.precision) {
             (Some(checkpoint), _) => push(Setting::Model, checkpoint),
@@ -91,6 +96,7 @@ mod tests {
         Choice {
             tp: 4,
             pp: 1,
+            dp: 1,
             precision: Some(precision),
             checkpoint: checkpoint.map(Into::into),
             max_len: None,

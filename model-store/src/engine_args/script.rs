@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::advisor::{Pins, Precision};
+use crate::advisor::{Layout, Pins, Precision};
 
 use super::command::{EngineCommand, mentions, precision_of};
 use super::flags::{EngineKind, Setting};
@@ -69,6 +69,18 @@ impl ScriptPins {
             gpu: None,
             tp: single(&degrees),
             precision: single(&formats),
+            layout: self.layout(),
+        }
+    }
+
+    /// Replicas reach an engine through `omnipilot run` alone: one that is started otherwise, or
+    /// that is not seen, stays one instance. Stages on other nodes need more than a batch script
+    /// that starts one engine.
+    fn layout(&self) -> Layout {
+        if self.engines.is_empty() || self.outside_run().next().is_some() {
+            Layout::OneInstance
+        } else {
+            Layout::OneNode
         }
     }
 
@@ -360,7 +372,8 @@ mod tests {
             Pins {
                 gpu: None,
                 tp: Some(4),
-                precision: Some(Precision::Fp8)
+                precision: Some(Precision::Fp8),
+                layout: Layout::OneInstance,
             }
         );
         assert!(!found.differ() && !found.takes_checkpoint_format());
@@ -417,7 +430,11 @@ mod tests {
             "$OMNIPILOT run -- vllm serve m -tp 4",
         ] {
             assert!(one(script).under_run, "{script}");
-            assert_eq!(scan_script(script).pins(), Pins::default(), "{script}");
+            let nothing = Pins {
+                layout: Layout::OneNode,
+                ..Pins::default()
+            };
+            assert_eq!(scan_script(script).pins(), nothing, "{script}");
         }
         let inside = one("omnipilot run -- bash -c 'vllm serve m -tp 4'");
         assert!(

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use model_store::advisor::words::grouped;
-use model_store::advisor::{Assessed, Fallen, Pins, Target, utility};
+use model_store::advisor::words::{self, grouped};
+use model_store::advisor::{Assessed, Fallen, Pins, Target, Term, utility};
 use model_store::consult::{Action, Consulted, consult};
 use serde_json::{Value, json};
 
@@ -56,11 +56,12 @@ fn as_json(c: &Consulted) -> anyhow::Result<Value> {
         "evidence": serde_json::to_value(c.advice.evidence)?,
         "nearest_run": c.advice.nearest_run,
         "request": serde_json::to_value(&c.request)?,
+        "ranking": serde_json::to_value(&c.advice.ranking)?,
         "candidates": candidates,
     }))
 }
 
-fn candidate_json(a: &Assessed) -> Value {
+pub(super) fn candidate_json(a: &Assessed) -> Value {
     let targets: serde_json::Map<String, Value> = Target::ALL
         .iter()
         .map(|t| (t.name().to_owned(), json!(a.prediction(*t))))
@@ -69,14 +70,30 @@ fn candidate_json(a: &Assessed) -> Value {
         "gpu": a.config.gres,
         "catalogue_gpu": a.config.gpu,
         "tp": a.config.tp,
+        "replicas": a.config.dp,
+        "pipeline_stages": a.config.pp,
+        "gpus": a.config.gpus(),
+        "nodes": a.config.nodes(),
         "precision": a.config.precision.name(),
         "checkpoint": a.config.checkpoint,
         "targets": targets,
         "tokens_per_gpu_hour": a.tokens_per_gpu_hour,
         "tokens_per_price": a.tokens_per_price,
         "price_per_hour": a.price_per_hour,
+        "utility": a.utility,
+        "terms": terms_json(a),
         "fallen": a.fallen,
     })
+}
+
+/// The utility's terms by name, without their weights; `null` = not known.
+fn terms_json(a: &Assessed) -> Value {
+    let of = |t: &Term| (t.name().to_owned(), json!(a.terms[*t as usize]));
+    Term::ALL
+        .iter()
+        .map(of)
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn print(c: &Consulted) -> std::io::Result<()> {
@@ -93,12 +110,13 @@ fn print(c: &Consulted) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "\n{:<18} {:>9} {:>19} {:>14} {:>11}",
+        "\n{:<32} {:>9} {:>19} {:>14} {:>11}",
         "candidate", "tok/s", "interval", "tok/GPU-hour", "tok/price"
     )?;
     for a in &c.advice.candidates {
         writeln!(out, "{}", line(a))?;
     }
+    writeln!(out, "\n{}", words::ranked_by(&c.advice.ranking))?;
     Ok(())
 }
 
@@ -106,12 +124,12 @@ fn line(a: &Assessed) -> String {
     let name = utility::name(&a.config);
     let reason = a.fallen.as_ref().map(why);
     let Some(p) = a.prediction(Target::OutputTokS) else {
-        return format!("{name:<18} {}", reason.unwrap_or_default());
+        return format!("{name:<32} {}", reason.unwrap_or_default());
     };
     let number = |x: Option<f64>| x.map_or_else(|| "-".into(), grouped);
     let interval = format!("[{}-{}]", grouped(p.lo), grouped(p.hi));
     let numbers = format!(
-        "{name:<18} {:>9} {interval:>19} {:>14} {:>11}",
+        "{name:<32} {:>9} {interval:>19} {:>14} {:>11}",
         grouped(p.q50),
         number(a.tokens_per_gpu_hour),
         number(a.tokens_per_price)
@@ -119,7 +137,7 @@ fn line(a: &Assessed) -> String {
     reason.map_or(numbers.clone(), |r| format!("{numbers}  {r}"))
 }
 
-fn why(fallen: &Fallen) -> String {
+pub(super) fn why(fallen: &Fallen) -> String {
     match fallen {
         Fallen::Infeasible(reason) => format!("infeasible: {reason}"),
         Fallen::OutOfSupport(axes) => {

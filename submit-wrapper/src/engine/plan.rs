@@ -170,6 +170,8 @@ fn asked(given: Option<&EngineCommand>, written: Option<&EngineCommand>, env: En
             .unwrap_or_default(),
         num_gpus: gpus(env).or_else(|| given.and_then(size)),
         tp,
+        pp: given.and_then(|e| e.pp).filter(|n| *n > 1),
+        dp: given.and_then(|e| e.dp).filter(|n| *n > 1),
         precision: given
             .filter(|e| e.quantization.is_some())
             .and_then(EngineCommand::precision)

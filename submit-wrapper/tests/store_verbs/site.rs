@@ -169,6 +169,8 @@ pub(crate) fn outcome(site: &Site, job_id: u64) -> Outcome {
             gpu: "h100".into(),
             num_gpus: Some(2),
             tp: Some(2),
+            pp: None,
+            dp: None,
             precision: Some("fp8".into()),
             isl: Some(1000.0),
             osl: Some(100.0),

@@ -176,6 +176,12 @@ fn held_gpus<'a>(outcome: &Outcome, job: &'a AccountedJob) -> Result<(&'a str, u
             "it claims more tensor parallel than the job's {count} GPUs"
         ));
     }
+    let parts = [asked.tp, asked.pp, asked.dp].map(|n| n.unwrap_or(1).max(1));
+    if parts.iter().fold(1, |all: u32, n| all.saturating_mul(*n)) > count {
+        return refuse(format!(
+            "it claims more stages and replicas than the job's {count} GPUs hold"
+        ));
+    }
     Ok((gres, count))
 }
 
@@ -318,8 +324,8 @@ fn case(outcome: &Outcome, gpu: &str, count: u32, window: Option<&Window>) -> Ca
         gpu_mem_gb: None,
         // One GPU leaves no choice.
         tp: asked.tp.or((count == 1).then_some(1)),
-        pp: 1,
-        dp: 1,
+        pp: asked.pp.unwrap_or(1).max(1),
+        dp: asked.dp.unwrap_or(1).max(1),
         precision: asked.precision.as_deref().and_then(Precision::parse),
         kv_precision: None,
         isl: in_window(|w| w.isl).or(asked.isl),
