@@ -1,12 +1,19 @@
 //! Finds out which tests can run here, so that the others are listed as ignored with their reason instead of passing.
 //!
 //! `e2e_slurm`: Slurm and munge are installed. `e2e_accounting`: slurmdbd and MariaDB too. `e2e_root`: jobs can run as several
-//! users, which takes root.
+//! users, which takes root. `e2e_native`: there is a C compiler, and the helpers in `native/` are built.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const SLURM: [&str; 5] = ["slurmctld", "slurmd", "sbatch", "munged", "setsid"];
+/// C helpers, and what the compiler is to make of them.
+const NATIVE: [(&str, &[&str]); 3] = [
+    ("spank-host", &["-rdynamic"]),
+    ("dead-mount", &[]),
+    ("games", &["-shared", "-fPIC"]),
+];
 const ACCOUNTING: [&str; 3] = ["slurmdbd", "mariadbd", "mariadb-install-db"];
 
 fn main() {
@@ -17,9 +24,29 @@ fn main() {
     set("e2e_slurm", slurm);
     set("e2e_accounting", slurm && all_installed(&ACCOUNTING));
     set(
+        "e2e_native",
+        NATIVE.iter().all(|(name, flags)| compiled(name, flags)),
+    );
+    set(
         "e2e_root",
         std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0),
     );
+}
+
+/// Compiles a helper into the build's own folder, where [`e2e::artifacts::native`] finds it.
+fn compiled(name: &str, flags: &[&str]) -> bool {
+    let source = format!("native/{name}.c");
+    println!("cargo::rerun-if-changed={source}");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-Wall", "-Wextra", "-Werror"])
+        .args(flags)
+        .arg("-o")
+        .arg(out.join(name));
+    cc.arg(source)
+        .arg("-ldl")
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn set(name: &str, holds: bool) {

@@ -2,29 +2,25 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::{ALICE, Output, Setup};
 
-use crate::site::{MODEL, Site, gpus};
+use crate::site::{MODEL, Site, finish, gpus};
 
 /// Submits a tagged job and asserts that it went as written, with one line that contains `reason`.
-fn goes_as_written(site: &Site, reason: &str) {
+pub(crate) fn goes_as_written(site: &Site, reason: &str) {
+    let sbatch = site.cluster.command(ALICE, "sbatch").unwrap();
+    goes_as_written_by(site, sbatch, MODEL, reason);
+}
+
+/// The same for a prepared `sbatch` and another tag.
+pub(crate) fn goes_as_written_by(site: &Site, mut sbatch: Command, tag: &str, reason: &str) {
+    let script = site.cluster.script(ALICE, "true").unwrap();
     let begun = Instant::now();
-    let output = site
-        .cluster
-        .sbatch(
-            ALICE,
-            &[
-                "--hold",
-                "--parsable",
-                MODEL,
-                "--gres=gpu:a100:2",
-                "--comment=mine",
-            ],
-            "true",
-        )
-        .unwrap();
+    sbatch.args(["--hold", "--parsable", tag, "--gres=gpu:a100:2"]);
+    let output = finish(sbatch.arg("--comment=mine").arg(script));
     assert!(begun.elapsed() < Duration::from_secs(5), "{output}");
     assert_one_line(&output, reason);
     assert_eq!(
@@ -39,7 +35,7 @@ fn goes_as_written(site: &Site, reason: &str) {
     );
 }
 
-fn assert_one_line(output: &Output, reason: &str) {
+pub(crate) fn assert_one_line(output: &Output, reason: &str) {
     assert_eq!(output.code, Some(0), "{output}");
     let lines: Vec<&str> = output.stderr.lines().collect();
     assert_eq!(lines.len(), 1, "{output}");
@@ -73,7 +69,11 @@ fn a_snapshot_that_is_no_snapshot() {
     let middle = flipped.len() / 2;
     flipped[middle] ^= 0x40;
     fs::write(&path, flipped).unwrap();
-    goes_as_written(&site, "model.snapshot");
+    goes_as_written(&site, "is damaged");
+    let mut newer = whole.clone();
+    newer[16] += 1;
+    fs::write(&path, newer).unwrap();
+    goes_as_written(&site, "this OmniPilot reads");
 
     fs::remove_file(&path).unwrap();
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
@@ -185,7 +185,7 @@ fn a_poor_environment_is_survived() {
         "unset HOME PATH USER;",
         "exec 0<&-;",
         "ulimit -n 20;",
-        "ulimit -v 200000;",
+        "ulimit -v 65536;",
         "trap '' CHLD;",
     ] {
         let line = format!("{poor} exec {call}");

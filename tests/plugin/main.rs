@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test is to stop")]
 
+mod contexts;
 mod faults;
+mod hostile;
 mod inheritance;
 mod refusing;
 mod rewriting;

@@ -22,6 +22,11 @@ pub fn standin() -> Result<PathBuf> {
     find("OMNIPILOT_STANDIN", "standin-engine", "e2e")
 }
 
+/// A C helper from `native/`, which the build has compiled where `e2e_native` holds.
+pub fn native(name: &str) -> PathBuf {
+    Path::new(env!("OUT_DIR")).join(name)
+}
+
 fn find(variable: &str, file: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(variable).map(PathBuf::from) {
         let absent = || {

@@ -1,0 +1,82 @@
+//! The plugin that users get, in a stand-in for each process of Slurm that loads it (`tests/native/spank-host.c`): there, any
+//! system call but writing the result ends the process.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
+
+use e2e::artifacts;
+
+/// The contexts of `spank.h` in which nothing is submitted: error, remote (slurmstepd), slurmd, job script (prolog, epilog),
+/// and one that no release has yet.
+const ELSEWHERE: [i32; 5] = [0, 2, 4, 5, 77];
+
+/// `srun` on a login node; `sbatch` and `salloc`.
+const SUBMITTING: [i32; 2] = [1, 3];
+
+fn host(context: i32) -> Output {
+    Command::new(artifacts::native("spank-host"))
+        .arg(artifacts::plugin().unwrap())
+        .arg(context.to_string())
+        .env_clear()
+        .output()
+        .unwrap()
+}
+
+fn told(context: i32) -> String {
+    let output = host(context);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "context {context}: {output:?}"
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[cfg_attr(not(e2e_native), ignore = "no C compiler")]
+fn on_compute_nodes_every_hook_returns_without_a_system_call() {
+    for context in ELSEWHERE {
+        let hooks = "slurm_spank_init 0\nslurm_spank_init_post_opt 0\n";
+        assert_eq!(
+            told(context),
+            format!("{hooks}options 0\n"),
+            "context {context}"
+        );
+    }
+}
+
+#[test]
+#[cfg_attr(not(e2e_native), ignore = "no C compiler")]
+fn an_untagged_submission_costs_no_system_call() {
+    for context in SUBMITTING {
+        let told = told(context);
+        assert!(told.starts_with("slurm_spank_init 0\nslurm_spank_init_post_opt 0\noptions "));
+        assert!(!told.ends_with("options 0\n"), "{told}");
+    }
+}
+
+/// Without this the two tests above would show nothing.
+#[test]
+#[cfg_attr(not(e2e_native), ignore = "no C compiler")]
+fn a_system_call_ends_the_stand_in() {
+    assert_eq!(
+        host(-1).status.signal(),
+        Some(nix::sys::signal::Signal::SIGSYS as i32)
+    );
+}
+
+/// What breaks the hooks on purpose is compiled for tests alone.
+#[test]
+fn the_plugin_that_users_get_cannot_be_broken_on_purpose() {
+    let plugin = artifacts::plugin().unwrap();
+    if plugin
+        .parent()
+        .is_some_and(|folder| folder.ends_with("debug"))
+    {
+        return;
+    }
+    let bytes = fs::read(plugin).unwrap();
+    let switch = b"OMNIPILOT_INJECT";
+    assert!(!bytes.windows(switch.len()).any(|found| found == switch));
+}
