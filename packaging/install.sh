@@ -46,6 +46,8 @@ install_all() {
   put 755 "$OMNIPILOT_BIN" "$COMMAND"
   put 755 "$OMNIPILOT_PLUGIN" "$PLUGIN"
   put 644 "$ROOT/etc/omnipilot.toml" "$EXAMPLES/omnipilot.toml"
+  put 644 "$ROOT/etc/job_submit.lua" "$EXAMPLES/job_submit.lua"
+  put 644 "$ROOT/etc/cli_filter.lua" "$EXAMPLES/cli_filter.lua"
   put 644 <(plugstack_example) "$EXAMPLES/plugstack.conf.d/omnipilot.conf"
 }
 
@@ -55,7 +57,7 @@ uninstall_all() {
     die "$entry still loads the plugin; without the file every sbatch would complain. Remove that entry first"
   fi
   rm -f "$DESTDIR$COMMAND" "$DESTDIR$PLUGIN"
-  rm -f "$DESTDIR$EXAMPLES/omnipilot.toml" "$DESTDIR$EXAMPLES/plugstack.conf.d/omnipilot.conf"
+  rm -f "$DESTDIR$EXAMPLES"/{omnipilot.toml,job_submit.lua,cli_filter.lua} "$DESTDIR$EXAMPLES/plugstack.conf.d/omnipilot.conf"
   rmdir --ignore-fail-on-non-empty "$DESTDIR$EXAMPLES/plugstack.conf.d" "$DESTDIR$EXAMPLES" "${DESTDIR}${EXAMPLES%/*}" 2>/dev/null || true
   echo "removed; /etc/omnipilot, the store and the spool are left as they are"
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use e2e::{ALICE, Cluster, artifacts};
 
 /// Where the files go, below `DESTDIR`, and their modes.
-const FILES: [(&str, u32); 4] = [
+const FILES: [(&str, u32); 6] = [
     ("usr/bin/omnipilot", 0o755),
     ("usr/share/doc/omnipilot/examples/omnipilot.toml", 0o644),
     (
@@ -16,6 +16,8 @@ const FILES: [(&str, u32); 4] = [
         0o644,
     ),
     ("usr/lib64/slurm/spank_omnipilot.so", 0o755),
+    ("usr/share/doc/omnipilot/examples/job_submit.lua", 0o644),
+    ("usr/share/doc/omnipilot/examples/cli_filter.lua", 0o644),
 ];
 
 /// `make TARGET` into this folder, with a umask that would hide everything from users.

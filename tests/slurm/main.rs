@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod circle;
+mod controller;
 mod facts;
 mod install;
 mod scripts;

@@ -44,6 +44,7 @@ pub struct Setup {
     accounting: bool,
     conf: String,
     nodes: Option<String>,
+    beside: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -57,6 +58,12 @@ impl Setup {
     pub fn conf(mut self, lines: &str) -> Self {
         self.conf.push_str(lines);
         self.conf.push('\n');
+        self
+    }
+
+    /// A file that lies beside `slurm.conf` before anything starts.
+    pub fn beside_slurm_conf(mut self, name: &str, text: &str) -> Self {
+        self.beside.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -124,6 +131,9 @@ impl Cluster {
     }
 
     fn up(&self, setup: &Setup) -> Result<()> {
+        for (name, text) in &setup.beside {
+            self.file(&format!("etc/{name}"), text)?;
+        }
         let mut command = script("up.sh");
         command
             .arg("--quiet")

@@ -1,0 +1,269 @@
+//! `etc/job_submit.lua` in a real slurmctld: what reaches the controller without the plugin, and what is done to a job afterwards.
+
+use std::fs;
+
+use e2e::{ALICE, Cluster, Output, Setup};
+
+use crate::site::{REQUEST, Site, gpus, submitted};
+
+/// The file as it is shipped, with these settings.
+fn shipped(guarded: &str, needs: &str) -> String {
+    let text = include_str!("../../etc/job_submit.lua");
+    let set = text
+        .replace("guarded = {},", &format!("guarded = {{ {guarded} }},"))
+        .replace("needs = \"tag\"", &format!("needs = \"{needs}\""));
+    assert_ne!(set, text, "the settings are where they are looked for");
+    set
+}
+
+fn setup(lua: &str) -> Setup {
+    Setup::default()
+        .conf("JobSubmitPlugins=lua\nPartitionName=free Nodes=ALL State=UP")
+        .beside_slurm_conf("job_submit.lua", lua)
+}
+
+fn site(guarded: &str, needs: &str) -> Site {
+    let site = Site::trained(&setup(&shipped(guarded, needs)));
+    site.load_plugin();
+    site
+}
+
+/// Slurm's own line follows the two of the check.
+fn assert_denied(output: &Output, reason: &str) {
+    assert_eq!((output.code, &*output.stdout), (Some(1), ""), "{output}");
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    assert!(
+        lines[0].contains("omnipilot: ") && lines[0].contains(reason),
+        "{output}"
+    );
+    assert!(lines[1].contains("omnipilot: hint: "), "{output}");
+    assert!(lines.len() <= 3, "{output}");
+}
+
+/// Submits with a configuration that loads no plugin.
+fn around_the_plugin(site: &Site, words: &[&str]) -> Output {
+    let conf = fs::read_to_string(site.cluster.conf()).unwrap();
+    let own = conf.replace("/etc/plugstack.conf", "/own/none.conf");
+    let own = site.cluster.file("own/slurm.conf", &own).unwrap();
+    for name in ["gres.conf", "cgroup.conf"] {
+        fs::copy(site.path("etc").join(name), site.path("own").join(name)).unwrap();
+    }
+    let script = site.cluster.script(ALICE, "true").unwrap();
+    let mut sbatch = site.cluster.command(ALICE, "sbatch").unwrap();
+    let output = sbatch
+        .env("SLURM_CONF", own)
+        .arg("--hold")
+        .args(words)
+        .arg(script)
+        .output()
+        .unwrap();
+    Output {
+        command: format!("{sbatch:?}"),
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn gpus_on_a_guarded_partition_need_a_tag() {
+    let site = site("\"serve\"", "tag");
+    let hold = |words: &[&str]| {
+        let words = [&["--hold"], words].concat();
+        site.cluster.sbatch(ALICE, &words, "true").unwrap()
+    };
+    assert_denied(
+        &hold(&["--gres=gpu:a100:2"]),
+        "on partition serve, but no model is named",
+    );
+    for form in ["--gpus=a100:2", "--gpus-per-node=2", "--gres=gpu:1"] {
+        assert_denied(&hold(&[form, "-p", "free,serve"]), "serve");
+    }
+    assert_denied(&hold(&["--ntasks=2", "--gpus-per-task=1"]), "serve");
+    submitted(&hold(&REQUEST));
+    submitted(&hold(&[
+        "--llm-model=my/own",
+        "--llm-advice=off",
+        "--gres=gpu:a100:2",
+    ]));
+    submitted(&hold(&["--gres=gpu:a100:2", "-p", "free"]));
+    submitted(&hold(&[]));
+}
+
+/// The bypass that the plugin itself cannot close.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn a_configuration_without_the_plugin_is_found_out() {
+    let site = site("\"serve\"", "tag");
+    assert_denied(&around_the_plugin(&site, &["--gres=gpu:h100:8"]), "serve");
+    submitted(&around_the_plugin(
+        &site,
+        &["--gres=gpu:h100:8", "-p", "free"],
+    ));
+    let srun = site
+        .cluster
+        .run(ALICE, "srun", &["--gres=gpu:h100:1", "true"])
+        .unwrap();
+    assert_ne!(srun.code, Some(0), "{srun}");
+    assert!(srun.stderr.contains("no model is named"), "{srun}");
+}
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn where_an_advice_is_needed_a_tag_is_not_enough() {
+    let site = site("\"serve\"", "advice");
+    let id = submitted(
+        &site
+            .cluster
+            .sbatch(ALICE, &[&REQUEST[..], &["--hold"]].concat(), "true")
+            .unwrap(),
+    );
+    let record = site.cluster.show_job(id).unwrap();
+    let off = [&REQUEST[..], &["--llm-advice=off", "--gres=gpu:a100:2"]].concat();
+    assert_denied(
+        &site.cluster.sbatch(ALICE, &off, "true").unwrap(),
+        "without an advice",
+    );
+    // A comment alone is no advice, and neither is another job's with other GPUs.
+    let copied = format!("--comment={}", record["Comment"]);
+    let advice = &record["Comment"]["omnipilot:".len()..];
+    let variables =
+        format!("--export=ALL,SLURM_LLM_ADVICE={advice},SLURM_LLM_GPU=h200,SLURM_LLM_TP=2");
+    for gres in ["--gres=gpu:a100:8", "--gres=gpu:h200:1"] {
+        let words = [gres, "--hold", &copied];
+        assert_denied(&around_the_plugin(&site, &words), "without an advice");
+        let words = [gres, "--hold", &copied, &variables];
+        assert_denied(&around_the_plugin(&site, &words), "without an advice");
+    }
+    // Whoever forges all of it is not found out here: the check guides, as the plugin does.
+    let words = ["--gres=gpu:h200:2", "--hold", &copied, &variables];
+    submitted(&around_the_plugin(&site, &words));
+}
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn what_was_advised_is_not_edited_afterwards() {
+    let site = site("", "tag");
+    let id = submitted(
+        &site
+            .cluster
+            .sbatch(ALICE, &[&REQUEST[..], &["--hold"]].concat(), "true")
+            .unwrap(),
+    );
+    let before = site.cluster.show_job(id).unwrap();
+    let update = |change: &str| {
+        let words = ["update", &format!("jobid={id}"), change];
+        site.cluster.run(ALICE, "scontrol", &words).unwrap()
+    };
+    let changes = [
+        "TresPerNode=gres:gpu:a100:8",
+        "Features=a100",
+        "Comment=mine",
+        "Comment=",
+    ];
+    for change in changes {
+        let output = update(change);
+        assert_ne!(output.code, Some(0), "{change}: {output}");
+        let after = site.cluster.show_job(id).unwrap();
+        assert_eq!(
+            (gpus(&before), &before["Comment"]),
+            (gpus(&after), &after["Comment"]),
+            "{change}"
+        );
+        assert_eq!(before["Features"], after["Features"], "{change}");
+    }
+    for change in [
+        "TimeLimit=10",
+        "JobName=other",
+        &format!("Comment=more {}", before["Comment"]),
+    ] {
+        assert_eq!(update(change).code, Some(0), "{change}");
+    }
+    let other = site
+        .cluster
+        .sbatch(ALICE, &["--hold", "--gres=gpu:a100:1"], "true")
+        .unwrap();
+    let words = [
+        "update",
+        &format!("jobid={}", submitted(&other)),
+        "Comment=mine",
+    ];
+    assert_eq!(
+        site.cluster.run(ALICE, "scontrol", &words).unwrap().code,
+        Some(0)
+    );
+}
+
+/// An error in the file harms no job.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn an_error_in_the_check_lets_the_job_go() {
+    let broken = shipped("\"serve\"", "tag")
+        .replace("local asked = gpus_of(job)", "local asked = nothing(job)");
+    let cluster: Cluster = setup(&broken).start().unwrap();
+    submitted(
+        &cluster
+            .sbatch(ALICE, &["--hold", "--gres=gpu:a100:1"], "true")
+            .unwrap(),
+    );
+    let log = fs::read_to_string(cluster.prefix().join("log/slurmctld.log")).unwrap();
+    assert!(log.contains("global 'nothing'"), "{log}");
+}
+
+/// `etc/cli_filter.lua` leaves a record of every advised submission, and of no other.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn the_filter_records_which_job_an_advice_went_to() {
+    let setup = Setup::default()
+        .conf("CliFilterPlugins=lua")
+        .beside_slurm_conf("cli_filter.lua", include_str!("../../etc/cli_filter.lua"));
+    let site = Site::trained(&setup);
+    site.load_plugin();
+    let records = site.cluster.work(ALICE).unwrap();
+    let text = include_str!("../../etc/cli_filter.lua")
+        .replace("/var/spool/omnipilot/submitted", records.to_str().unwrap());
+    site.cluster.file("etc/cli_filter.lua", &text).unwrap();
+    let hold = |words: &[&str]| {
+        submitted(
+            &site
+                .cluster
+                .sbatch(ALICE, &[&["--hold"], words].concat(), "true")
+                .unwrap(),
+        )
+    };
+
+    let tagged = hold(&REQUEST);
+    let comment = site.cluster.show_job(tagged).unwrap()["Comment"].clone();
+    let id = comment.strip_prefix("omnipilot:").unwrap();
+    let array = hold(&[&REQUEST[..], &["--array=1-3"]].concat());
+    hold(&["--gres=gpu:a100:1"]);
+    let step = [&REQUEST[..], &["-Q", "true"]].concat();
+    let srun = site.cluster.run(ALICE, "srun", &step).unwrap();
+    assert_eq!(srun.code, Some(0), "{srun}");
+    let interactive = site.jobs() as u32;
+    let tested = site
+        .cluster
+        .sbatch(ALICE, &[&REQUEST[..], &["--test-only"]].concat(), "true")
+        .unwrap();
+    assert_eq!(tested.code, Some(0), "{tested}");
+    let nested = "env -u SLURM_CONF true; sbatch --hold --wrap=true; srun -n1 true";
+    let job = submitted(&site.cluster.sbatch(ALICE, &REQUEST, nested).unwrap());
+    assert_eq!(site.cluster.wait_job(job).unwrap()["JobState"], "COMPLETED");
+
+    let names = fs::read_dir(&records)
+        .unwrap()
+        .flatten()
+        .map(|file| file.file_name().into_string().unwrap());
+    let mut found: Vec<(u32, String)> = names
+        .filter(|name| !name.starts_with("job-") && !name.starts_with("slurm-"))
+        .map(|name| {
+            let (job, advice) = name.split_once('.').unwrap();
+            (job.parse().unwrap(), advice.to_owned())
+        })
+        .collect();
+    found.sort();
+    let jobs: Vec<u32> = found.iter().map(|(job, _)| *job).collect();
+    assert_eq!(jobs, [tagged, array, interactive, job], "{found:?}");
+    assert_eq!(found[0].1, id);
+}
