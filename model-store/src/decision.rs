@@ -202,6 +202,29 @@ pub fn decide(snapshot: &Snapshot, config: &Config, submission: &Submission) -> 
     }
 }
 
+/// The advice behind what [`decide`] says, to be shown again; `None` where there is none behind it.
+pub fn advice_on(
+    snapshot: &Snapshot,
+    config: &Config,
+    submission: &Submission,
+) -> Option<(Consulted, ClusterState)> {
+    let reached = submission.place.within(&snapshot.body.cluster);
+    let site = Site {
+        config,
+        snapshot,
+        reached,
+    };
+    let consulted = if submission.options.mode == AdviceMode::Explore {
+        site.consult(submission, &Pins::default())
+    } else {
+        let script = submission.script.map(scan_script);
+        let pins = script_pins(submission, script.as_ref()).ok()?;
+        let own_format = script.is_some_and(|s| s.takes_checkpoint_format());
+        site.consult_for(submission, &pins, own_format)
+    };
+    Some((consulted.ok()?, site.reached))
+}
+
 /// What the script fixes. Where it cannot be read, the number of GPUs stays as it was asked for: an engine command in it may
 /// count on them.
 fn script_pins(submission: &Submission, script: Option<&ScriptPins>) -> Result<Pins, Decision> {
@@ -278,9 +301,21 @@ impl Site<'_> {
         )
     }
 
-    /// `own_format` is true where the script starts an engine that takes its checkpoint as it is.
     fn advise(&self, submission: &Submission, pins: &Pins, own_format: bool) -> Decision {
-        let consulted = match self.consult(submission, pins) {
+        match self.consult_for(submission, pins, own_format) {
+            Ok(consulted) => self.in_mode(submission, consulted),
+            Err(fault) => fault.into(),
+        }
+    }
+
+    /// `own_format` is true where the script starts an engine that takes its checkpoint as it is.
+    fn consult_for(
+        &self,
+        submission: &Submission,
+        pins: &Pins,
+        own_format: bool,
+    ) -> Result<Consulted, Fault> {
+        match self.consult(submission, pins) {
             Ok(first) if own_format && changes_format(&first) => {
                 let precision = first.request.checkpoint_precision.or(Some(Precision::Bf16));
                 self.consult(
@@ -292,10 +327,6 @@ impl Site<'_> {
                 )
             }
             other => other,
-        };
-        match consulted {
-            Ok(consulted) => self.in_mode(submission, consulted),
-            Err(fault) => fault.into(),
         }
     }
 

@@ -40,6 +40,8 @@ enum Verb {
     Train(cmd::train::Args),
     /// Show what would be chosen for a model and a load, and why
     Advise(cmd::advise::Args),
+    /// Say why an advice is what it is, and what it would take for another configuration to win
+    Explain(cmd::explain::Args),
     /// Submit a batch script under an advice, without the plugin
     Submit(cmd::submit::Args),
     /// Inside a job: start the engine as advised, and report its outcome
@@ -61,6 +63,7 @@ fn main() -> std::process::ExitCode {
         Verb::Observe(args) => cmd::observe::run(&cli.site, &args),
         Verb::Train(args) => cmd::train::run(&cli.site, &args),
         Verb::Advise(args) => cmd::advise::run(&cli.site, &args),
+        Verb::Explain(args) => cmd::explain::run(&cli.site, &args),
         Verb::Submit(args) => cmd::submit::run(&cli.site, &args),
         Verb::Run(args) => cmd::run::run(&cli.site, &args),
         Verb::Ingest(args) => cmd::ingest::run(&cli.site, &args),

@@ -390,25 +390,32 @@ fn nearest(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Option
         .map(|l| envelope.describe(l))
 }
 
-/// Eight hex digits of FNV-1a over the snapshot's name, the GPU types in reach and the request,
-/// and whether the queue waits were still fresh: the same request under the same snapshot has the
-/// same name, so any advice can be made again and recognised.
-pub fn identify(known: Knowledge, request: &Request) -> String {
-    let text = serde_json::to_string(request).unwrap_or_default();
-    let reached = known
+/// The id of the advice that this knowledge gives on a request; see [`id_of`].
+fn identify(known: Knowledge, request: &Request) -> String {
+    let reached: Vec<&str> = known
         .cluster
         .pools
         .iter()
-        .flat_map(|p| p.gres.bytes().chain([b' ']));
+        .map(|p| p.gres.as_str())
+        .collect();
     let too_old = |w: &QueueWaits| known.now.is_some_and(|now| w.is_too_old(now));
     let stale = known.cluster.waits.as_ref().is_some_and(too_old);
+    let text = serde_json::to_string(request).unwrap_or_default();
+    id_of(known.snapshot_id, &reached, stale, &text)
+}
+
+/// Eight hex digits of FNV-1a over the snapshot's name, the GPU types in reach, whether the queue
+/// waits were too old, and the request as JSON. So any advice can be recognised when it is made
+/// again, without the snapshot's content.
+pub fn id_of(snapshot_id: &str, reached: &[&str], stale_waits: bool, request: &str) -> String {
+    let types = reached.iter().flat_map(|gres| gres.bytes().chain([b' ']));
+    let stale = [u8::from(stale_waits)];
     let hash = fnv1a(
-        known
-            .snapshot_id
+        snapshot_id
             .bytes()
-            .chain(reached)
-            .chain([u8::from(stale)])
-            .chain(text.bytes()),
+            .chain(types)
+            .chain(stale)
+            .chain(request.bytes()),
     );
     format!("{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff))
 }

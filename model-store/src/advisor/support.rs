@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::advice::AxisOut;
 use super::case::Precision;
 use super::physics::Physics;
+use super::run::Origin;
 use super::setup::Setup;
 use super::words::grouped;
 
@@ -71,6 +72,8 @@ pub struct Patch {
 pub struct Landmark {
     /// Name of the run.
     pub run_id: String,
+    /// Index into the envelope's sources.
+    pub source: u16,
     /// Model as the source names it.
     pub model: String,
     /// Index into the envelope's families.
@@ -86,6 +89,8 @@ pub struct Landmark {
 /// The envelope of all measured runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
+    /// Where runs were measured.
+    pub sources: Vec<(String, Origin)>,
     /// Measured families, sorted.
     pub families: Vec<String>,
     /// Measured pairs of GPU and precision.
@@ -100,7 +105,7 @@ fn place(s: &Setup, p: &Physics) -> [f64; 3] {
 
 impl Envelope {
     /// Adds one measured run.
-    pub fn add(&mut self, run_id: &str, s: &Setup, p: &Physics) {
+    pub fn add(&mut self, run_id: &str, origin: Origin, s: &Setup, p: &Physics) {
         let family = match self.families.iter().position(|f| *f == s.card.family) {
             Some(i) => i,
             None => {
@@ -116,6 +121,7 @@ impl Envelope {
         let index = |i: usize| u16::try_from(i).unwrap_or(u16::MAX);
         let landmark = Landmark {
             run_id: run_id.into(),
+            source: index(self.source_index(s.source, origin)),
             model: s.card.name.clone(),
             family: index(family),
             patch: index(patch),
@@ -131,6 +137,14 @@ impl Envelope {
         if !self.landmarks.iter().rev().take(64).any(known) {
             self.landmarks.push(landmark);
         }
+    }
+
+    fn source_index(&mut self, source: &str, origin: Origin) -> usize {
+        let same = |(name, from): &(String, Origin)| name == source && *from == origin;
+        self.sources.iter().position(same).unwrap_or_else(|| {
+            self.sources.push((source.into(), origin));
+            self.sources.len() - 1
+        })
     }
 
     fn patch_index(&mut self, gpu: &str, precision: Precision) -> usize {
@@ -188,21 +202,45 @@ impl Envelope {
     /// The measured run nearest to a setup, by distance over parameters, context and load, with
     /// steps for another GPU, precision, family or TP.
     pub fn nearest(&self, s: &Setup, p: &Physics) -> Option<&Landmark> {
+        self.distances(s, p)
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(l, _)| l)
+    }
+
+    /// The `most` measured runs nearest to a setup, nearest first, with the squared distance that
+    /// [`Self::nearest`] goes by.
+    pub fn nearest_runs(&self, s: &Setup, p: &Physics, most: usize) -> Vec<(&Landmark, f32)> {
+        let mut all: Vec<(&Landmark, f32)> = self.distances(s, p).collect();
+        all.sort_by(|a, b| a.1.total_cmp(&b.1));
+        all.truncate(most);
+        all
+    }
+
+    /// The source of a measured run, and where that is.
+    pub fn source(&self, l: &Landmark) -> Option<(&str, Origin)> {
+        let (name, origin) = self.sources.get(usize::from(l.source))?;
+        Some((name, *origin))
+    }
+
+    fn distances<'a>(
+        &'a self,
+        s: &Setup,
+        p: &Physics,
+    ) -> impl Iterator<Item = (&'a Landmark, f32)> + use<'a> {
         let at = place(s, p).map(|x| x.ln() as f32);
         let family = self.families.iter().position(|f| *f == s.card.family);
         let here = |m: &Patch| m.gpu == s.gpu.name && m.precision == s.precision.pooled().name();
         let patch = self.patches.iter().position(here);
-        let distance = |l: &Landmark| {
+        let tp_asked = (s.tp as f32).log2();
+        let distance = move |l: &Landmark| {
             let gaps: f32 = l.at.iter().zip(at).map(|(a, b)| (a - b).powi(2)).sum();
-            let tp = (f32::from(l.tp).log2() - (s.tp as f32).log2()).powi(2) * 0.25;
+            let tp = (f32::from(l.tp).log2() - tp_asked).powi(2) * 0.25;
             let other = |same: bool, step: f32| if same { 0.0 } else { step };
             gaps + tp
                 + other(family == Some(l.family.into()), 1.0)
                 + other(patch == Some(l.patch.into()), 2.0)
         };
-        self.landmarks
-            .iter()
-            .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        self.landmarks.iter().map(move |l| (l, distance(l)))
     }
 
     /// A measured run in words: `Mixtral-8x7B on H100-SXM x 2, fp8`.
@@ -218,6 +256,7 @@ impl Envelope {
     pub fn is_sound(&self) -> bool {
         self.landmarks.iter().all(|l| {
             usize::from(l.family) < self.families.len()
+                && usize::from(l.source) < self.sources.len()
                 && usize::from(l.patch) < self.patches.len()
                 && l.at.iter().all(|x| x.is_finite())
         })

@@ -434,7 +434,7 @@ fn here(samples: &[Sample]) -> Vec<(String, u32)> {
 fn envelope(prepared: &Prepared) -> Envelope {
     let mut envelope = Envelope::default();
     for s in prepared.samples.iter().filter(|s| shows_performance(s)) {
-        envelope.add(&s.run.run_id, &s.setup, &s.physics);
+        envelope.add(&s.run.run_id, s.run.origin, &s.setup, &s.physics);
     }
     envelope
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod advise;
 pub(crate) mod evaluate;
+pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod ingest;
 pub(crate) mod init;

@@ -11,3 +11,4 @@ pub(crate) mod gres;
 pub(crate) mod nodes;
 pub(crate) mod pending;
 pub(crate) mod sbatch_line;
+pub(crate) mod submitted;

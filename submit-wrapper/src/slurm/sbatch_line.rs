@@ -199,6 +199,10 @@ fn one(words: &[String], at: usize) -> Given {
         'G' => "gpus".to_owned(),
         'N' => "nodes".to_owned(),
         'n' => "ntasks".to_owned(),
+        'p' => "partition".to_owned(),
+        'w' => "nodelist".to_owned(),
+        'F' => "nodefile".to_owned(),
+        'x' => "exclude".to_owned(),
         other => other.to_string(),
     };
     if !SHORT_WITH_VALUE.contains(letter) {

@@ -1,0 +1,269 @@
+//! `omnipilot explain`: why an advice is what it is, what it rests on, and what it would take for
+//! another configuration to win. An advice that was given is made again, from the job that it was
+//! given to or from what `omnipilot advise --json` printed.
+
+mod again;
+mod show;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use model_store::advisor::explain::explain;
+use model_store::advisor::{Advice, ClusterState, Knowledge, Pins, Request, advise};
+use model_store::config::Config;
+use model_store::consult::consult_snapshot;
+use model_store::decision::{Place, Submission, advice_on};
+use model_store::job_request::asked;
+use model_store::options::RawOptions;
+use model_store::snapshot::Snapshot;
+use serde_json::Value;
+
+use crate::ask::AskArgs;
+use crate::exit;
+use crate::site::SiteArgs;
+use crate::slurm::submitted::{self, Submitted};
+
+use again::{Again, made_again};
+
+/// Arguments.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Advice to make again, as a job's comment and `SLURM_LLM_ADVICE` name it; its job is looked
+    /// for in Slurm's accounting
+    #[arg(value_name = "ADVICE")]
+    advice: Option<String>,
+    /// Job whose advice is to be made again
+    #[arg(long, value_name = "JOBID")]
+    job: Option<u64>,
+    /// What `omnipilot advise --json` printed, or its `request`; `-` reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "job")]
+    request: Option<PathBuf>,
+    #[command(flatten)]
+    ask: AskArgs,
+    /// Show every candidate by term, not the first few
+    #[arg(long)]
+    all: bool,
+    /// Print the explanation as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is explained.
+pub(super) struct Subject {
+    pub(super) snapshot: Snapshot,
+    /// The part of the cluster that was in reach.
+    pub(super) cluster: ClusterState,
+    pub(super) request: Request,
+    pub(super) advice: Advice,
+    /// The id that was asked for or found, and how it relates to the advice.
+    pub(super) again: Option<(String, Again)>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
+    let config = site.config()?;
+    let subject = subject(&config, args)?;
+    let known = Knowledge {
+        cluster: &subject.cluster,
+        ..subject.snapshot.knowledge()
+    };
+    let explanation = explain(known, &subject.request, &subject.advice);
+    if args.json {
+        println!("{}", show::as_json(&subject, &explanation)?);
+    } else {
+        show::print(&subject, &explanation, args.all)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was asked, as far as it could be found.
+struct Asked {
+    request: Request,
+    cluster: ClusterState,
+    id: Option<String>,
+    /// Snapshot that is known to have answered it.
+    snapshot: Option<String>,
+}
+
+fn subject(config: &Config, args: &Args) -> anyhow::Result<Subject> {
+    let published = Snapshot::read(&config.snapshot)
+        .map_err(|e| exit::fail(e.to_string(), "`omnipilot train` publishes one"))?;
+    let asked = asked_for(config, args, &published)?;
+    let id = id_of(args).or(asked.id);
+    let Some(id) = id else {
+        return Ok(answered(published, asked.cluster, asked.request, None));
+    };
+    let (snapshot, cluster, again) = made_again(
+        config,
+        published,
+        asked.cluster,
+        &asked.request,
+        &id,
+        asked.snapshot.as_deref(),
+    );
+    Ok(answered(
+        snapshot,
+        cluster,
+        asked.request,
+        Some((id, again)),
+    ))
+}
+
+fn answered(
+    snapshot: Snapshot,
+    cluster: ClusterState,
+    request: Request,
+    again: Option<(String, Again)>,
+) -> Subject {
+    // Waits that were too old then are too old now.
+    let known = Knowledge {
+        cluster: &cluster,
+        ..snapshot.knowledge()
+    };
+    let advice = advise(known, &request);
+    Subject {
+        advice,
+        snapshot,
+        cluster,
+        request,
+        again,
+    }
+}
+
+/// The id without what a comment puts before it.
+fn id_of(args: &Args) -> Option<String> {
+    let text = args.advice.as_deref()?.trim();
+    Some(text.strip_prefix("omnipilot:").unwrap_or(text).to_owned())
+}
+
+fn asked_for(config: &Config, args: &Args, published: &Snapshot) -> anyhow::Result<Asked> {
+    if let Some(file) = &args.request {
+        return from_json(file, published);
+    }
+    if args.ask.options.model.is_some() {
+        return from_options(config, &args.ask.options, published);
+    }
+    let job = match (args.job, id_of(args)) {
+        (Some(job), _) => job.to_string(),
+        (None, Some(id)) => find_job(&id)?,
+        (None, None) => {
+            return Err(exit::with_code(
+                exit::USAGE,
+                "nothing is named to be explained",
+                "an advice id, `--job JOBID`, `--request FILE`, or the options of `omnipilot advise`, such as --model=MODEL",
+            ));
+        }
+    };
+    from_job(config, &job, published)
+}
+
+fn from_options(
+    config: &Config,
+    options: &RawOptions,
+    published: &Snapshot,
+) -> anyhow::Result<Asked> {
+    let cluster = published.body.cluster.clone();
+    let consulted = consult_snapshot(published, &cluster, config, options, &Pins::default())
+        .map_err(|fault| exit::fail(fault.reason, fault.hint))?;
+    Ok(Asked {
+        request: consulted.request,
+        cluster,
+        id: None,
+        snapshot: None,
+    })
+}
+
+/// Reads a request, alone or inside what `advise --json` prints.
+fn from_json(file: &Path, published: &Snapshot) -> anyhow::Result<Asked> {
+    const LARGEST: u64 = 8 << 20;
+    let wrong = |reason: String| {
+        exit::with_code(
+            exit::USAGE,
+            format!("{}: {reason}", file.display()),
+            "`omnipilot advise --json` prints what is read here",
+        )
+    };
+    let bytes = if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().take(LARGEST).read_to_end(&mut bytes);
+        read.map(|_| bytes)
+    } else {
+        model_store::snapshot::read_regular(file, LARGEST)
+    };
+    let bytes = bytes.map_err(|e| wrong(e.to_string()))?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let request = value.get("request").unwrap_or(&value).clone();
+    Ok(Asked {
+        request: serde_json::from_value(request).map_err(|e| wrong(format!("no request: {e}")))?,
+        cluster: published.body.cluster.clone(),
+        id: text("advice").filter(|id| !id.is_empty()),
+        snapshot: text("snapshot"),
+    })
+}
+
+fn find_job(advice: &str) -> anyhow::Result<String> {
+    let found = submitted::job_with_advice(advice)
+        .map_err(|e| exit::fail(format!("advice {advice}: {e}"), e.hint()))?;
+    found.ok_or_else(|| {
+        exit::fail(
+            format!("no job of the last 30 days that accounting shows you carries advice {advice}"),
+            "`--job JOBID` names its job; `--request FILE` takes what `omnipilot advise --json` printed",
+        )
+    })
+}
+
+fn from_job(config: &Config, id: &str, published: &Snapshot) -> anyhow::Result<Asked> {
+    let job = submitted::job(id)
+        .map_err(|e| exit::fail(format!("job {id}: {e}"), e.hint()))?
+        .ok_or_else(|| {
+            exit::fail(
+                format!("accounting does not know job {id}"),
+                "`sacct -j` shows what it knows",
+            )
+        })?;
+    let options = job
+        .options()
+        .map_err(|e| exit::with_code(exit::USAGE, e.reason.clone(), e.hint.clone()))?;
+    if options.model.is_none() {
+        return Err(exit::fail(
+            format!(
+                "job {id} was submitted without a tag, or not by sbatch's own options: its request is not in its submit line"
+            ),
+            "give the options that it had, as for `omnipilot advise`",
+        ));
+    }
+    let (consulted, cluster) =
+        of_submission(config, &job, &options, published).ok_or_else(|| {
+            exit::fail(
+                format!(
+                    "no advice was behind job {id}: its script or options left nothing to choose"
+                ),
+                "give the options of a request, as for `omnipilot advise`",
+            )
+        })?;
+    Ok(Asked {
+        request: consulted.request,
+        cluster,
+        id: job.advice,
+        snapshot: None,
+    })
+}
+
+fn of_submission(
+    config: &Config,
+    job: &Submitted,
+    options: &RawOptions,
+    published: &Snapshot,
+) -> Option<(model_store::consult::Consulted, ClusterState)> {
+    let option = |name: &str| job.option(name);
+    let (asked, place) = (asked(&option), Place::of(&option));
+    let submission = Submission {
+        options,
+        asked: asked.as_ref(),
+        place: &place,
+        script: job.script.as_deref(),
+    };
+    advice_on(published, config, &submission)
+}
