@@ -76,6 +76,10 @@ pub struct Asked {
     pub osl: Option<f64>,
     /// Requests in flight that the request stated.
     pub concurrency: Option<f64>,
+    /// True where the job had an advice and went as its user wrote it: the configuration is the
+    /// user's choice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_written: bool,
 }
 
 /// One steady window of load, from differences of the engine's counters.

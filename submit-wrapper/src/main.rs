@@ -9,6 +9,7 @@ mod cmd;
 mod engine;
 mod exit;
 mod input;
+mod preferences;
 mod publish;
 mod site;
 mod slurm;

@@ -8,14 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use model_store::advisor::model::Model;
 use model_store::advisor::{
-    Catalogue, ClusterState, ModelCard, Precision, Preferences, SiteGpu, gpu_name_of_gres,
+    Catalogue, ClusterState, Economy, ModelCard, Precision, Preferences, SiteGpu, gpu_name_of_gres,
 };
 use model_store::config::{Config, GpuEntry, ModelEntry};
 use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
 use model_store::store::{PublishedModel, Store};
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::exit;
+use crate::{exit, preferences};
 
 /// Price of a GPU for an hour where the configuration states none: all types count the same.
 const PRICE_WITHOUT_A_PRICE: f64 = 1.0;
@@ -37,7 +37,7 @@ pub(crate) fn publish(config: &Config, model: Model, store: &Store) -> anyhow::R
     let _alone = lock(config)?;
     // Only now: an `observe` may have come in between while the model was trained.
     let cluster = store.cluster().map_err(exit::store)?.unwrap_or_default();
-    let body = Body {
+    let mut body = Body {
         model,
         gpus: site_gpus(config, &cluster),
         cluster,
@@ -47,7 +47,21 @@ pub(crate) fn publish(config: &Config, model: Model, store: &Store) -> anyhow::R
         economy: config.utility,
         preferences: Preferences::default(),
     };
+    (body.preferences, body.economy.weights) = preferences::learned(&body, store)?;
     write(config, Snapshot::new(body, now()))
+}
+
+/// What the site values: as configured, with the weights that `train` learnt where it may.
+fn economy(config: &Config, old: &Body) -> Economy {
+    let learnt = old.preferences.used && config.utility.learn;
+    Economy {
+        weights: if learnt {
+            old.economy.weights
+        } else {
+            config.utility.weights
+        },
+        ..config.utility
+    }
 }
 
 /// Publishes the current model anew with another state of the cluster, and records it: an advice
@@ -73,6 +87,7 @@ pub(crate) fn republish_cluster(
         cluster: cluster.clone(),
         models: site_models(config)?,
         engine: config.engine.to_ascii_lowercase(),
+        economy: economy(config, &old.body),
         ..old.body
     };
     let snapshot = Snapshot::new(body, now());

@@ -7,8 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use model_store::advisor::{ClusterState, GpuPool};
-use model_store::store::Store;
+use model_store::advisor::{
+    Case, ClusterState, GpuPool, Measured, Origin, Precision, Run, Variant, Workload,
+};
+use model_store::store::{AccountedJob, Store};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -218,4 +220,80 @@ fn it_shows_terms_runs_and_what_is_not_counted() {
     }
     let nothing = site.run(&["explain"]);
     assert_eq!(nothing.status.code(), Some(2));
+}
+
+/// Jobs of this cluster, each under another load: all on eight H200 in fp8, whatever is cheaper.
+fn add_choices(site: &Site, jobs: u64, note: &str) {
+    let (mut runs, mut accounted) = (Vec::new(), Vec::new());
+    for n in 0..jobs {
+        let load = 4.0 * 1.3f64.powi(i32::try_from(n % 12).unwrap());
+        runs.push(Run {
+            run_id: format!("job {n}"),
+            origin: Origin::ThisCluster,
+            source: "cluster:c".into(),
+            source_ref: format!("job {n} window 1"),
+            case: Case {
+                model: "meta-llama/Llama-3.1-70B-Instruct".into(),
+                params_b: None,
+                active_params_b: None,
+                gpu: "H200".into(),
+                gpu_mem_gb: None,
+                tp: Some(8),
+                pp: 1,
+                dp: 1,
+                precision: Some(Precision::Fp8),
+                kv_precision: None,
+                isl: Some(1000.0 + 300.0 * f64::from(u32::try_from(n / 12).unwrap())),
+                osl: Some(300.0),
+                workload: Workload::ClosedLoop,
+                concurrency: Some(load),
+                request_rate: None,
+                engine: "vllm".into(),
+                engine_version: "0.11.2".into(),
+                variant: Variant::default(),
+            },
+            measured: Measured {
+                output_tok_s: Some(load * 60.0),
+                ..Measured::default()
+            },
+            notes: format!("state COMPLETED{note}"),
+        });
+        accounted.push(AccountedJob {
+            cluster: "c".into(),
+            job_id: n,
+            submit: 1_795_000_000 + i64::try_from(n).unwrap() * 3600,
+            start: 1_795_000_100 + i64::try_from(n).unwrap() * 3600,
+            state: "COMPLETED".into(),
+            exit_code: "0:0".into(),
+            user: format!("user{}", n % 7),
+            ..AccountedJob::default()
+        });
+    }
+    let mut store = Store::open(&site.path("store.db")).unwrap();
+    store.insert_runs(runs.into_iter()).unwrap();
+    store.save_jobs(&accounted, "sacct", 1_796_000_000).unwrap();
+}
+
+#[test]
+fn past_choices_move_the_weights_and_advice_that_was_followed_is_no_choice() {
+    let site = Site::new();
+    let text = site.ok(&["train"]);
+    let few = "weights as configured: 0 past choices, 30 are needed to learn from";
+    assert!(text.contains(few), "{text}");
+    add_choices(&site, 40, ", advice 7f3a91aa");
+    assert!(site.ok(&["train"]).contains(few), "followed advice counts");
+    let other = Site::new();
+    add_choices(&other, 40, ", as written under 7f3a91aa");
+    let text = other.ok(&["train"]);
+    assert!(
+        text.contains("weights learnt from 40 past choices"),
+        "{text}"
+    );
+    let e = other.json(&ask("explain"));
+    let weights = &e["ranking"]["weights"];
+    let (tokens, price) = (weights["tokens"].as_f64(), weights["price"].as_f64());
+    // They take eight GPUs where one is the best for the price: tokens count more than prices.
+    assert!(tokens > price, "{weights}");
+    assert_eq!(e["preferences"]["choices"], 40);
+    assert!(other.ok(&ask("explain")).contains("+-"));
 }

@@ -3,9 +3,11 @@
 
 use serde::Serialize;
 
-use super::advice::{Advice, Assessed, Fallen};
+use super::advice::{Advice, Assessed, Configuration, Fallen};
 use super::advise::Knowledge;
 use super::candidates::setup;
+use super::card::precision_in_name;
+use super::case::Case;
 use super::economy::{Economy, Term};
 use super::physics::physics;
 use super::rank::limits;
@@ -106,6 +108,15 @@ pub fn explain(known: Knowledge, request: &Request, advice: &Advice) -> Explanat
         candidates: advice.candidates.iter().map(explained).collect(),
         rests_on: about.map_or_else(Vec::new, |a| near_runs(known, request, a)),
     }
+}
+
+/// True where a past case ran in this configuration; 16-bit formats count as one.
+pub fn same_configuration(c: &Configuration, case: &Case) -> bool {
+    let precision = case.precision.or_else(|| precision_in_name(&case.model));
+    c.gpu == case.gpu
+        && Some(c.tp) == case.tp
+        && (c.pp, c.dp) == (case.pp.max(1), case.dp.max(1))
+        && precision.is_none_or(|p| p.pooled() == c.precision.pooled())
 }
 
 fn contributions(advice: &Advice, a: &Assessed) -> [Option<f64>; 7] {

@@ -33,15 +33,16 @@ impl Store {
     /// # Errors
     /// SQLite's own.
     pub fn cluster(&self) -> Result<Option<ClusterState>, StoreError> {
-        self.latest_cluster().map_err(|e| self.wrap(e))
+        self.observation(None).map_err(|e| self.wrap(e))
     }
 
-    fn latest_cluster(&self) -> rusqlite::Result<Option<ClusterState>> {
-        let sql =
-            "SELECT id, observed_at, default_partition FROM observations ORDER BY id DESC LIMIT 1";
+    /// One observation, or the latest.
+    pub(super) fn observation(&self, id: Option<i64>) -> rusqlite::Result<Option<ClusterState>> {
+        let sql = "SELECT id, observed_at, default_partition FROM observations \
+                   WHERE id = ?1 OR ?1 IS NULL ORDER BY id DESC LIMIT 1";
         let latest: Option<(i64, Option<i64>, Option<String>)> = self
             .db
-            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((observation, observed_at, default_partition)) = latest else {
             return Ok(None);

@@ -11,6 +11,7 @@
 //! * A run counts once, however often it comes in ([`content_hash`]).
 //! * A file that is not a store of ours is reported and left as it was.
 
+mod choices;
 mod cluster;
 mod error;
 mod figures;
@@ -21,6 +22,7 @@ mod row;
 mod runs;
 pub mod runs_csv;
 
+pub use choices::SubmittedJob;
 pub use error::StoreError;
 pub use figures::published_figures;
 pub use hash::content_hash;

@@ -14,6 +14,7 @@ mod krige;
 mod launch;
 mod learn;
 mod linalg;
+pub mod preferences;
 mod prepare;
 mod report;
 

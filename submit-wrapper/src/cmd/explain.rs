@@ -25,6 +25,7 @@ use crate::site::SiteArgs;
 use crate::slurm::submitted::{self, Submitted};
 
 use again::{Again, made_again};
+pub(super) use show::preferences as preferences_in_words;
 
 /// Arguments.
 #[derive(clap::Args)]

@@ -48,10 +48,13 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         println!(
             "{}",
-            serde_json::json!({ "schema": 1, "snapshot": entry.id, "path": entry.path, "bytes": entry.bytes, "report": report })
+            serde_json::json!({ "schema": 1, "snapshot": entry.id, "path": entry.path, "bytes": entry.bytes, "report": report, "preferences": snapshot.body.preferences })
         );
     } else {
         print(&report, &entry)?;
+        for line in super::explain::preferences_in_words(&snapshot.body.preferences) {
+            println!("{line}");
+        }
         if snapshot.body.gpus.is_empty() {
             eprintln!("hint: no GPUs are known yet; `omnipilot observe` asks Slurm for them");
         }

@@ -185,6 +185,8 @@ fn asked(given: Option<&EngineCommand>, written: Option<&EngineCommand>, env: En
         isl: number(names::ISL),
         osl: number(names::OSL),
         concurrency: number(names::CONCURRENCY),
+        // A job that is left as it is gets the id, and nothing that could change it.
+        as_written: env(names::ADVICE).is_some() && env(names::TP).is_none(),
     }
 }
 

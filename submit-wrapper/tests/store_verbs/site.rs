@@ -175,6 +175,7 @@ pub(crate) fn outcome(site: &Site, job_id: u64) -> Outcome {
             isl: Some(1000.0),
             osl: Some(100.0),
             concurrency: Some(16.0),
+            as_written: false,
         },
         engine: "vllm".into(),
         engine_version: "0.11.0".into(),

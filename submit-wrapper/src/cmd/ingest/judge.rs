@@ -346,7 +346,12 @@ fn notes(outcome: &Outcome, job: &AccountedJob, count: u32) -> String {
         outcome.outcome.name()
     );
     if let Some(advice) = &outcome.advice_id {
-        notes.push_str(&format!(", advice {advice}"));
+        let followed = if outcome.asked.as_written {
+            "as written under"
+        } else {
+            "advice"
+        };
+        notes.push_str(&format!(", {followed} {advice}"));
     }
     notes
 }
