@@ -9,6 +9,7 @@ use super::candidates::setup;
 use super::card::precision_in_name;
 use super::case::Case;
 use super::economy::{Economy, Term};
+use super::model::Rate;
 use super::physics::physics;
 use super::rank::limits;
 use super::request::Request;
@@ -38,6 +39,8 @@ pub struct Explained {
     pub behind: Option<f64>,
     /// Each would be enough by itself, with all else as it is.
     pub to_win: Vec<Lever>,
+    /// Launches of this GPU type, degree and format; `None` where there were none.
+    pub launches: Option<Rate>,
 }
 
 /// A change that would be enough.
@@ -102,6 +105,7 @@ pub fn explain(known: Knowledge, request: &Request, advice: &Advice) -> Explanat
         contributions: contributions(advice, a),
         behind: best.and_then(|b| Some(b.utility? - a.utility?)),
         to_win: to_win(known.economy, request, advice, a),
+        launches: setup(request, &a.config).and_then(|s| known.model.launch.of(&s).copied()),
     };
     let about = best.or_else(|| advice.candidates.first());
     Explanation {

@@ -101,3 +101,81 @@ fn fits(s: &Setup) -> Option<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advisor::case::{Variant, Workload};
+    use crate::advisor::{Catalogue, GPUS, GpuSpec, ModelCard};
+    use proptest::prelude::*;
+
+    fn setup<'a>(card: &'a ModelCard, gpu: &'static GpuSpec, tp: u32, isl: f64) -> Setup<'a> {
+        Setup {
+            card,
+            gpu,
+            tp,
+            pp: 1,
+            dp: 1,
+            precision: Precision::Bf16,
+            kv_bytes: 2.0,
+            isl,
+            osl: 64.0,
+            workload: Workload::ClosedLoop,
+            concurrency: Some(8.0),
+            rate: None,
+            engine: "vllm",
+            engine_version: "",
+            source: "",
+            variant: Variant::default(),
+            assumed: [false; 3],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn more_memory_never_makes_infeasible(
+            model in any::<prop::sample::Index>(), gpu in any::<prop::sample::Index>(),
+            format in prop::sample::select(Precision::ALL.to_vec()),
+            engine in prop::sample::select(vec!["vllm", "sglang", "tensorrt-llm", "tgi"]),
+            tp in 0u32..4, pp in 1u32..4, isl in 1.0..200_000.0f64, memory in 8.0..200.0f64, more in 0.0..200.0f64,
+        ) {
+            let catalogue = Catalogue::built_in();
+            let card = model.get(catalogue.cards());
+            let with = |memory_gib: f64| -> &'static GpuSpec {
+                Box::leak(Box::new(GpuSpec { memory_gib, ..*gpu.get(&GPUS) }))
+            };
+            let of = |memory: f64| Setup {
+                precision: format,
+                engine,
+                pp,
+                ..setup(card, with(memory), 1 << tp, isl)
+            };
+            if infeasible(&of(memory), false).is_none() {
+                prop_assert_eq!(infeasible(&of(memory + more), false), None);
+            }
+        }
+
+        #[test]
+        fn more_stages_never_make_what_fits_not_fit(
+            model in any::<prop::sample::Index>(), gpu in any::<prop::sample::Index>(), tp in 0u32..4, pp in 1u32..8, isl in 1.0..100_000.0f64,
+        ) {
+            let catalogue = Catalogue::built_in();
+            let card = model.get(catalogue.cards());
+            let of = |pp| Setup { pp, ..setup(card, gpu.get(&GPUS), 1 << tp, isl) };
+            let (few, many) = (memory(&of(pp)), memory(&of(pp + 1)));
+            prop_assert!(many.needed() <= few.needed() + 1e-9);
+        }
+
+        #[test]
+        fn a_longer_context_never_makes_feasible(
+            model in any::<prop::sample::Index>(), gpu in any::<prop::sample::Index>(), tp in 0u32..4, isl in 1.0..100_000.0f64, more in 0.0..100_000.0f64,
+        ) {
+            let catalogue = Catalogue::built_in();
+            let card = model.get(catalogue.cards());
+            let of = |isl| setup(card, gpu.get(&GPUS), 1 << tp, isl);
+            if infeasible(&of(isl), false).is_some() {
+                prop_assert!(infeasible(&of(isl + more), false).is_some());
+            }
+        }
+    }
+}

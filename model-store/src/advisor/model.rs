@@ -66,18 +66,22 @@ pub struct LaunchTable {
 pub struct Rate {
     /// Launches.
     pub n: u32,
+    /// Those that failed: out of memory, incompatible, time-out, crash.
+    pub failures: [u32; 4],
     /// Posterior quantiles 0.1, 0.5 and 0.9.
     pub quantiles: [f64; 3],
 }
 
 impl LaunchTable {
-    fn prediction(&self, s: &Setup) -> Option<Prediction> {
+    /// The launches of a setup's own configuration; `None` where it was never launched.
+    pub fn of(&self, s: &Setup) -> Option<&Rate> {
         let key = (s.gpu.name.to_owned(), s.tp, s.precision.pooled());
-        let own = self.groups.binary_search_by(|(k, _)| k.cmp(&key)).ok();
-        let rate = own
-            .and_then(|i| self.groups.get(i))
-            .map(|(_, r)| *r)
-            .or(self.pooled)?;
+        let own = self.groups.binary_search_by(|(k, _)| k.cmp(&key)).ok()?;
+        self.groups.get(own).map(|(_, rate)| rate)
+    }
+
+    fn prediction(&self, s: &Setup) -> Option<Prediction> {
+        let rate = self.of(s).copied().or(self.pooled)?;
         let [q10, q50, q90] = rate.quantiles;
         Some(Prediction {
             q10,

@@ -234,8 +234,8 @@ impl Posterior {
         self.log -= most + sum.ln();
         let mut mean = [0.0; N];
         for (x, odds) in gaps.iter().zip(&odds) {
-            for i in 0..N {
-                mean[i] += odds / sum * x[i];
+            for (mean, x) in mean.iter_mut().zip(x) {
+                *mean += odds / sum * x;
             }
         }
         for (x, odds) in gaps.iter().zip(&odds) {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use model_store::advisor::explain::{Explained, Explanation, Lever, NearRun, What};
 use model_store::advisor::words::{self, grouped};
-use model_store::advisor::{Assessed, Preferences, Term, utility};
+use model_store::advisor::{Assessed, Preferences, RunOutcome, Term, utility};
 use serde_json::{Value, json};
 
 use super::super::advise::{candidate_json, why};
@@ -27,6 +27,7 @@ pub(super) fn as_json(subject: &Subject, e: &Explanation) -> anyhow::Result<Valu
             value["behind"] = json!(x.behind);
             value["to_win"] = json!(x.to_win);
             value["outlook"] = json!(a.outlook);
+            value["launches"] = json!(x.launches);
             value
         })
         .collect();
@@ -128,7 +129,7 @@ fn by_terms(
             write!(out, " {:>10}", number(x.contributions[*term as usize]))?;
         }
         writeln!(out, " {:>9} {:>8}", number(a.utility), number(x.behind))?;
-        if let Some(line) = to_win(a, x) {
+        for line in to_win(a, x).into_iter().chain(launches(x)) {
             writeln!(out, "  {line}")?;
         }
     }
@@ -151,6 +152,23 @@ fn to_win(a: &Assessed, x: &Explained) -> Option<String> {
         "would win with"
     };
     (!all.is_empty()).then(|| format!("{what} {}", all.join(", or ")))
+}
+
+/// Its launches, with how those ended that failed.
+fn launches(x: &Explained) -> Option<String> {
+    let rate = x.launches?;
+    let failed: u32 = rate.failures.iter().sum();
+    let classes = RunOutcome::ALL.iter().skip(1).zip(rate.failures);
+    let classes: Vec<String> = classes
+        .filter(|(_, n)| *n > 0)
+        .map(|(o, n)| format!("{n} {}", o.name()))
+        .collect();
+    let how = if classes.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", classes.join(", "))
+    };
+    Some(format!("{failed} of {} launches failed{how}", rate.n))
 }
 
 fn lever(l: &Lever) -> String {
