@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::advisor::advise::settle_layout;
 use crate::advisor::{
     Advice, Assessed, ClusterState, Knowledge, Load, ModelCard, Pins, Precision, Request, Verdict,
     advise, precision_in_name, words,
@@ -141,17 +142,16 @@ pub fn consult_snapshot(
         hint: "--llm-model=meta-llama/Llama-3.1-8B-Instruct".into(),
     })?;
     known_gpus(snapshot)?;
-    let request = match find_model(snapshot, name) {
+    let mut request = match find_model(snapshot, name) {
         Ok(found) => request(snapshot, options, script_pins, found),
         Err(refusal) => return Ok(unknown_model(snapshot, name, refusal)),
     };
-    let advice = advise(
-        Knowledge {
-            cluster,
-            ..snapshot.knowledge()
-        },
-        &request,
-    );
+    let known = Knowledge {
+        cluster,
+        ..snapshot.knowledge()
+    };
+    settle_layout(known, &mut request);
+    let advice = advise(known, &request);
     let action = action(snapshot, config, options, &request, &advice);
     Ok(Consulted {
         request,

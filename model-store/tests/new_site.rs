@@ -296,6 +296,27 @@ fn an_engine_that_is_started_without_omnipilot_run_gets_no_replicas() {
 }
 
 #[test]
+fn one_question_has_one_id_wherever_it_is_asked() {
+    let config = Config::beside_store("/nowhere/store.db".as_ref());
+    let mut options = RawOptions::default();
+    for (name, value) in LLAMA_70B {
+        options.set(name, value).unwrap();
+    }
+    let id = |options: &RawOptions, script: &str| {
+        let pins = model_store::engine_args::scan_script(script).pins();
+        let cluster = &SNAPSHOT.body.cluster;
+        let consulted = consult_snapshot(&SNAPSHOT, cluster, &config, options, &pins);
+        consulted.unwrap().advice.id
+    };
+    let typed = ask(&LLAMA_70B).advice.id;
+    assert_eq!(id(&options, "env"), typed);
+    assert_eq!(id(&options, RUN), typed);
+    // Replicas reach an engine under `omnipilot run` alone: then it is another question.
+    options.set("llm-rate", "3").unwrap();
+    assert_ne!(id(&options, "env"), id(&options, RUN));
+}
+
+#[test]
 fn a_model_too_large_for_a_node_is_tried_over_nodes_and_stages_need_measured_runs() {
     let mut snapshot = SNAPSHOT.clone();
     for pool in &mut snapshot.body.cluster.pools {

@@ -61,6 +61,39 @@ fn a_job_gets_what_was_advised_without_the_plugin() {
     );
 }
 
+/// An advice is made again from the job that it was given to: by the job and by the advice's id.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn explain_makes_the_advice_of_a_job_again() {
+    let site = Site::trained(&Setup::default().accounting());
+    site.load_plugin();
+    let script = "#SBATCH --llm-isl=1000\n#SBATCH -p serve\n# omnipilot run -- vllm serve m\ntrue";
+    let words = [REQUEST[0], REQUEST[2], REQUEST[3]];
+    let job = submitted(&site.cluster.sbatch(ALICE, &words, script).unwrap());
+    let record = site.cluster.wait_job(job).unwrap();
+    let comment = record["Comment"].as_str();
+    let advice = comment.strip_prefix("omnipilot:").unwrap();
+    let explain = |which: &[&str]| -> Value {
+        let words = [&["explain"], which, &["--json"]].concat();
+        let output = site.omnipilot(ALICE, &words).success().unwrap();
+        serde_json::from_str(&output.stdout).unwrap()
+    };
+    for which in [&["--job", &job.to_string()][..], &[advice][..]] {
+        let told = explain(which);
+        assert_eq!(
+            (&told["made_again"], &told["advice"]),
+            (&"same".into(), &advice.into())
+        );
+        let first = &told["candidates"][0];
+        let gres = format!(
+            "gpu:{}:{}",
+            first["gpu"].as_str().unwrap(),
+            first["gpus"].as_u64().unwrap()
+        );
+        assert_eq!(gres, gpus(&record));
+    }
+}
+
 /// What `--dry-run` prints can be typed: it submits the same job.
 #[test]
 #[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]

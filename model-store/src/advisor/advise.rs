@@ -82,6 +82,16 @@ fn evidence(model: &Model, verdict: &Verdict, assessed: &[Assessed]) -> Evidence
     out
 }
 
+/// Forgets how far the instance may be spread where it makes no difference, so that one question
+/// has one id whether it comes from a script or from `omnipilot advise`.
+pub fn settle_layout(known: Knowledge, request: &mut Request) {
+    let replicas = request.load.rate.is_some() && has_replicas(&request.engine);
+    let layout = std::mem::take(&mut request.pins.layout);
+    if replicas || candidates(known, request).iter().any(|c| c.pp > 1) {
+        request.pins.layout = layout;
+    }
+}
+
 /// A candidate and, where a stated rate asks for more than one instance, its replicas inside the
 /// node: as many as serve the rate at the lower end of the interval, and all fewer.
 fn assess_all(known: Knowledge, request: &Request, config: Configuration) -> Vec<Assessed> {

@@ -42,7 +42,10 @@ fn recommendation(advice: &Advice, best: &Assessed, request: &Request) -> Vec<St
         .config
         .max_len
         .map_or_else(String::new, |n| format!(", context limited to {n} tokens"));
-    out.push(format!("{per_hour}{context} (advice {})", advice.id));
+    let meets = best.outlook.miss.map_or_else(String::new, |miss| {
+        format!(", meets what was stated with {:.0} %", (1.0 - miss) * 100.0)
+    });
+    out.push(format!("{per_hour}{meets}{context} (advice {})", advice.id));
     out.extend(unchecked(best, request));
     out.extend(not_counted(&advice.ranking).filter(|_| out.len() < 3));
     out
