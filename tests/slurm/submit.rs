@@ -71,6 +71,8 @@ fn explain_makes_the_advice_of_a_job_again() {
     let words = [REQUEST[0], REQUEST[2], REQUEST[3]];
     let job = submitted(&site.cluster.sbatch(ALICE, &words, script).unwrap());
     let record = site.cluster.wait_job(job).unwrap();
+    // Accounting lags behind the controller.
+    site.cluster.sacct(job, &["SubmitLine"]).unwrap();
     let comment = record["Comment"].as_str();
     let advice = comment.strip_prefix("omnipilot:").unwrap();
     let explain = |which: &[&str]| -> Value {

@@ -246,8 +246,8 @@ impl Posterior {
                 }
             }
         }
-        for i in 0..N {
-            self.slope[i] -= mean[i];
+        for (slope, mean) in self.slope.iter_mut().zip(mean) {
+            *slope -= mean;
         }
     }
 

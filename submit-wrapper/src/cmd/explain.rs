@@ -224,6 +224,12 @@ fn from_job(config: &Config, id: &str, published: &Snapshot) -> anyhow::Result<A
                 "`sacct -j` shows what it knows",
             )
         })?;
+    if job.is_empty() {
+        return Err(exit::fail(
+            format!("accounting does not say how job {id} was submitted"),
+            "it may lag a few seconds behind the controller; else give the options of the request",
+        ));
+    }
     let options = job
         .options()
         .map_err(|e| exit::with_code(exit::USAGE, e.reason.clone(), e.hint.clone()))?;

@@ -84,6 +84,11 @@ pub(crate) fn job_with_advice(advice: &str) -> Result<Option<String>, CommandErr
 }
 
 impl Submitted {
+    /// True where accounting has no submit line.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.line.words.is_empty() && self.script.is_none()
+    }
+
     /// An option of `sbatch` by its long name.
     pub(crate) fn option(&self, name: &str) -> Option<String> {
         self.line
