@@ -86,7 +86,7 @@ pub(crate) fn job_with_advice(advice: &str) -> Result<Option<String>, CommandErr
 impl Submitted {
     /// True where accounting has no submit line.
     pub(crate) fn is_empty(&self) -> bool {
-        self.line.words.is_empty() && self.script.is_none()
+        self.line.words.is_empty()
     }
 
     /// An option of `sbatch` by its long name.
