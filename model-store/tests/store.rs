@@ -9,8 +9,8 @@ use model_store::advisor::{
     Case, ClusterState, GpuPool, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload,
 };
 use model_store::store::{
-    AccountedJob, FileFate, Ingested, PublishedModel, Quarantined, Store, StoreError, content_hash,
-    published_figures,
+    AccountedJob, FileFate, Ingested, ModelState, PublishedModel, Quarantined, Store, StoreError,
+    Wait, WishWhy, content_hash, published_figures,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -369,25 +369,84 @@ fn the_latest_observation_of_the_cluster_comes_back() {
     }
 }
 
+/// Every schema that was ever in use, in order.
+const SCHEMAS: [&str; 4] = [
+    include_str!("../src/store/schema/001-first.sql"),
+    include_str!("../src/store/schema/002-settings.sql"),
+    include_str!("../src/store/schema/003-default-partition.sql"),
+    include_str!("../src/store/schema/004-learning-loop.sql"),
+];
+
+/// What a store of the first schema may hold: a run of a job, a run from elsewhere, an observation.
+const HELD: &str = "
+    INSERT INTO sources VALUES (1, 'cluster:c'), (2, 'lab');
+    INSERT INTO jobs (id, cluster, job_id, submit, state, exit_code, elapsed_s, start, ended, user, uid, nodes, comment)
+      VALUES (5, 'c', 7, 1, 'COMPLETED', '0:0', 9, 2, 11, 'alice', 1001, 'n', '');
+    INSERT INTO runs (hash, added_at, run_id, origin, source, source_ref, model, gpu, pp, dp, workload, engine,
+      engine_version, disaggregated, speculative, power_capped, outcome, output_tok_s, notes)
+      VALUES (zeroblob(16), 3, '7-2000-window-0', 'this-cluster', 1, 'job 7 window 0', 'm', 'H200', 1, 1, 'closed-loop',
+      'vllm', '', 0, 0, 0, 'ok', 10, ''),
+      (randomblob(16), 4, 'x', 'other-cluster', 2, 'page 1', 'm', 'H200', 1, 1, 'offline', 'vllm', '', 0, 0, 0, 'ok', 11, '');
+    INSERT INTO observations (id, observed_at) VALUES (1, 5);
+    INSERT INTO imports (file, format, origin, imported_at, added, known, skipped) VALUES ('f', 'runs-csv', 'published', 1, 1, 0, 0);
+    INSERT INTO models (id, created_at, runs, path, bytes, metrics) VALUES ('abc', 1, 2, '/p', 3, '{}');";
+
 #[test]
-fn a_store_of_the_second_schema_gains_the_default_partition_and_keeps_what_it_holds() {
-    let (_dir, path) = place();
-    let mut store = Store::create(&path).unwrap();
-    let seen = |default_partition: Option<&str>| ClusterState {
-        observed_at: Some(5),
-        default_partition: default_partition.map(str::to_owned),
-        ..ClusterState::default()
+fn a_store_of_every_older_schema_is_brought_up_to_date_and_keeps_what_it_holds() {
+    for version in 1..SCHEMAS.len() {
+        let (_dir, path) = place();
+        SCHEMAS[..version]
+            .iter()
+            .for_each(|schema| sqlite(&path, schema));
+        sqlite(&path, HELD);
+        sqlite(&path, &format!("PRAGMA user_version = {version}"));
+        let mut store = Store::open(&path).unwrap();
+        let runs = store.stored_runs().unwrap();
+        assert_eq!(runs.len(), 2, "schema {version}");
+        let here = runs
+            .iter()
+            .find(|r| r.run.origin == Origin::ThisCluster)
+            .unwrap();
+        assert_eq!(
+            (here.uid, here.user.as_deref(), here.ended, here.added_at),
+            (Some(1001), Some("alice"), Some(11), 3)
+        );
+        let seen = ClusterState {
+            observed_at: Some(5),
+            ..ClusterState::default()
+        };
+        assert_eq!(store.cluster().unwrap(), Some(seen.clone()));
+        assert_eq!(store.models().unwrap()[0].state, ModelState::Published);
+        let named = ClusterState {
+            default_partition: Some("serve".into()),
+            ..seen
+        };
+        store.save_cluster(&named).unwrap();
+        assert_eq!(store.cluster().unwrap(), Some(named));
+        store.insert_runs(std::iter::once(a_run("new"))).unwrap();
+        assert_eq!(store.count().unwrap(), 3);
+    }
+}
+
+#[test]
+fn a_store_that_is_new_has_the_same_schema_as_one_that_was_brought_up_to_date() {
+    let schema = |path: &Path| -> Vec<String> {
+        let db = rusqlite::Connection::open(path).unwrap();
+        let mut all = db
+            .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
+            .unwrap();
+        all.query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
     };
-    store.save_cluster(&seen(None)).unwrap();
-    drop(store);
-    sqlite(
-        &path,
-        "ALTER TABLE observations DROP COLUMN default_partition; PRAGMA user_version = 2",
-    );
-    let mut store = Store::open(&path).unwrap();
-    assert_eq!(store.cluster().unwrap(), Some(seen(None)));
-    store.save_cluster(&seen(Some("serve"))).unwrap();
-    assert_eq!(store.cluster().unwrap(), Some(seen(Some("serve"))));
+    let (_dir, new) = place();
+    drop(Store::create(&new).unwrap());
+    let (_dir, old) = place();
+    sqlite(&old, SCHEMAS[0]);
+    sqlite(&old, "PRAGMA user_version = 1");
+    drop(Store::open(&old).unwrap());
+    assert_eq!(schema(&old), schema(&new));
 }
 
 #[test]
@@ -401,9 +460,12 @@ fn published_models_are_listed_newest_first_and_can_be_brought_back() {
         path: "/p".into(),
         bytes: 3,
         metrics: "{}".into(),
+        state: ModelState::Published,
     };
-    store.record_model(&model("old", 1), Some(b"abc")).unwrap();
-    store.record_model(&model("new", 2), None).unwrap();
+    store
+        .record_model(&model("old", 1), Some(b"abc"), Some(b"gate"))
+        .unwrap();
+    store.record_model(&model("new", 2), None, None).unwrap();
     let ids: Vec<_> = store.models().unwrap().into_iter().map(|m| m.id).collect();
     assert_eq!(ids, ["new", "old"]);
     assert_eq!(
@@ -413,6 +475,48 @@ fn published_models_are_listed_newest_first_and_can_be_brought_back() {
     assert_eq!(store.model_snapshot("new").unwrap(), None);
     assert_eq!(store.model("old").unwrap(), Some(model("old", 1)));
     assert_eq!(store.model("none").unwrap(), None);
+    // Recorded again by somebody who has no bytes: they stay.
+    store.record_model(&model("old", 1), None, None).unwrap();
+    store.set_model_state("old", ModelState::Refused).unwrap();
+    assert_eq!(
+        store.model_gate("old").unwrap().as_deref(),
+        Some(&b"gate"[..])
+    );
+    assert_eq!(
+        store.model("old").unwrap().unwrap().state,
+        ModelState::Refused
+    );
+}
+
+#[test]
+fn old_snapshots_go_but_for_the_newest_and_the_one_in_use() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    let model = |id: &str, created_at, metrics: &str| PublishedModel {
+        id: id.into(),
+        created_at,
+        runs: 7,
+        path: "/p".into(),
+        bytes: 3,
+        metrics: metrics.into(),
+        state: ModelState::Published,
+    };
+    for (at, id) in (1..).zip(["a", "b", "c", "d", "e"]) {
+        let entry = model(id, at, "{}");
+        store
+            .record_model(&entry, Some(b"abc"), Some(b"g"))
+            .unwrap();
+    }
+    let seen = model("seen", 1, r#"{"republished_from":"a"}"#);
+    store.record_model(&seen, None, None).unwrap();
+    // Before 4: a, b, c. Of the newest two neither is among them; a is in use.
+    assert_eq!(store.prune_models(2, 4, "a").unwrap(), 2);
+    let whole = |id: &str| store.model_snapshot(id).unwrap().is_some();
+    assert_eq!(
+        ["a", "b", "c", "d", "e"].map(whole),
+        [true, false, false, true, true]
+    );
+    assert_eq!(store.models().unwrap().len(), 5);
 }
 
 fn a_file(hash: u8, started_at_ms: i64) -> Ingested {
@@ -482,7 +586,48 @@ fn refused_files_and_read_accounting_are_remembered() {
         [("x.json".to_owned(), "junk".to_owned())]
     );
     assert_eq!(store.watermark("sacct").unwrap(), None);
-    store.save_jobs(&[a_file(1, 1).job], "sacct", 50).unwrap();
-    store.save_jobs(&[a_file(1, 1).job], "sacct", 40).unwrap();
+    let wait = |job_id| Wait {
+        cluster: "c".into(),
+        job_id,
+        eligible: 5,
+        wait_s: 60,
+        gres: "h100".into(),
+        gpus: 4,
+        backlog: Some(3),
+    };
+    for (read_to, waits) in [(50, vec![wait(1), wait(2)]), (40, vec![wait(2), wait(3)])] {
+        store
+            .save_accounting(&[a_file(1, 1).job], &waits, &[], ("sacct", read_to))
+            .unwrap();
+    }
+    assert_eq!(store.waits(0).unwrap(), [wait(1), wait(2), wait(3)]);
+    assert!(store.waits(6).unwrap().is_empty());
     assert_eq!(store.watermark("sacct").unwrap(), Some(50));
+}
+
+#[test]
+fn a_wish_counts_by_users_and_one_user_has_so_many() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    for (uid, at) in [(1, 10), (1, 11), (1, 11), (2, 12)] {
+        store.wish("k", uid, "{}", WishWhy::Refused, at).unwrap();
+    }
+    for n in 0..300 {
+        let key = format!("flood {n}");
+        store
+            .wish(&key, 3, "{}", WishWhy::Explored, 100 + n)
+            .unwrap();
+    }
+    let wishes = store.wishes(0).unwrap();
+    assert_eq!(wishes.len(), 201);
+    assert_eq!(
+        (
+            wishes[0].key.as_str(),
+            wishes[0].users,
+            wishes[0].asked,
+            wishes[0].last_at
+        ),
+        ("k", 2, 3, 12)
+    );
+    assert!(store.wishes(0).unwrap().iter().all(|w| w.key != "flood 99"));
 }

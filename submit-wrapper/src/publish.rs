@@ -12,7 +12,7 @@ use model_store::advisor::{
 };
 use model_store::config::{Config, GpuEntry, ModelEntry};
 use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
-use model_store::store::{PublishedModel, Store};
+use model_store::store::{ModelState, PublishedModel, Store};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{exit, preferences};
@@ -114,8 +114,9 @@ fn record(
         path: config.snapshot.display().to_string(),
         bytes: snapshot.encode().len() as u64,
         metrics: serde_json::json!({ "republished_from": from, "observed_at": snapshot.body.cluster.observed_at }).to_string(),
+        state: ModelState::Published,
     };
-    store.record_model(&entry, None).map_err(exit::store)
+    store.record_model(&entry, None, None).map_err(exit::store)
 }
 
 fn write(config: &Config, snapshot: Snapshot) -> anyhow::Result<Snapshot> {

@@ -22,6 +22,8 @@ pub struct AccountedJob {
     pub job_id: u64,
     /// When it was submitted.
     pub submit: i64,
+    /// From when on it could have begun; `None` where it never could, or was not told.
+    pub eligible: Option<i64>,
     /// When this run of it began.
     pub start: i64,
     /// When this run of it ended.
@@ -42,6 +44,10 @@ pub struct AccountedJob {
     pub gpus: Vec<(String, u32)>,
     /// Advice id in its comment.
     pub advice_id: Option<String>,
+    /// Its partition.
+    pub partition: String,
+    /// Its name; users write it.
+    pub name: String,
     /// Its comment; users can change it.
     pub comment: String,
 }
@@ -114,6 +120,31 @@ impl Store {
         })
     }
 
+    /// Adds runs that accounting alone tells of, each for a job that has left no outcome file.
+    /// Returns how many were new. They go when a file of their job comes.
+    ///
+    /// # Errors
+    /// As [`Store::insert_runs`]; nothing is taken then.
+    pub fn add_launches(&mut self, launches: &[(AccountedJob, Run)]) -> Result<u64, StoreError> {
+        let path = self.path.clone();
+        let wrap = |e| StoreError::from_sqlite(&path, e);
+        self.write(|tx| {
+            let mut inserter = Inserter::new(tx).map_err(wrap)?;
+            let mut added = 0;
+            for (job, run) in launches {
+                check_numbers(run)?;
+                let mut add = || -> rusqlite::Result<bool> {
+                    let job = save_job(tx, job)?;
+                    let mut files =
+                        tx.prepare_cached("SELECT 1 FROM outcome_files WHERE job = ?")?;
+                    Ok(!files.exists([job])? && inserter.insert_of(run, Some(job))?)
+                };
+                added += u64::from(add().map_err(wrap)?);
+            }
+            Ok(added)
+        })
+    }
+
     /// Whether an outcome file with that SHA-256 was taken.
     ///
     /// # Errors
@@ -156,30 +187,6 @@ impl Store {
         read().map_err(|e| self.wrap(e))
     }
 
-    /// Keeps what accounting says of jobs, and how far accounting has been read under `name`
-    /// (Unix seconds). A job that is there already is brought up to date.
-    ///
-    /// # Errors
-    /// SQLite's own.
-    pub fn save_jobs(
-        &mut self,
-        jobs: &[AccountedJob],
-        name: &str,
-        read_to: i64,
-    ) -> Result<(), StoreError> {
-        let path = self.path.clone();
-        self.write(|tx| {
-            let keep = || -> rusqlite::Result<()> {
-                jobs.iter()
-                    .try_for_each(|job| save_job(tx, job).map(|_| ()))?;
-                let sql = "INSERT INTO watermarks (name, at) VALUES (?, ?) \
-                           ON CONFLICT (name) DO UPDATE SET at = max(at, excluded.at)";
-                tx.execute(sql, params![name, read_to]).map(|_| ())
-            };
-            keep().map_err(|e| StoreError::from_sqlite(&path, e))
-        })
-    }
-
     /// How far accounting has been read under `name`, Unix seconds.
     ///
     /// # Errors
@@ -216,9 +223,12 @@ fn ingest_one(
         (MOST_FILES.., _) => return Ok(FileFate::TooMany),
         _ => {}
     }
+    // What the job itself tells stands before what accounting alone told.
+    tx.prepare_cached("DELETE FROM runs WHERE job = ? AND source_ref LIKE 'job % accounting'")?
+        .execute([job])?;
     let mut added = 0u64;
     for run in &file.runs {
-        added += u64::from(inserter.insert(run)?);
+        added += u64::from(inserter.insert_of(run, Some(job))?);
     }
     let sql = "INSERT INTO outcome_files (hash, job, started_at, advice_id, file, runs, ingested_at) \
                VALUES (?, ?, ?, ?, ?, ?, ?)";
@@ -236,12 +246,14 @@ fn ingest_one(
 }
 
 /// Inserts or updates a job, and returns its row.
-fn save_job(tx: &Transaction<'_>, job: &AccountedJob) -> rusqlite::Result<i64> {
+pub(super) fn save_job(tx: &Transaction<'_>, job: &AccountedJob) -> rusqlite::Result<i64> {
     let sql = "INSERT INTO jobs (cluster, job_id, submit, start, ended, state, exit_code, elapsed_s, user, uid, \
-               nodes, advice_id, comment) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+               nodes, advice_id, comment, eligible, partition, name) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
                ON CONFLICT (cluster, job_id, submit, start) DO UPDATE SET ended = excluded.ended, \
                state = excluded.state, exit_code = excluded.exit_code, elapsed_s = excluded.elapsed_s, \
-               advice_id = coalesce(excluded.advice_id, advice_id), comment = excluded.comment RETURNING id";
+               advice_id = coalesce(excluded.advice_id, advice_id), comment = excluded.comment, \
+               eligible = excluded.eligible, partition = excluded.partition, name = excluded.name RETURNING id";
     let j = job;
     let values = params![
         j.cluster,
@@ -256,7 +268,10 @@ fn save_job(tx: &Transaction<'_>, job: &AccountedJob) -> rusqlite::Result<i64> {
         j.uid,
         j.nodes,
         j.advice_id,
-        j.comment
+        j.comment,
+        j.eligible,
+        j.partition,
+        j.name
     ];
     let id: i64 = tx
         .prepare_cached(sql)?

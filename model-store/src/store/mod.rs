@@ -18,17 +18,21 @@ mod figures;
 mod hash;
 mod ingest;
 mod models;
+mod queue;
 mod row;
 mod runs;
 pub mod runs_csv;
+mod wishes;
 
 pub use choices::SubmittedJob;
 pub use error::StoreError;
 pub use figures::published_figures;
 pub use hash::content_hash;
 pub use ingest::{AccountedJob, FileFate, Ingested, Quarantined};
-pub use models::PublishedModel;
-pub use runs::{ImportedFile, InsertReport, SourceCount};
+pub use models::{ModelState, PublishedModel};
+pub use queue::{Demand, Wait};
+pub use runs::{ImportedFile, InsertReport, SourceCount, StoredRun};
+pub use wishes::{Probe, Wish, WishWhy};
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -43,7 +47,7 @@ use crate::advisor::Run;
 /// `PRAGMA application_id` of a store: "OMNP".
 const APPLICATION_ID: i32 = 0x4f4d_4e50;
 /// `PRAGMA user_version` of the newest schema.
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(30);
 /// First bytes of every SQLite database.
@@ -222,6 +226,7 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
         M::up(include_str!("schema/001-first.sql")),
         M::up(include_str!("schema/002-settings.sql")),
         M::up(include_str!("schema/003-default-partition.sql")),
+        M::up(include_str!("schema/004-learning-loop.sql")),
     ]);
     let mut result = migrations.to_latest(db);
     for _ in 0..3 {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Statement, Transaction, params};
+use rusqlite::{Row, Statement, Transaction, params};
 
 use super::{Store, StoreError, hash, now, row};
 use crate::advisor::{Case, Measured, Origin, Run};
@@ -27,6 +27,21 @@ pub struct SourceCount {
     pub runs: u64,
 }
 
+/// A run with what the store knows of where it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRun {
+    /// The run.
+    pub run: Run,
+    /// When it came in, Unix seconds.
+    pub added_at: i64,
+    /// Number of the user whose job measured it; `None` for imports and published figures.
+    pub uid: Option<u32>,
+    /// Name of that user.
+    pub user: Option<String>,
+    /// When that job ended, Unix seconds.
+    pub ended: Option<i64>,
+}
+
 /// One file that was imported, for the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportedFile {
@@ -38,6 +53,10 @@ pub struct ImportedFile {
     pub origin: Origin,
     /// Rows that were not taken.
     pub skipped: u64,
+    /// SHA-256 of the file.
+    pub hash: [u8; 32],
+    /// What wrote it and in which version; empty where the file does not tell.
+    pub tool: String,
 }
 
 impl Store {
@@ -72,14 +91,49 @@ impl Store {
     /// # Errors
     /// [`StoreError::Word`] for a row of a newer version, or SQLite's own.
     pub fn runs(&self) -> Result<Vec<Run>, StoreError> {
-        let columns = row::COLUMNS;
+        self.read_runs("", row::read)
+    }
+
+    /// Every run with who measured it and when, in the same order.
+    ///
+    /// # Errors
+    /// As [`Store::runs`].
+    pub fn stored_runs(&self) -> Result<Vec<StoredRun>, StoreError> {
+        self.read_runs(", r.added_at, j.uid, j.user, j.ended", |row| {
+            let at = row::COUNT + 1;
+            let rest = (
+                row.get(at)?,
+                row.get(at + 1)?,
+                row.get(at + 2)?,
+                row.get(at + 3)?,
+            );
+            let (added_at, uid, user, ended) = rest;
+            Ok(row::read(row)?.map(|run| StoredRun {
+                run,
+                added_at,
+                uid,
+                user,
+                ended,
+            }))
+        })
+    }
+
+    fn read_runs<T>(
+        &self,
+        more: &str,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<Result<T, row::UnknownWord>>,
+    ) -> Result<Vec<T>, StoreError> {
+        let columns = row::COLUMNS
+            .split(',')
+            .map(|c| format!("r.{}", c.trim()))
+            .collect::<Vec<_>>()
+            .join(", ");
         let sql = format!(
-            "SELECT {columns}, s.name FROM runs r JOIN sources s ON s.id = r.source ORDER BY r.hash"
+            "SELECT {columns}, s.name{more} FROM runs r JOIN sources s ON s.id = r.source \
+             LEFT JOIN jobs j ON j.id = r.job ORDER BY r.hash"
         );
         let mut statement = self.db.prepare(&sql).map_err(|e| self.wrap(e))?;
-        let rows = statement
-            .query_map([], row::read)
-            .map_err(|e| self.wrap(e))?;
+        let rows = statement.query_map([], read).map_err(|e| self.wrap(e))?;
         rows.map(|row| {
             row.map_err(|e| self.wrap(e))?
                 .map_err(|word| StoreError::Word {
@@ -142,13 +196,15 @@ impl Store {
         file: &ImportedFile,
         report: InsertReport,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO imports (file, format, origin, imported_at, added, known, skipped) \
-                   VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let sql = "INSERT INTO imports (file, format, origin, imported_at, added, known, skipped, hash, tool) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let ImportedFile {
             file,
             format,
             origin,
             skipped,
+            hash,
+            tool,
         } = file;
         self.db
             .execute(
@@ -160,7 +216,9 @@ impl Store {
                     now(),
                     report.new,
                     report.known,
-                    skipped
+                    skipped,
+                    hash,
+                    tool
                 ],
             )
             .map(|_| ())
@@ -179,9 +237,9 @@ pub(super) struct Inserter<'tx> {
 
 impl<'tx> Inserter<'tx> {
     pub(super) fn new(tx: &'tx Transaction<'tx>) -> rusqlite::Result<Self> {
-        let slots = vec!["?"; row::COUNT + 4].join(", ");
+        let slots = vec!["?"; row::COUNT + 5].join(", ");
         let insert = format!(
-            "INSERT INTO runs (hash, figure, added_at, source, {}) VALUES ({slots}) ON CONFLICT (hash) DO NOTHING",
+            "INSERT INTO runs (hash, figure, added_at, source, job, {}) VALUES ({slots}) ON CONFLICT (hash) DO NOTHING",
             row::COLUMNS
         );
         Ok(Self {
@@ -195,7 +253,12 @@ impl<'tx> Inserter<'tx> {
     }
 
     /// Adds a run; false where the store has it.
-    pub(super) fn insert(&mut self, run: &Run) -> rusqlite::Result<bool> {
+    fn insert(&mut self, run: &Run) -> rusqlite::Result<bool> {
+        self.insert_of(run, None)
+    }
+
+    /// Adds a run that this row of `jobs` measured; false where the store has it.
+    pub(super) fn insert_of(&mut self, run: &Run, job: Option<i64>) -> rusqlite::Result<bool> {
         let source = self.source(&run.source)?;
         let figure = hash::figure_hash(run);
         if let Some(figure) = &figure
@@ -208,7 +271,8 @@ impl<'tx> Inserter<'tx> {
         statement.raw_bind_parameter(2, figure)?;
         statement.raw_bind_parameter(3, self.at)?;
         statement.raw_bind_parameter(4, source)?;
-        row::bind(statement, 5, run)?;
+        statement.raw_bind_parameter(5, job)?;
+        row::bind(statement, 6, run)?;
         Ok(statement.raw_execute()? == 1)
     }
 

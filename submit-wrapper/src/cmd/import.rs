@@ -170,6 +170,8 @@ fn import(store: Option<&mut Store>, path: &Path, origin: Origin) -> anyhow::Res
         format: "runs-csv".into(),
         origin,
         skipped: skipped.rows,
+        hash: [0; 32],
+        tool: String::new(),
     };
     store.record_import(&record, rows).map_err(exit::store)?;
     Ok(Report {

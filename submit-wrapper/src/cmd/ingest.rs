@@ -4,6 +4,7 @@
 //! that comes again is known by its content. So the command may be killed anywhere and started
 //! again.
 
+mod accounted;
 mod claims;
 mod judge;
 mod limits;
@@ -27,19 +28,13 @@ use serde_json::json;
 use self::judge::Verdict;
 use self::spool::{Entry, SpoolFile};
 use crate::site::SiteArgs;
-use crate::slurm::accounting::{self, Row, Stage};
+use crate::slurm::accounting::{self, Row};
 use crate::{exit, publish};
 
 /// Files of one transaction, and of one question to accounting.
 const BATCH: usize = 256;
 /// A file that cannot be read as an outcome and is younger than this may still be being written.
 const FRESH: Duration = Duration::from_secs(60);
-/// Under this name the store remembers how far accounting has been read.
-const WATERMARK: &str = "sacct";
-/// How far back the first call reads, s.
-const FIRST_LOOK: i64 = 24 * 3600;
-/// A job may reach accounting late by this, s.
-const OVERLAP: i64 = 600;
 /// Reasons that are printed.
 const MOST_REASONS: usize = 20;
 /// Added runs that are printed.
@@ -62,6 +57,10 @@ struct Report {
     shown: Vec<String>,
     known: u64,
     jobs: usize,
+    launches: u64,
+    waits: usize,
+    demand: usize,
+    more: bool,
     waiting: Reasons,
     quarantined: Reasons,
     unremovable: Reasons,
@@ -93,7 +92,7 @@ impl Reasons {
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
     let mut store = Store::open(&config.store).map_err(exit::store)?;
-    let names = spool::names(&config.spool).map_err(|e| {
+    let listing = spool::list(&config.spool).map_err(|e| {
         let reason = format!("cannot read the spool {}: {e}", config.spool.display());
         exit::fail(
             reason,
@@ -101,12 +100,36 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         )
     })?;
     let mut report = Report::default();
-    for batch in names.chunks(BATCH) {
+    remove_surplus(&config, &mut store, &listing.surplus, &mut report)?;
+    report.more = listing.more;
+    for batch in listing.names.chunks(BATCH) {
         take(&config, &mut store, batch, &mut report)?;
     }
-    report.jobs = read_accounting(&mut store)?;
+    accounted::read(&config, &mut store, &mut report)?;
     print(site, &report, args.json)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes what one user left beyond his share, and remembers that it did.
+fn remove_surplus(
+    config: &Config,
+    store: &mut Store,
+    surplus: &BTreeMap<u32, Vec<OsString>>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    for (uid, names) in surplus {
+        let flood = spool::flood(*uid, names);
+        report.quarantined.add(&flood.reason, &flood.file);
+        store.quarantine(&[flood]).map_err(exit::store)?;
+        for name in names {
+            if let Err(e) = remove(&config.spool, name) {
+                report
+                    .unremovable
+                    .add(&e.to_string(), &spool::printable(name));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One batch: read, judge, commit, remove.
@@ -158,6 +181,14 @@ impl Batch {
     ) -> anyhow::Result<()> {
         let file = match spool::read(spool, name) {
             Entry::Gone => return Ok(()),
+            Entry::Folder => {
+                let shown = spool::printable(name);
+                match spool::clear_folder(spool, name) {
+                    Ok(()) => report.quarantined.add("a directory", &shown),
+                    Err(e) => report.unremovable.add(&e.to_string(), &shown),
+                }
+                return Ok(());
+            }
             Entry::Leave(reason) => {
                 report.waiting.add(&reason, &spool::printable(name));
                 return Ok(());
@@ -295,25 +326,6 @@ fn remove(spool: &Path, name: &OsString) -> std::io::Result<()> {
     }
 }
 
-/// Keeps what accounting says of the jobs that ran under an advice and have ended since the last
-/// call; those that leave no file are seen only so.
-fn read_accounting(store: &mut Store) -> anyhow::Result<usize> {
-    let now = publish::now();
-    let since = store
-        .watermark(WATERMARK)
-        .map_err(exit::store)?
-        .unwrap_or(now - FIRST_LOOK);
-    let rows = accounting::ended_within(now - since + OVERLAP)
-        .map_err(|e| exit::fail(e.to_string(), e.hint()))?;
-    let tagged =
-        |row: Row| (row.stage == Stage::Over && row.job.advice_id.is_some()).then_some(row.job);
-    let jobs: Vec<_> = rows.into_iter().filter_map(tagged).collect();
-    store
-        .save_jobs(&jobs, WATERMARK, now)
-        .map_err(exit::store)?;
-    Ok(jobs.len())
-}
-
 fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
@@ -350,6 +362,9 @@ fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> 
             writeln!(out, "  {files} {word}: {reason}, first `{first}`")?;
         }
     }
+    if report.more {
+        eprintln!("note: the spool holds more than one call looks at; the next one goes on");
+    }
     if *runs > 0 {
         eprintln!("hint: `{}` learns from them", site.command("train"));
     }
@@ -362,6 +377,10 @@ fn json_of(report: &Report) -> serde_json::Value {
         "runs": report.runs,
         "known": report.known,
         "jobs": report.jobs,
+        "launches": report.launches,
+        "waits": report.waits,
+        "demand": report.demand,
+        "more": report.more,
         "waiting": report.waiting.json(),
         "quarantined": report.quarantined.json(),
         "not_removed": report.unremovable.json(),

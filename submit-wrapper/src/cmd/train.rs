@@ -41,9 +41,10 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         path: config.snapshot.display().to_string(),
         bytes: bytes.len() as u64,
         metrics: serde_json::to_string(&report)?,
+        state: model_store::store::ModelState::Published,
     };
     store
-        .record_model(&entry, Some(&bytes))
+        .record_model(&entry, Some(&bytes), None)
         .map_err(exit::store)?;
     if args.json {
         println!(

@@ -9,9 +9,9 @@ use model_store::store::AccountedJob;
 use super::command::{self, CommandError};
 use super::gres;
 
-/// The fields that are asked for; every one exists since 22.05. The comment comes last: users
-/// write it, and it may hold anything, line ends included.
-const FIELDS: [&str; 13] = [
+/// The fields that are asked for; every one exists since 22.05. What users write, and what may
+/// hold anything, line ends included, comes last.
+const FIELDS: [&str; 17] = [
     "JobIDRaw",
     "Cluster",
     "User",
@@ -20,15 +20,19 @@ const FIELDS: [&str; 13] = [
     "ExitCode",
     "ElapsedRaw",
     "Submit",
+    "Eligible",
     "Start",
     "End",
     "NodeList",
     "AllocTRES",
+    "Partition",
+    "JobName",
+    "SubmitLine",
     "Comment",
 ];
 
-/// Most of a comment that is kept, bytes.
-const COMMENT: usize = 1024;
+/// Most of a comment, a name or a submit line that is kept, bytes.
+const TEXT: usize = 1024;
 /// Longest advice id, bytes.
 const ADVICE: usize = 64;
 
@@ -52,6 +56,8 @@ pub(crate) struct Row {
     pub(crate) job: AccountedJob,
     /// How far it has come.
     pub(crate) stage: Stage,
+    /// The command line that submitted it; users write it.
+    pub(crate) submit_line: String,
 }
 
 /// Every run of the given jobs, requeued ones included.
@@ -94,28 +100,36 @@ fn delimiter() -> String {
     format!("@{:016x}{:016x}@", random(), random())
 }
 
-/// The rows of a capture with the given delimiter. A line that is no row belongs to the comment
-/// before it.
+/// The rows of a capture with the given delimiter. Line ends stand in what users write: a line
+/// goes on with the cell before it as long as its row is not whole, and, where it has no delimiter,
+/// behind a whole row too.
 pub(crate) fn parse(text: &str, delimiter: &str) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<Vec<String>> = Vec::new();
     for line in text.lines() {
-        let cells: Vec<&str> = line.splitn(FIELDS.len(), delimiter).collect();
-        if let Ok(cells) = <[&str; FIELDS.len()]>::try_from(cells) {
-            rows.extend(row(cells));
-        } else if let Some(last) = rows.last_mut() {
-            last.job.comment.push('\n');
-            last.job.comment.push_str(line);
+        let mut cells = line.split(delimiter);
+        let open = rows
+            .last_mut()
+            .filter(|row| row.len() < FIELDS.len() || !line.contains(delimiter));
+        match (open, cells.next()) {
+            (Some(row), Some(first)) => {
+                if let Some(last) = row.last_mut() {
+                    last.push('\n');
+                    last.push_str(first);
+                }
+                row.extend(cells.map(str::to_owned));
+            }
+            (None, Some(first)) if line.contains(delimiter) => {
+                let all = std::iter::once(first).chain(cells);
+                rows.push(all.map(str::to_owned).collect());
+            }
+            _ => {}
         }
     }
-    for row in &mut rows {
-        let advice = advice_in_comment(&row.job.comment).filter(|id| id.len() <= ADVICE);
-        row.job.advice_id = advice.map(str::to_owned);
-        truncate(&mut row.job.comment, COMMENT);
-    }
-    rows
+    rows.into_iter().filter_map(row).collect()
 }
 
-fn row(cells: [&str; FIELDS.len()]) -> Option<Row> {
+fn row(cells: Vec<String>) -> Option<Row> {
+    let cells = <[String; FIELDS.len()]>::try_from(cells).ok()?;
     let [
         job_id,
         cluster,
@@ -125,10 +139,14 @@ fn row(cells: [&str; FIELDS.len()]) -> Option<Row> {
         exit_code,
         elapsed,
         submit,
+        eligible,
         start,
         end,
         nodes,
         tres,
+        partition,
+        name,
+        submit_line,
         comment,
     ] = cells;
     let state = state.split_whitespace().next().unwrap_or_default();
@@ -141,33 +159,42 @@ fn row(cells: [&str; FIELDS.len()]) -> Option<Row> {
         (false, None) => Stage::Waiting,
         (false, Some(_)) => Stage::NeverRan,
     };
+    let advice = advice_in_comment(&comment).filter(|id| id.len() <= ADVICE);
     let job = AccountedJob {
-        cluster: cluster.to_owned(),
+        cluster,
         job_id: job_id.parse().ok()?,
         submit: submit.parse().ok()?,
+        eligible: eligible.parse().ok(),
         start: start.unwrap_or(0),
         ended,
         state: state.to_owned(),
-        exit_code: exit_code.to_owned(),
+        exit_code,
         elapsed_s: elapsed.parse().unwrap_or(0),
-        user: user.to_owned(),
+        user,
         uid: uid.parse().ok(),
-        nodes: nodes.to_owned(),
-        gpus: gres::parse_tres(tres),
-        advice_id: None,
-        comment: comment.to_owned(),
+        nodes,
+        gpus: gres::parse_tres(&tres),
+        advice_id: advice.map(str::to_owned),
+        partition,
+        name: truncate(name),
+        comment: truncate(comment),
     };
-    Some(Row { job, stage })
+    Some(Row {
+        job,
+        stage,
+        submit_line: truncate(submit_line),
+    })
 }
 
-fn truncate(text: &mut String, most: usize) {
-    if text.len() > most {
-        let end = (0..=most)
+fn truncate(mut text: String) -> String {
+    if text.len() > TEXT {
+        let end = (0..=TEXT)
             .rev()
             .find(|at| text.is_char_boundary(*at))
             .unwrap_or(0);
         text.truncate(end);
     }
+    text
 }
 
 #[cfg(test)]
@@ -188,10 +215,9 @@ mod tests {
             (2, Stage::Over, "FAILED"),
             (3, Stage::Over, "REQUEUED"),
             (4, Stage::NeverRan, "CANCELLED"),
-            (5, Stage::Running, "RUNNING"),
-            (6, Stage::Running, "RUNNING"),
-            (8, Stage::NeverRan, "FAILED"),
-            (11, Stage::Over, "CANCELLED"),
+            (5, Stage::NeverRan, "FAILED"),
+            (6, Stage::NeverRan, "CANCELLED"),
+            (7, Stage::Over, "CANCELLED"),
             (3, Stage::Waiting, "PENDING"),
         ];
         assert_eq!(brief, expected);
@@ -202,16 +228,27 @@ mod tests {
         );
         assert_eq!(
             (first.elapsed_s, first.submit, first.ended),
-            (2, 1_795_412_495, Some(1_795_412_497))
+            (2, 1_795_422_651, Some(1_795_422_653))
         );
         assert_eq!(first.gpus, [("h100".to_owned(), 2)]);
         assert_eq!(first.advice_id.as_deref(), Some("7f3a91"));
-        assert_eq!(rows[5].job.gpus.len(), 2);
+        assert_eq!(
+            (first.partition.as_str(), first.name.as_str()),
+            ("serve", "tagged")
+        );
+        // Held until it was cancelled; requeued, and not before two minutes have passed.
+        assert_eq!(
+            [&rows[5], &rows[7]].map(|r| r.job.eligible),
+            [None, Some(1_795_422_778)]
+        );
+        assert!(rows[7].submit_line.ends_with("--port 8000"));
     }
 
     #[test]
-    fn a_comment_with_line_ends_stays_a_comment() {
+    fn a_name_or_comment_with_line_ends_stays_one() {
         let rows = parse(CAPTURE, "@X@");
+        assert_eq!(rows[1].job.name, "na\nme");
+        assert!(rows[1].submit_line.ends_with("--wrap sleep 1; exit 3"));
         assert_eq!(
             rows[1].job.comment,
             "two\nlines|pipe omnipilot:ab12cd\n77|77|forged"

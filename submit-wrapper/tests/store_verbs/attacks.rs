@@ -61,13 +61,14 @@ fn what_is_no_plain_file_is_removed_unread() {
     assert_eq!(
         reasons,
         [
+            "a directory",
             "a symbolic link",
             "larger than 262144 bytes",
             "not a regular file"
         ]
     );
-    // The folder, the fresh file that is no outcome, and the two that are not ours to read.
-    assert_eq!(site.left(), 4);
+    // The fresh file that is no outcome, and the two that are not ours to read.
+    assert_eq!(site.left(), 3);
     assert!(std::fs::exists("/etc/passwd").unwrap());
 }
 
@@ -78,19 +79,6 @@ fn names_are_printed_on_one_line_without_control_characters() {
     let out = String::from_utf8(site.run(&["ingest"]).stdout).unwrap();
     assert!(out.contains(r"first `a\n\u{1b}[31m.json`"), "{out}");
     assert!(!out.contains('\u{1b}'));
-}
-
-#[test]
-fn old_junk_is_refused() {
-    let site = site();
-    site.put_text("a.json", "not json");
-    let file = std::fs::File::options()
-        .write(true)
-        .open(site.spool().join("a.json"))
-        .unwrap();
-    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600))
-        .unwrap();
-    assert!(refused(&site).starts_with("no outcome file: "));
 }
 
 #[test]
@@ -216,6 +204,69 @@ fn numbers_that_no_machine_measures_are_refused() {
             "not readable as an outcome yet"
         );
     }
+}
+
+#[test]
+fn folders_get_out_of_the_way_and_are_met_once() {
+    let site = site();
+    for name in ["a.json", "b.json"] {
+        std::fs::create_dir(site.spool().join(name)).unwrap();
+    }
+    std::fs::write(site.spool().join("b.json/full"), "x").unwrap();
+    assert_eq!(site.ingest()["quarantined"][0]["files"], 2);
+    let left: Vec<String> = std::fs::read_dir(site.spool())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].starts_with(".refused-"), "{left:?}");
+    assert!(site.ingest()["quarantined"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_flood_of_one_user_is_cut_and_bounded_and_told() {
+    const FLOOD: usize = 50_100;
+    let site = site();
+    for n in 0..FLOOD {
+        std::fs::File::create(site.spool().join(format!("{n}.json"))).unwrap();
+    }
+    let report = site.ingest();
+    let reason = report["quarantined"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("100 removed unread"), "{report}");
+    // What is left is fresh and may still be being written.
+    assert_eq!(report["waiting"][0]["files"], 50_000);
+    assert_eq!(site.left(), 50_000);
+}
+
+#[test]
+fn a_clock_that_is_wrong_on_the_node_or_in_the_file_keeps_nothing_waiting() {
+    let site = site();
+    // The node's clock is three minutes off: outside the job's time.
+    let mut told = outcome(&site, 7);
+    told.started_at -= 180.0;
+    told.windows[0].begins_at -= 180.0;
+    site.put("a.json", &told);
+    assert_eq!(
+        refused(&site),
+        "its engine was started outside the job's time"
+    );
+    // One minute is within what clocks may differ by.
+    told.started_at += 120.0;
+    told.windows[0].begins_at += 120.0;
+    site.put("b.json", &told);
+    assert_eq!(site.ingest()["runs"], 1);
+    // Its owner says that the file is from the year 2100; when it came is known all the same.
+    site.put_text("c.json", "no outcome");
+    let file = std::fs::File::options()
+        .write(true)
+        .open(site.spool().join("c.json"))
+        .unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(74 * 365 * 86_400);
+    file.set_modified(later).unwrap();
+    assert_eq!(
+        site.ingest()["waiting"][0]["reason"],
+        "not readable as an outcome yet"
+    );
 }
 
 proptest! {

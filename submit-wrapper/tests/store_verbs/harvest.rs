@@ -5,7 +5,7 @@ use std::time::Duration;
 use model_store::advisor::{Precision, RunOutcome, Workload};
 use model_store::outcome::Window;
 
-use crate::site::{COMMENT, Site, TRES, outcome, row};
+use crate::site::{BEGAN, COMMENT, Site, TRES, outcome, row};
 
 #[test]
 fn an_outcome_that_accounting_agrees_with_becomes_a_run_once() {
@@ -151,7 +151,7 @@ fn a_requeued_job_is_two_runs_of_it() {
         .split("@X@")
         .map(str::to_owned)
         .collect();
-    for k in [7, 8, 9] {
+    for k in [7, 8, 9, 10] {
         cells[k] = later(&cells[k]);
     }
     site.accounting(&[first, cells.join("@X@")]);
@@ -198,4 +198,79 @@ fn it_may_be_killed_anywhere_and_loses_and_doubles_nothing() {
             .iter()
             .all(|r| r.source_ref.starts_with("job "))
     );
+}
+
+/// A row with these cells replaced.
+fn with(row: &str, cells: &[(usize, &str)]) -> String {
+    let mut all: Vec<&str> = row.split("@X@").collect();
+    cells.iter().for_each(|(at, text)| all[*at] = text);
+    all.join("@X@")
+}
+
+#[test]
+fn a_tagged_job_without_a_file_tells_of_its_launch_until_a_file_comes() {
+    let site = Site::new();
+    let plain = row(&site, 7, "TIMEOUT", TRES, COMMENT);
+    let line = "sbatch --llm-model=meta-llama/Llama-3.1-8B-Instruct --llm-precision=fp8 serve.sh";
+    let told = with(&plain, &[(6, "7200"), (15, line)]);
+    site.ended(&[told.clone()]);
+    let report = site.ingest();
+    assert_eq!(
+        (&report["launches"], &report["jobs"], &report["waits"]),
+        (&1.into(), &1.into(), &1.into()),
+        "{report}"
+    );
+    assert_eq!(site.ingest()["launches"], 0);
+    let runs = site.runs_here();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].source_ref, "job 7 accounting");
+    assert_eq!(runs[0].measured.outcome, RunOutcome::Ok);
+    // The file comes late and says more.
+    site.accounting(&[told]);
+    site.put("a.json", &outcome(&site, 7));
+    assert_eq!(site.ingest()["runs"], 1);
+    let runs = site.runs_here();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].source_ref, "job 7 window 0");
+    assert_eq!(site.ingest()["launches"], 0);
+}
+
+#[test]
+fn waits_count_from_when_a_job_could_begin_and_untagged_serving_is_demand() {
+    let site = Site::new();
+    let plain = row(&site, 7, "COMPLETED", TRES, "");
+    let early = (BEGAN - 500).to_string();
+    let serving = with(
+        &plain,
+        &[
+            (0, "8"),
+            (8, &early),
+            (14, "vllm-server"),
+            (15, "sbatch --wrap vllm serve a/b"),
+        ],
+    );
+    let held = with(&plain, &[(0, "9"), (8, "Unknown")]);
+    site.ended(&[plain, serving, held]);
+    let report = site.ingest();
+    assert_eq!(
+        (&report["waits"], &report["demand"], &report["jobs"]),
+        (&2.into(), &1.into(), &0.into()),
+        "{report}"
+    );
+    // The same hour again adds nothing.
+    site.ingest();
+    let waits = site.store().waits(0).unwrap();
+    assert_eq!(waits.iter().map(|w| w.wait_s).collect::<Vec<_>>(), [500, 0]);
+    let demand = site.store().demand(0).unwrap();
+    assert_eq!(
+        demand,
+        [(
+            "vllm".to_owned(),
+            "a/b".to_owned(),
+            "h100".to_owned(),
+            2,
+            100
+        )]
+    );
+    assert!(site.runs_here().is_empty());
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 pub(crate) const BEGAN: i64 = 1_795_412_495;
 
 /// Answers `-j` from the file `accounting`, a line a job with `@X@` between the cells; a window
-/// of time holds nothing.
+/// of time holds what the file `window` holds.
 const SACCT: &str = r#"#!/bin/sh
 ids= delimiter='|'
 while [ $# -gt 0 ]; do
@@ -24,10 +24,10 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ -n "$ids" ] || exit 0
 here=${0%/*}
+[ -n "$ids" ] || { cat "$here/window" 2>/dev/null | sed "s/@X@/$delimiter/g"; exit 0; }
 awk -F'@X@' -v ids="$ids" 'BEGIN { n = split(ids, list, ","); for (i = 1; i <= n; i++) asked[list[i]] = 1 }
-  asked[$1] || NF < 13' "$here/accounting" | sed "s/@X@/$delimiter/g"
+  asked[$1] || NF < 17' "$here/accounting" | sed "s/@X@/$delimiter/g"
 "#;
 
 pub(crate) struct Site {
@@ -71,6 +71,11 @@ impl Site {
     /// What accounting says from now on.
     pub(crate) fn accounting(&self, rows: &[String]) {
         std::fs::write(self.path("bin/accounting"), rows.join("\n") + "\n").unwrap();
+    }
+
+    /// What a window of accounting holds from now on.
+    pub(crate) fn ended(&self, rows: &[String]) {
+        std::fs::write(self.path("bin/window"), rows.join("\n") + "\n").unwrap();
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
@@ -147,9 +152,13 @@ pub(crate) fn row(site: &Site, job: u64, state: &str, tres: &str, comment: &str)
         "100",
         &BEGAN.to_string(),
         &BEGAN.to_string(),
+        &BEGAN.to_string(),
         &end,
         nodes,
         tres,
+        "serve",
+        "job",
+        "sbatch serve.sh",
         comment,
     ]
     .join("@X@")

@@ -1,19 +1,23 @@
 //! The spool, into which any user may write: read so that nothing in it can stop, fool or fill
 //! the reader.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model_store::outcome::LARGEST;
 use model_store::store::Quarantined;
 use sha2::{Digest, Sha256};
 
-/// Most names that one call looks at.
-const MOST_NAMES: usize = 100_000;
+/// Most names that one call looks at; the rest is for the next one.
+const MOST_NAMES: usize = 200_000;
+/// Most files of one user that may lie in the spool; what is beyond is removed unread, so that a
+/// flood neither fills the disk nor keeps the files of others waiting.
+pub(crate) const MOST_OF_A_USER: usize = 50_000;
 /// Most bytes of a refused file that are kept.
 const HEAD: usize = 4096;
 
@@ -24,6 +28,8 @@ pub(crate) enum Entry {
     File(SpoolFile),
     /// Something else, to be refused.
     Junk(Quarantined),
+    /// A directory, to be got out of the way.
+    Folder,
     /// To be left alone, with the reason.
     Leave(String),
     /// Gone since the names were read.
@@ -41,7 +47,7 @@ pub(crate) struct SpoolFile {
     pub(crate) hash: [u8; 32],
     /// Its owner.
     pub(crate) uid: u32,
-    /// Time since it was last written to.
+    /// Time since it was last changed, by the clock of the machine that keeps the spool.
     pub(crate) age: Duration,
 }
 
@@ -59,25 +65,81 @@ impl SpoolFile {
     }
 }
 
-/// The names of outcome files, in order: those that end in `.json` and are not hidden. Files that
-/// are being written have other names.
+/// What lies in the spool, as far as one call looks at it.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Names of outcome files, in order.
+    pub(crate) names: Vec<OsString>,
+    /// Names beyond what one user may leave, by owner.
+    pub(crate) surplus: BTreeMap<u32, Vec<OsString>>,
+    /// There is more for the next call.
+    pub(crate) more: bool,
+}
+
+/// The names of outcome files: those that end in `.json` and are not hidden. Files that are being
+/// written have other names.
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn names(spool: &Path) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
+pub(crate) fn list(spool: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut seen = 0;
     for entry in fs::read_dir(spool)? {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
         let text = name.as_encoded_bytes();
-        if text.ends_with(b".json") && !text.starts_with(b".") {
-            names.push(name);
-            if names.len() == MOST_NAMES {
-                break;
-            }
+        if !text.ends_with(b".json") || text.starts_with(b".") {
+            continue;
+        }
+        if seen == MOST_NAMES {
+            listing.more = true;
+            break;
+        }
+        seen += 1;
+        // Of the name itself, not of what it points to; without an answer it is nobody's.
+        let owner = entry.metadata().map_or(u32::MAX, |meta| meta.uid());
+        let count = counts.entry(owner).or_default();
+        *count += 1;
+        if *count <= MOST_OF_A_USER {
+            listing.names.push(name);
+        } else {
+            listing.surplus.entry(owner).or_default().push(name);
         }
     }
-    names.sort();
-    Ok(names)
+    listing.names.sort();
+    Ok(listing)
+}
+
+/// What stands in for the files of a user that were removed unread.
+pub(crate) fn flood(uid: u32, names: &[OsString]) -> Quarantined {
+    let first = names.first().map_or_else(String::new, |n| printable(n));
+    Quarantined {
+        hash: Sha256::digest(format!("{uid} {} {first}", names.len())).into(),
+        file: first,
+        uid: Some(uid),
+        bytes: 0,
+        reason: format!(
+            "more than {MOST_OF_A_USER} files of user {uid}: {} removed unread",
+            names.len()
+        ),
+        head: Vec::new(),
+    }
+}
+
+/// Gets a directory out of the way: an empty one is removed, another one hidden, so that it is not
+/// met again.
+///
+/// # Errors
+/// The system's, where neither may be done.
+pub(crate) fn clear_folder(spool: &Path, name: &OsStr) -> io::Result<()> {
+    let path = spool.join(name);
+    if fs::remove_dir(&path).is_ok() {
+        return Ok(());
+    }
+    let hash = Sha256::digest(name.as_encoded_bytes());
+    let short: String = hash.iter().take(8).map(|b| format!("{b:02x}")).collect();
+    fs::rename(&path, spool.join(format!(".refused-{short}")))
 }
 
 /// Reads what lies under a name. A link is not followed, a FIFO or a device not waited for.
@@ -92,7 +154,7 @@ pub(crate) fn read(spool: &Path, name: &OsStr) -> Entry {
         Err(e) => return cannot_open(shown, &e),
     };
     match file.metadata() {
-        Ok(meta) if meta.is_dir() => Entry::Leave("a directory, which is not removed".into()),
+        Ok(meta) if meta.is_dir() => Entry::Folder,
         Ok(meta) if !meta.is_file() => {
             Entry::Junk(junk(shown, Some(&meta), "not a regular file", Vec::new()))
         }
@@ -122,17 +184,18 @@ fn read_file(name: String, file: File, meta: &fs::Metadata) -> Entry {
         bytes.truncate(HEAD);
         return Entry::Junk(junk(name, Some(meta), &reason, bytes));
     }
-    let age = meta
-        .modified()
-        .ok()
-        .and_then(|at| SystemTime::now().duration_since(at).ok());
+    // Users set the time of writing to what they like, that of the last change they cannot set.
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let changed = u64::try_from(meta.ctime()).unwrap_or(0);
     let hash = Sha256::digest(&bytes).into();
     Entry::File(SpoolFile {
         name,
         bytes,
         hash,
         uid: meta.uid(),
-        age: age.unwrap_or_default(),
+        age: Duration::from_secs(now.saturating_sub(changed)),
     })
 }
 

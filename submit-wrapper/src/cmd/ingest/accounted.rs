@@ -1,0 +1,217 @@
+//! What accounting alone tells: jobs under an advice that left no file, how long jobs waited, and
+//! what was served without a tag.
+
+use std::collections::BTreeMap;
+
+use model_store::advisor::{
+    Case, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload, canonical_engine,
+};
+use model_store::config::Config;
+use model_store::store::{AccountedJob, Demand, Store, Wait};
+
+use super::Report;
+use crate::slurm::accounting::{self, Row, Stage};
+use crate::slurm::serving::{self, value_of};
+use crate::{exit, publish};
+
+/// Under this name the store remembers how far accounting has been read.
+const WATERMARK: &str = "sacct";
+/// How far back the first call reads, s.
+const FIRST_LOOK: i64 = 24 * 3600;
+/// A job may reach accounting late by this, s. Its outcome file has come by then, too.
+const OVERLAP: i64 = 3600;
+/// A serving job that ran for as long as this has been ready.
+const SERVED_S: u64 = 3600;
+/// A serving job that failed within this had not become ready.
+const START_S: u64 = 1800;
+
+/// Reads what has ended since the last call.
+///
+/// # Errors
+/// `sacct` or the store.
+pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> anyhow::Result<()> {
+    let now = publish::now();
+    let since = store
+        .watermark(WATERMARK)
+        .map_err(exit::store)?
+        .unwrap_or(now - FIRST_LOOK);
+    let rows = accounting::ended_within(now - since + OVERLAP)
+        .map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+    let over: Vec<&Row> = rows.iter().filter(|r| r.stage == Stage::Over).collect();
+    let advised: Vec<AccountedJob> = over
+        .iter()
+        .filter(|r| r.job.advice_id.is_some())
+        .map(|r| r.job.clone())
+        .collect();
+    let mut backlogs = BTreeMap::new();
+    let waits: Vec<Wait> = over
+        .iter()
+        .filter_map(|row| wait(store, &row.job, &mut backlogs))
+        .collect();
+    let demand: Vec<Demand> = over.iter().filter_map(|row| demand(row)).collect();
+    store
+        .save_accounting(&advised, &waits, &demand, (WATERMARK, now))
+        .map_err(exit::store)?;
+    // A file that has not come within the overlap will be preferred when it comes.
+    let silent = |row: &&&Row| row.job.ended.is_some_and(|end| end < now - OVERLAP / 2);
+    let launches: Vec<(AccountedJob, Run)> = over
+        .iter()
+        .filter(silent)
+        .filter_map(|row| {
+            launch(row, |gres| publish::gpu_of(config, gres)).map(|run| (row.job.clone(), run))
+        })
+        .collect();
+    report.launches = store.add_launches(&launches).map_err(exit::store)?;
+    (report.jobs, report.waits, report.demand) = (advised.len(), waits.len(), demand.len());
+    Ok(())
+}
+
+/// How long a job with GPUs of one type waited. Requeued runs count from when they could begin
+/// again.
+fn wait(
+    store: &Store,
+    job: &AccountedJob,
+    backlogs: &mut BTreeMap<(String, i64), Option<u32>>,
+) -> Option<Wait> {
+    let [(gres, gpus)] = job.gpus.as_slice() else {
+        return None;
+    };
+    let eligible = job.eligible.filter(|at| *at <= job.start)?;
+    if gres.is_empty() || *gpus == 0 {
+        return None;
+    }
+    let backlog = *backlogs
+        .entry((gres.clone(), eligible))
+        .or_insert_with(|| store.backlog_at(gres, eligible).unwrap_or_default());
+    Some(Wait {
+        cluster: job.cluster.clone(),
+        job_id: job.job_id,
+        eligible,
+        wait_s: u64::try_from(job.start - eligible).unwrap_or(0),
+        gres: gres.clone(),
+        gpus: *gpus,
+        backlog,
+    })
+}
+
+fn demand(row: &Row) -> Option<Demand> {
+    if row.job.advice_id.is_some() || row.job.gpus.is_empty() {
+        return None;
+    }
+    let serving = serving::recognise(&row.job.name, &row.submit_line)?;
+    Some(Demand {
+        job: row.job.clone(),
+        engine: serving.engine.to_owned(),
+        model: serving.model,
+    })
+}
+
+/// What a job under an advice tells that left no file: whether its engine started. Only where the
+/// submit line says what was served and in which precision; nothing else about it is known.
+fn launch<'a>(row: &Row, gpu_of: impl Fn(&str) -> Option<&'a str>) -> Option<Run> {
+    let job = &row.job;
+    job.advice_id.as_ref()?;
+    let [(gres, count)] = job.gpus.as_slice() else {
+        return None;
+    };
+    let words: Vec<&str> = row.submit_line.split_whitespace().collect();
+    let model = value_of(&words, "--llm-model")?;
+    let precision = Precision::parse(value_of(&words, "--llm-precision")?)?;
+    let tp = value_of(&words, "--llm-tp").map_or(Some(*count), |tp| tp.parse().ok())?;
+    let outcome = judged(&job.state, job.elapsed_s)?;
+    let number = |option| value_of(&words, option).and_then(|n| n.parse::<f64>().ok());
+    let most = match outcome {
+        RunOutcome::Ok => format!(", cold start at most {} s", job.elapsed_s),
+        _ => String::new(),
+    };
+    Some(Run {
+        run_id: format!("{}-{}-accounting", job.job_id, job.start),
+        origin: Origin::ThisCluster,
+        source: format!("cluster:{}", job.cluster),
+        source_ref: format!("job {} accounting", job.job_id),
+        case: Case {
+            model: model.to_owned(),
+            params_b: None,
+            active_params_b: None,
+            gpu: gpu_of(gres)?.to_owned(),
+            gpu_mem_gb: None,
+            tp: Some(tp.max(1)),
+            pp: 1,
+            dp: 1,
+            precision: Some(precision),
+            kv_precision: None,
+            isl: number("--llm-isl"),
+            osl: number("--llm-osl"),
+            workload: Workload::ClosedLoop,
+            concurrency: number("--llm-concurrency"),
+            request_rate: None,
+            engine: canonical_engine("vllm"),
+            engine_version: String::new(),
+            variant: Variant::default(),
+        },
+        measured: Measured {
+            outcome,
+            ..Measured::default()
+        },
+        notes: format!("state {}, no outcome file{most}", job.state),
+    })
+}
+
+/// What a state says of the launch; `None` where it says nothing: a job that was cancelled or
+/// failed after a while may have served or not.
+fn judged(state: &str, elapsed_s: u64) -> Option<RunOutcome> {
+    match state {
+        "COMPLETED" | "TIMEOUT" | "CANCELLED" | "PREEMPTED" if elapsed_s >= SERVED_S => {
+            Some(RunOutcome::Ok)
+        }
+        "FAILED" if elapsed_s < START_S => Some(RunOutcome::Crash),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(state: &str, elapsed_s: u64, line: &str) -> Row {
+        let job = AccountedJob {
+            cluster: "c".into(),
+            job_id: 7,
+            start: 100,
+            ended: Some(200),
+            state: state.into(),
+            elapsed_s,
+            gpus: vec![("h100".into(), 2)],
+            advice_id: Some("7f3a91".into()),
+            ..AccountedJob::default()
+        };
+        Row {
+            job,
+            stage: Stage::Over,
+            submit_line: line.into(),
+        }
+    }
+
+    #[test]
+    fn a_job_without_a_file_tells_of_its_launch_where_it_says_what_it_was() {
+        let line = "sbatch --llm-model=m --llm-precision fp8 --llm-isl=1000 serve.sh";
+        let of =
+            |state, elapsed, line: &str| launch(&row(state, elapsed, line), |_| Some("H100-SXM"));
+        let run = of("TIMEOUT", 7200, line).unwrap();
+        assert_eq!(run.measured.outcome, RunOutcome::Ok);
+        assert_eq!(
+            (run.case.tp, run.case.precision, run.case.isl),
+            (Some(2), Some(Precision::Fp8), Some(1000.0))
+        );
+        assert!(run.notes.ends_with("cold start at most 7200 s"));
+        assert_eq!(
+            of("FAILED", 60, line).unwrap().measured.outcome,
+            RunOutcome::Crash
+        );
+        // Neither of these says whether the engine ever answered, or what it was.
+        assert_eq!(of("CANCELLED", 60, line), None);
+        assert_eq!(of("FAILED", 7200, line), None);
+        assert_eq!(of("NODE_FAIL", 60, line), None);
+        assert_eq!(of("TIMEOUT", 7200, "sbatch --llm-model=m serve.sh"), None);
+    }
+}
