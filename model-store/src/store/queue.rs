@@ -82,25 +82,31 @@ impl Store {
         self.list(sql, since, read_wait)
     }
 
-    /// Untagged serving jobs that were submitted since then (Unix seconds), oldest first: engine,
-    /// model, GPU type, GPUs and seconds.
+    /// Untagged serving jobs that were submitted since then (Unix seconds), oldest first. Of the
+    /// job only what demand is made of is filled in.
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn demand(
-        &self,
-        since: i64,
-    ) -> Result<Vec<(String, String, String, u32, u64)>, StoreError> {
-        let sql = "SELECT engine, model, gres, gpus, elapsed_s FROM demand WHERE submit >= ? \
-                   ORDER BY submit, cluster, job_id";
+    pub fn demand(&self, since: i64) -> Result<Vec<Demand>, StoreError> {
+        let sql = "SELECT engine, model, gres, gpus, elapsed_s, cluster, job_id, submit, ended, uid, state \
+                   FROM demand WHERE submit >= ? ORDER BY submit, cluster, job_id";
         self.list(sql, since, |row| {
-            Ok((
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(3)?,
-                row.get(4)?,
-            ))
+            let job = AccountedJob {
+                gpus: vec![(row.get(2)?, row.get(3)?)],
+                elapsed_s: row.get(4)?,
+                cluster: row.get(5)?,
+                job_id: row.get(6)?,
+                submit: row.get(7)?,
+                ended: row.get(8)?,
+                uid: row.get(9)?,
+                state: row.get(10)?,
+                ..AccountedJob::default()
+            };
+            Ok(Demand {
+                job,
+                engine: row.get(0)?,
+                model: row.get(1)?,
+            })
         })
     }
 
