@@ -17,6 +17,7 @@ mod linalg;
 pub mod preferences;
 mod prepare;
 mod report;
+pub mod select;
 
 pub use fit::{Progress, train};
 pub use report::{Report, TargetReport};
