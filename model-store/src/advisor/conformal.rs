@@ -104,6 +104,14 @@ impl Calibration {
         }
     }
 
+    /// Gives a group a widening of its own.
+    pub fn set(&mut self, key: GroupKey, widening: f64) {
+        match self.groups.binary_search_by(|(k, _)| k.cmp(&key)) {
+            Ok(at) => self.groups[at].1 = widening,
+            Err(at) => self.groups.insert(at, (key, widening)),
+        }
+    }
+
     /// Widening for a group: its own where it has one, else the pooled one.
     pub fn widening(&self, key: GroupKey) -> Option<f64> {
         let own = self.groups.binary_search_by(|(k, _)| k.cmp(&key)).ok();

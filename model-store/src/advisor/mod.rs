@@ -16,6 +16,7 @@ mod chance;
 mod cluster;
 pub mod conformal;
 mod economy;
+pub mod drift;
 pub mod explain;
 pub mod feasible;
 pub mod features;

@@ -9,6 +9,7 @@ mod calibrate;
 mod descent;
 pub mod evaluate;
 mod fit;
+pub mod gate;
 mod gauss;
 mod krige;
 mod launch;

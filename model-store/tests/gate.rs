@@ -1,0 +1,94 @@
+//! The gate between training and publishing.
+
+#![cfg(feature = "train")]
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+use model_store::advisor::{Catalogue, Run};
+use model_store::store::published_figures;
+use model_store::train::gate::{fit_for_gate, judge};
+
+/// Every second figure: training is what takes the time.
+fn figures() -> Vec<Run> {
+    published_figures()
+        .unwrap()
+        .into_iter()
+        .step_by(2)
+        .collect()
+}
+
+/// A number between 0 and 1 that looks random.
+fn dice(seed: u64, n: usize) -> f64 {
+    let mut x = (seed << 32) ^ (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678;
+    for _ in 0..4 {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+    }
+    (x >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// What a bad day brings into the store: half of the rates off by a factor of up to three in either
+/// direction, and only every fourth run there at all.
+fn spoilt(seed: u64) -> Vec<Run> {
+    let mut runs: Vec<Run> = figures()
+        .into_iter()
+        .enumerate()
+        .filter(|(n, _)| dice(seed, *n) < 0.25)
+        .map(|(_, run)| run)
+        .collect();
+    for (n, run) in runs.iter_mut().enumerate() {
+        if dice(seed + 100, n) < 0.5 {
+            let factor = (2.2 * (dice(seed + 200, n) - 0.5)).exp();
+            run.measured.output_tok_s = run.measured.output_tok_s.map(|x| x * factor);
+        }
+    }
+    runs
+}
+
+#[test]
+fn the_same_data_pass_and_a_worse_challenger_is_refused_in_each_of_twenty_trials() {
+    let (runs, catalogue) = (figures(), Catalogue::built_in());
+    let champion = fit_for_gate(&runs, &catalogue);
+    let same = judge(&runs, &catalogue, &champion, Some(&champion));
+    assert!(same.passes(), "{:?}", same.reasons);
+    assert!(same.cells >= 10, "{same:?}");
+    for seed in 0..20 {
+        let challenger = fit_for_gate(&spoilt(seed), &catalogue);
+        let judgement = judge(&runs, &catalogue, &challenger, Some(&champion));
+        let worse = |r: &String| r.starts_with("output_tok_s of ");
+        assert!(
+            judgement.reasons.iter().any(worse),
+            "trial {seed}: {judgement:?}"
+        );
+    }
+}
+
+#[test]
+fn a_challenger_with_more_runs_passes_and_its_order_does_not_matter() {
+    let (all, catalogue) = (figures(), Catalogue::built_in());
+    let fewer: Vec<Run> = all
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| n % 5 != 0)
+        .map(|(_, run)| run.clone())
+        .collect();
+    let champion = fit_for_gate(&fewer, &catalogue);
+    let challenger = fit_for_gate(&all, &catalogue);
+    let judgement = judge(&all, &catalogue, &challenger, Some(&champion));
+    assert!(judgement.passes(), "{:?}", judgement.reasons);
+    let mut turned = all;
+    turned.reverse();
+    assert_eq!(
+        judge(&turned, &catalogue, &challenger, Some(&champion)),
+        judgement
+    );
+}
+
+#[test]
+fn without_a_champion_coverage_alone_decides() {
+    let (runs, catalogue) = (figures(), Catalogue::built_in());
+    let first = fit_for_gate(&runs, &catalogue);
+    let judgement = judge(&runs, &catalogue, &first, None);
+    assert!(judgement.passes(), "{:?}", judgement.reasons);
+    assert!(judgement.targets.iter().all(|t| t.champion_error.is_none()));
+}
