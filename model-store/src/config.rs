@@ -43,6 +43,37 @@ pub struct Config {
     /// What the operator values beside tokens and prices.
     #[serde(default)]
     pub utility: Economy,
+    /// Which runs are trained on.
+    #[serde(default)]
+    pub training: Training,
+}
+
+/// Which runs are trained on, and how much one user may say.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Training {
+    /// Runs of this cluster that are older, days, are left out.
+    pub longest_age_days: u32,
+    /// Most runs of one user in one cell.
+    pub runs_per_cell: u32,
+    /// Factor by which a run may differ from what all other users measured.
+    pub agreement: f64,
+    /// Users to whom these limits do not apply, such as the one who runs the site's benchmarks.
+    pub trusted_users: Vec<String>,
+    /// Users whose runs are left out.
+    pub left_out_users: Vec<String>,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            longest_age_days: 730,
+            runs_per_cell: 4,
+            agreement: 2.0,
+            trusted_users: Vec::new(),
+            left_out_users: Vec::new(),
+        }
+    }
 }
 
 /// What a fault does to a tagged job.
@@ -151,6 +182,17 @@ impl Config {
         if self.utility.price_per_kwh.is_some() && !priced {
             return Err("[utility] price_per_kwh without a price_per_hour of a GPU type, so that there is nothing to add it to".into());
         }
+        let Training {
+            longest_age_days,
+            runs_per_cell,
+            agreement,
+            ..
+        } = &self.training;
+        if *longest_age_days == 0 || *runs_per_cell == 0 || !(1.0..=1e3).contains(agreement) {
+            return Err(format!(
+                "[training] takes a longest_age_days and a runs_per_cell from 1, and an agreement from 1 to 1000, not {longest_age_days}, {runs_per_cell} and {agreement}"
+            ));
+        }
         for (name, entry) in &self.gpu {
             if let Some(price) = entry
                 .price_per_hour
@@ -188,6 +230,7 @@ impl Config {
             gpu: BTreeMap::new(),
             model: BTreeMap::new(),
             utility: Economy::default(),
+            training: Training::default(),
         }
     }
 }
@@ -235,6 +278,8 @@ mod tests {
                 "[utility] price_per_kwh without a price_per_hour",
             ),
             ("stor = \"x\"", "line 4: unknown field"),
+            ("[training]\nagreement = 0.5", "[training] takes"),
+            ("[training]\nruns_per_cell = 0", "[training] takes"),
         ] {
             let error = Config::parse(&format!("{PATHS}{line}\n")).unwrap_err();
             assert!(error.starts_with(reason), "{error}");

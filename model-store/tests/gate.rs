@@ -49,12 +49,12 @@ fn spoilt(seed: u64) -> Vec<Run> {
 fn the_same_data_pass_and_a_worse_challenger_is_refused_in_each_of_twenty_trials() {
     let (runs, catalogue) = (figures(), Catalogue::built_in());
     let champion = fit_for_gate(&runs, &catalogue);
-    let same = judge(&runs, &catalogue, &champion, Some(&champion));
+    let same = judge(&runs, &catalogue, &champion, Some(&champion), &|_| true);
     assert!(same.passes(), "{:?}", same.reasons);
     assert!(same.cells >= 10, "{same:?}");
     for seed in 0..20 {
         let challenger = fit_for_gate(&spoilt(seed), &catalogue);
-        let judgement = judge(&runs, &catalogue, &challenger, Some(&champion));
+        let judgement = judge(&runs, &catalogue, &challenger, Some(&champion), &|_| true);
         let worse = |r: &String| r.starts_with("output_tok_s of ");
         assert!(
             judgement.reasons.iter().any(worse),
@@ -74,12 +74,12 @@ fn a_challenger_with_more_runs_passes_and_its_order_does_not_matter() {
         .collect();
     let champion = fit_for_gate(&fewer, &catalogue);
     let challenger = fit_for_gate(&all, &catalogue);
-    let judgement = judge(&all, &catalogue, &challenger, Some(&champion));
+    let judgement = judge(&all, &catalogue, &challenger, Some(&champion), &|_| true);
     assert!(judgement.passes(), "{:?}", judgement.reasons);
     let mut turned = all;
     turned.reverse();
     assert_eq!(
-        judge(&turned, &catalogue, &challenger, Some(&champion)),
+        judge(&turned, &catalogue, &challenger, Some(&champion), &|_| true),
         judgement
     );
 }
@@ -88,7 +88,42 @@ fn a_challenger_with_more_runs_passes_and_its_order_does_not_matter() {
 fn without_a_champion_coverage_alone_decides() {
     let (runs, catalogue) = (figures(), Catalogue::built_in());
     let first = fit_for_gate(&runs, &catalogue);
-    let judgement = judge(&runs, &catalogue, &first, None);
+    let judgement = judge(&runs, &catalogue, &first, None, &|_| true);
     assert!(judgement.passes(), "{:?}", judgement.reasons);
     assert!(judgement.targets.iter().all(|t| t.champion_error.is_none()));
+}
+
+/// The figures again, as their own sources might tell them: all rates times a factor that depends on the run.
+fn more(factor: impl Fn(usize) -> f64) -> Vec<Run> {
+    let again = |(n, run): (usize, Run)| {
+        let mut run = run;
+        run.run_id.push_str(" again");
+        run.measured.output_tok_s = run.measured.output_tok_s.map(|x| x * factor(n));
+        run
+    };
+    figures().into_iter().enumerate().map(again).collect()
+}
+
+#[test]
+fn what_is_new_and_wrong_in_the_held_out_cells_too_does_not_pass() {
+    let (known, catalogue) = (figures(), Catalogue::built_in());
+    let champion = fit_for_gate(&known, &catalogue);
+    let is_old = |run: &Run| !run.run_id.ends_with(" again");
+    let with = |new: Vec<Run>| {
+        let all: Vec<Run> = known.iter().cloned().chain(new).collect();
+        let challenger = fit_for_gate(&all, &catalogue);
+        judge(&all, &catalogue, &challenger, Some(&champion), &is_old)
+    };
+    // A client that counts some tokens twentyfold.
+    let judgement = with(more(|n| if dice(7, n) < 0.6 { 20.0 } else { 1.0 }));
+    assert!(
+        judgement
+            .reasons
+            .iter()
+            .any(|r| r.starts_with("output_tok_s of all groups")),
+        "{judgement:?}"
+    );
+    // Told alike, nothing is worse.
+    let judgement = with(more(|n| 1.0 + 0.02 * dice(3, n)));
+    assert!(judgement.passes(), "{:?}", judgement.reasons);
 }

@@ -6,6 +6,7 @@
 
 mod ask;
 mod cmd;
+mod drift;
 mod engine;
 mod exit;
 mod input;
@@ -39,6 +40,8 @@ enum Verb {
     Observe(cmd::observe::Args),
     /// Fit, calibrate and publish a model from the store
     Train(cmd::train::Args),
+    /// List trained models, compare two, or publish an earlier one again
+    Models(cmd::models::Args),
     /// Show what would be chosen for a model and a load, and why
     Advise(cmd::advise::Args),
     /// Say why an advice is what it is, and what it would take for another configuration to win
@@ -63,6 +66,7 @@ fn main() -> std::process::ExitCode {
         Verb::Init(args) => cmd::init::run(&cli.site, &args),
         Verb::Observe(args) => cmd::observe::run(&cli.site, &args),
         Verb::Train(args) => cmd::train::run(&cli.site, &args),
+        Verb::Models(args) => cmd::models::run(&cli.site, &args),
         Verb::Advise(args) => cmd::advise::run(&cli.site, &args),
         Verb::Explain(args) => cmd::explain::run(&cli.site, &args),
         Verb::Submit(args) => cmd::submit::run(&cli.site, &args),

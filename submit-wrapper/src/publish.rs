@@ -28,14 +28,83 @@ pub(crate) fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Publishes a model with the cluster as it was last observed, and returns the snapshot.
+/// Snapshots of trained models that are kept whatever their age.
+const KEPT_SNAPSHOTS: usize = 20;
+/// Snapshots younger than this, s, are kept, and what observations made of them is remembered.
+const KEPT_FOR: i64 = 90 * 86_400;
+
+/// A trained model that is to be published.
+pub(crate) struct Draft {
+    /// The model.
+    pub(crate) model: Model,
+    /// Runs that it was trained on.
+    pub(crate) runs: u64,
+    /// What was found about it, a JSON object.
+    pub(crate) metrics: serde_json::Value,
+    /// Its fit without the held-out cells.
+    pub(crate) gate: Model,
+}
+
+/// Publishes a model with the cluster as it was last observed, and returns the snapshot and its
+/// record. It is recorded before it is published, so that a command that is killed in between
+/// leaves nothing published that the store does not know.
 ///
 /// # Errors
-/// A `config.json` of the configuration that cannot be read, a store that cannot be read, or a
-/// snapshot that cannot be written.
-pub(crate) fn publish(config: &Config, model: Model, store: &Store) -> anyhow::Result<Snapshot> {
+/// A `config.json` of the configuration that cannot be read, a store that cannot be read or
+/// written, or a snapshot that cannot be written.
+pub(crate) fn publish(
+    config: &Config,
+    draft: Draft,
+    store: &mut Store,
+) -> anyhow::Result<(Snapshot, PublishedModel)> {
     let _alone = lock(config)?;
-    // Only now: an `observe` may have come in between while the model was trained.
+    let body = body_of(config, draft.model, store)?;
+    let snapshot = Snapshot::new(body, now());
+    let entry = entry(
+        config,
+        &snapshot,
+        draft.runs,
+        &draft.metrics,
+        ModelState::Recorded,
+    );
+    let gate = as_gate(draft.gate);
+    store
+        .record_model(&entry, Some(&snapshot.encode()), Some(&gate))
+        .map_err(exit::store)?;
+    let snapshot = write(config, snapshot)?;
+    settle(store, &snapshot.id)?;
+    store
+        .prune_models(KEPT_SNAPSHOTS, now() - KEPT_FOR, &snapshot.id)
+        .map_err(exit::store)?;
+    Ok((snapshot, entry))
+}
+
+/// Remembers a model that the gate has refused, without publishing it.
+///
+/// # Errors
+/// As [`publish()`].
+pub(crate) fn record_refused(
+    config: &Config,
+    draft: Draft,
+    store: &mut Store,
+) -> anyhow::Result<PublishedModel> {
+    let snapshot = Snapshot::new(body_of(config, draft.model, store)?, now());
+    let entry = entry(
+        config,
+        &snapshot,
+        draft.runs,
+        &draft.metrics,
+        ModelState::Refused,
+    );
+    store
+        .record_model(&entry, None, None)
+        .map_err(exit::store)?;
+    Ok(entry)
+}
+
+/// What is published: read only once the lock is held, for an `observe` may have come in between
+/// while the model was trained.
+fn body_of(config: &Config, model: Model, store: &Store) -> anyhow::Result<Body> {
     let cluster = store.cluster().map_err(exit::store)?.unwrap_or_default();
     let mut body = Body {
         model,
@@ -48,7 +117,7 @@ pub(crate) fn publish(config: &Config, model: Model, store: &Store) -> anyhow::R
         preferences: Preferences::default(),
     };
     (body.preferences, body.economy.weights) = preferences::learned(&body, store)?;
-    write(config, Snapshot::new(body, now()))
+    Ok(body)
 }
 
 /// What the site values: as configured, with the weights that `train` learnt where it may.
@@ -64,8 +133,92 @@ fn economy(config: &Config, old: &Body) -> Economy {
     }
 }
 
-/// Publishes the current model anew with another state of the cluster, and records it: an advice
-/// names the snapshot that it came from. `false` where nothing has been published yet.
+fn entry(
+    config: &Config,
+    snapshot: &Snapshot,
+    runs: u64,
+    metrics: &serde_json::Value,
+    state: ModelState,
+) -> PublishedModel {
+    PublishedModel {
+        id: snapshot.id.clone(),
+        created_at: snapshot.created_at,
+        runs,
+        path: config.snapshot.display().to_string(),
+        bytes: snapshot.encode().len() as u64,
+        metrics: metrics.to_string(),
+        state,
+    }
+}
+
+/// The fit for the gate as the store keeps it: checked when it is read, and of a stated form.
+fn as_gate(model: Model) -> Vec<u8> {
+    let body = Body {
+        model,
+        ..Body::default()
+    };
+    Snapshot::new(body, 0).encode()
+}
+
+/// The model whose successors are held against it: the one that is published now.
+pub(crate) struct Champion {
+    /// Its record; of one that was published anew, that of the model in it.
+    pub(crate) entry: PublishedModel,
+    /// Its fit for the gate; `None` where it was not kept or has another form.
+    pub(crate) gate: Option<Model>,
+}
+
+/// The champion; `None` where nothing is published that the store knows. A model that was published
+/// by a command which was killed before it could say so is said to be published now.
+///
+/// # Errors
+/// A store that cannot be read or written.
+pub(crate) fn champion(config: &Config, store: &mut Store) -> anyhow::Result<Option<Champion>> {
+    let Ok(published) = Snapshot::read(&config.snapshot) else {
+        return Ok(None);
+    };
+    settle(store, &published.id)?;
+    let root = root_of(store, &published.id)?;
+    let Some(entry) = store.model(&root).map_err(exit::store)? else {
+        return Ok(None);
+    };
+    let gate = gate_of(store, &root)?;
+    Ok(Some(Champion { entry, gate }))
+}
+
+/// The fit for the gate of a recorded model.
+///
+/// # Errors
+/// A store that cannot be read.
+pub(crate) fn gate_of(store: &Store, id: &str) -> anyhow::Result<Option<Model>> {
+    let bytes = store.model_gate(id).map_err(exit::store)?;
+    let decode = |b: Vec<u8>| Snapshot::decode(Path::new(id), &b).ok();
+    Ok(bytes.and_then(decode).map(|snapshot| snapshot.body.model))
+}
+
+fn settle(store: &mut Store, id: &str) -> anyhow::Result<()> {
+    let known = store.model(id).map_err(exit::store)?;
+    if known.is_some_and(|m| m.state == ModelState::Recorded) {
+        store
+            .set_model_state(id, ModelState::Published)
+            .map_err(exit::store)?;
+    }
+    Ok(())
+}
+
+/// The trained model that a snapshot is made of: itself, or the one that it names.
+///
+/// # Errors
+/// A store that cannot be read.
+pub(crate) fn root_of(store: &Store, id: &str) -> anyhow::Result<String> {
+    let entry = store.model(id).map_err(exit::store)?;
+    let metrics = entry.and_then(|m| serde_json::from_str::<serde_json::Value>(&m.metrics).ok());
+    let root = metrics.and_then(|m| Some(m.get("republished_from")?.as_str()?.to_owned()));
+    Ok(root.unwrap_or_else(|| id.to_owned()))
+}
+
+/// Publishes the current model anew with another state of the cluster. `false` where nothing has
+/// been published yet.
 ///
 /// # Errors
 /// A published file that is not a snapshot, or a file or store that cannot be written.
@@ -74,49 +227,97 @@ pub(crate) fn republish_cluster(
     cluster: &ClusterState,
     store: &mut Store,
 ) -> anyhow::Result<bool> {
+    let why = serde_json::json!({ "observed_at": cluster.observed_at });
+    republish(config, store, why, |body| {
+        body.cluster = cluster.clone();
+        true
+    })
+}
+
+/// Publishes the current snapshot anew with a change, and records it: an advice names the snapshot
+/// that it came from. `false` where nothing has been published yet, or nothing has changed. The lock
+/// is held from reading to renaming, so that what `train` publishes meanwhile is not replaced by the
+/// model before it.
+///
+/// # Errors
+/// As [`republish_cluster`].
+pub(crate) fn republish(
+    config: &Config,
+    store: &mut Store,
+    mut metrics: serde_json::Value,
+    change: impl FnOnce(&mut Body) -> bool,
+) -> anyhow::Result<bool> {
     if !config.snapshot.exists() {
         return Ok(false);
     }
-    // The lock is held from reading to renaming, so that what `train` publishes meanwhile is not
-    // replaced by the model before it.
     let _alone = lock(config)?;
     let old = Snapshot::read(&config.snapshot)
         .map_err(|e| exit::fail(e.to_string(), "`omnipilot train` publishes it anew"))?;
-    let body = Body {
-        gpus: site_gpus(config, cluster),
-        cluster: cluster.clone(),
-        models: site_models(config)?,
-        engine: config.engine.to_ascii_lowercase(),
-        economy: economy(config, &old.body),
-        ..old.body
-    };
+    let mut body = old.body;
+    if !change(&mut body) {
+        return Ok(false);
+    }
+    body.gpus = site_gpus(config, &body.cluster);
+    body.models = site_models(config)?;
+    body.engine = config.engine.to_ascii_lowercase();
+    body.economy = economy(config, &body);
     let snapshot = Snapshot::new(body, now());
     // The same content has the same id, and its record may hold the snapshot's bytes.
     if snapshot.id != old.id {
-        record(config, store, &snapshot, &old.id)?;
+        let root = root_of(store, &old.id)?;
+        metrics["republished_from"] = root.clone().into();
+        let runs = store
+            .model(&root)
+            .map_err(exit::store)?
+            .map_or(0, |m| m.runs);
+        let entry = entry(config, &snapshot, runs, &metrics, ModelState::Published);
+        store
+            .record_model(&entry, None, None)
+            .map_err(exit::store)?;
         write(config, snapshot)?;
     }
     Ok(true)
 }
 
-/// Records what an observation makes of the snapshot `from`, without its bytes.
-fn record(
-    config: &Config,
-    store: &mut Store,
-    snapshot: &Snapshot,
-    from: &str,
-) -> anyhow::Result<()> {
-    let before = store.model(from).map_err(exit::store)?;
-    let entry = PublishedModel {
-        id: snapshot.id.clone(),
-        created_at: snapshot.created_at,
-        runs: before.map_or(0, |model| model.runs),
-        path: config.snapshot.display().to_string(),
-        bytes: snapshot.encode().len() as u64,
-        metrics: serde_json::json!({ "republished_from": from, "observed_at": snapshot.body.cluster.observed_at }).to_string(),
-        state: ModelState::Published,
-    };
-    store.record_model(&entry, None, None).map_err(exit::store)
+/// Publishes a recorded model again, with the cluster as it was last observed.
+///
+/// # Errors
+/// A model whose snapshot was not kept, or as [`publish()`].
+pub(crate) fn bring_back(config: &Config, store: &mut Store, id: &str) -> anyhow::Result<Snapshot> {
+    let _alone = lock(config)?;
+    let root = root_of(store, id)?;
+    let bytes = store
+        .model_snapshot(&root)
+        .map_err(exit::store)?
+        .ok_or_else(|| {
+            exit::fail(
+                format!("the snapshot of model {id} was not kept"),
+                "`omnipilot models` shows which were; `omnipilot train` makes a new one",
+            )
+        })?;
+    let kept = Snapshot::decode(Path::new(&root), &bytes).map_err(|e| {
+        exit::fail(
+            e.to_string(),
+            "`omnipilot train` makes a model that this version reads",
+        )
+    })?;
+    let snapshot = Snapshot::new(body_of(config, kept.body.model, store)?, now());
+    let runs = store
+        .model(&root)
+        .map_err(exit::store)?
+        .map_or(0, |m| m.runs);
+    if snapshot.id != root {
+        let metrics = serde_json::json!({ "republished_from": root, "rolled_back": true });
+        let entry = entry(config, &snapshot, runs, &metrics, ModelState::Published);
+        store
+            .record_model(&entry, None, None)
+            .map_err(exit::store)?;
+    } else {
+        store
+            .set_model_state(&root, ModelState::Published)
+            .map_err(exit::store)?;
+    }
+    write(config, snapshot)
 }
 
 fn write(config: &Config, snapshot: Snapshot) -> anyhow::Result<Snapshot> {
@@ -174,7 +375,7 @@ fn lock_file(snapshot: &Path) -> io::Result<File> {
 /// What each Slurm GPU type means and costs. A type that means nothing known is no candidate.
 fn site_gpus(config: &Config, cluster: &ClusterState) -> Vec<SiteGpu> {
     let one = |gres: &str| {
-        let price = entry(config, gres)
+        let price = gpu_entry(config, gres)
             .and_then(|e| e.price_per_hour)
             .unwrap_or(PRICE_WITHOUT_A_PRICE);
         Some(SiteGpu {
@@ -194,13 +395,13 @@ fn site_gpus(config: &Config, cluster: &ClusterState) -> Vec<SiteGpu> {
 /// meaning of its name.
 pub(crate) fn gpu_of(config: &Config, gres: &str) -> Option<&'static str> {
     gpu_name_of_gres(
-        entry(config, gres)
+        gpu_entry(config, gres)
             .and_then(|e| e.is.as_deref())
             .unwrap_or(gres),
     )
 }
 
-fn entry<'a>(config: &'a Config, gres: &str) -> Option<&'a GpuEntry> {
+fn gpu_entry<'a>(config: &'a Config, gres: &str) -> Option<&'a GpuEntry> {
     config
         .gpu
         .iter()
@@ -288,6 +489,7 @@ mod tests {
             (Catalogue::built_in(), seen)
         );
         let record = store.model(&now.id).unwrap().unwrap();
+        // It had not been recorded, so it stands for itself.
         assert_eq!(
             record.metrics,
             format!(r#"{{"observed_at":9,"republished_from":"{}"}}"#, newer.id)

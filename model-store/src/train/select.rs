@@ -118,7 +118,9 @@ fn plainly_out(m: &Measurement, policy: &Policy) -> Option<String> {
 /// Leaves out what engines measured here that have been replaced since, where the newer ones have
 /// been measured enough.
 fn old_stacks(all: &[Measurement], reasons: &mut [Option<String>]) {
-    let mut versions: BTreeMap<(&str, &str), BTreeMap<&str, (i64, Vec<usize>)>> = BTreeMap::new();
+    /// When a version was last used, and its runs.
+    type Version = (i64, Vec<usize>);
+    let mut versions: BTreeMap<(&str, &str), BTreeMap<&str, Version>> = BTreeMap::new();
     for (i, m) in all.iter().enumerate() {
         let (case, at) = (&m.run.case, m.ended.unwrap_or(i64::MIN));
         if is_here(m) && reasons[i].is_none() && !case.engine_version.is_empty() {
@@ -132,7 +134,7 @@ fn old_stacks(all: &[Measurement], reasons: &mut [Option<String>]) {
         }
     }
     for of_gpu in versions.into_values() {
-        let mut newest_first: Vec<(i64, Vec<usize>)> = of_gpu.into_values().collect();
+        let mut newest_first: Vec<Version> = of_gpu.into_values().collect();
         newest_first.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         let newer: usize = newest_first.iter().take(STACKS).map(|(_, r)| r.len()).sum();
         if newer < ENOUGH_OF_STACK {

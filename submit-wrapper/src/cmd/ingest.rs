@@ -17,6 +17,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use model_store::advisor::drift::Drift;
 use model_store::advisor::words::grouped;
 use model_store::advisor::{Catalogue, Precision, Run};
 use model_store::config::Config;
@@ -29,7 +30,7 @@ use self::judge::Verdict;
 use self::spool::{Entry, SpoolFile};
 use crate::site::SiteArgs;
 use crate::slurm::accounting::{self, Row};
-use crate::{exit, publish};
+use crate::{drift, exit, publish};
 
 /// Files of one transaction, and of one question to accounting.
 const BATCH: usize = 256;
@@ -61,6 +62,7 @@ struct Report {
     waits: usize,
     demand: usize,
     more: bool,
+    drifted: Vec<Drift>,
     waiting: Reasons,
     quarantined: Reasons,
     unremovable: Reasons,
@@ -106,6 +108,9 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         take(&config, &mut store, batch, &mut report)?;
     }
     accounted::read(&config, &mut store, &mut report)?;
+    if report.runs > 0 {
+        report.drifted = drift::follow(&config, &mut store)?;
+    }
     print(site, &report, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -362,6 +367,17 @@ fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> 
             writeln!(out, "  {files} {word}: {reason}, first `{first}`")?;
         }
     }
+    for d in &report.drifted {
+        writeln!(
+            out,
+            "  drift: {:.0} % of the last {} of {} on {} in their interval, which is wider by a factor of {:.2} now",
+            d.coverage * 100.0,
+            d.runs,
+            d.target,
+            d.group,
+            d.widening.exp()
+        )?;
+    }
     if report.more {
         eprintln!("note: the spool holds more than one call looks at; the next one goes on");
     }
@@ -381,6 +397,7 @@ fn json_of(report: &Report) -> serde_json::Value {
         "waits": report.waits,
         "demand": report.demand,
         "more": report.more,
+        "drifted": report.drifted,
         "waiting": report.waiting.json(),
         "quarantined": report.quarantined.json(),
         "not_removed": report.unremovable.json(),

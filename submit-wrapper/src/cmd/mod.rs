@@ -6,6 +6,7 @@ pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod ingest;
 pub(crate) mod init;
+pub(crate) mod models;
 pub(crate) mod observe;
 pub(crate) mod predict;
 pub(crate) mod run;

@@ -1,20 +1,39 @@
-//! `omnipilot train`: from the store to a published snapshot.
+//! `omnipilot train`: from the store to a published snapshot: select, fit, calibrate, hold against
+//! the champion, record, publish.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use model_store::advisor::Catalogue;
 use model_store::advisor::words::grouped;
-use model_store::store::{PublishedModel, Store};
+use model_store::advisor::{Catalogue, Run};
+use model_store::config::Config;
+use model_store::snapshot::Snapshot;
+use model_store::store::{PublishedModel, Store, StoredRun, content_hash};
+use model_store::train::gate::{self, Judgement};
+use model_store::train::select::{Measurement, Policy, Selection, select};
 use model_store::train::{Report, TargetReport, train};
 
-use crate::exit;
-use crate::publish::publish;
+use crate::publish::{self, Champion, Draft};
 use crate::site::SiteArgs;
+use crate::{drift, exit};
+
+/// A model older than this, s, is replaced whatever has come in.
+const LONGEST_AGE: i64 = 7 * 86_400;
+/// New runs for which it is worth training again: this share of those that the champion knows.
+const WORTH_OF_RUNS: f64 = 0.05;
+/// New runs below which it is not.
+const FEWEST_NEW: u64 = 20;
 
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Publish even where the gate refuses
+    #[arg(long)]
+    force: bool,
+    /// Do nothing unless there are enough new runs, a group has drifted, or the model is a week old
+    #[arg(long)]
+    if_needed: bool,
     /// Print what was found as JSON
     #[arg(long)]
     json: bool,
@@ -24,43 +43,193 @@ pub(crate) struct Args {
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
     let mut store = Store::open(&config.store).map_err(exit::store)?;
-    let runs = store.runs().map_err(exit::store)?;
-    if runs.is_empty() {
+    let stored = store.stored_runs().map_err(exit::store)?;
+    if stored.is_empty() {
         return Err(exit::fail(
             format!("{} holds no runs", config.store.display()),
             "`omnipilot init` adds the published figures, `omnipilot import` measured runs",
         ));
     }
-    let (model, report) = train(&runs, &Catalogue::built_in(), &show_progress);
-    let snapshot = publish(&config, model, &store)?;
-    let bytes = snapshot.encode();
-    let entry = PublishedModel {
-        id: snapshot.id.clone(),
-        created_at: snapshot.created_at,
-        runs: runs.len() as u64,
-        path: config.snapshot.display().to_string(),
-        bytes: bytes.len() as u64,
-        metrics: serde_json::to_string(&report)?,
-        state: model_store::store::ModelState::Published,
+    let champion = publish::champion(&config, &mut store)?;
+    if args.if_needed
+        && let Some(reason) = not_needed(&config, &mut store, champion.as_ref(), &stored)?
+    {
+        println!("not trained: {reason}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let catalogue = Catalogue::built_in();
+    let known = known_to(champion.as_ref(), &stored);
+    let selection = select_from(&config, stored, &catalogue);
+    let found = fit(&selection, &catalogue, champion, &known);
+    finish(&config, &mut store, found, args)
+}
+
+/// Why there is no need to train; `None` where there is.
+fn not_needed(
+    config: &Config,
+    store: &mut Store,
+    champion: Option<&Champion>,
+    stored: &[StoredRun],
+) -> anyhow::Result<Option<String>> {
+    let Some(champion) = champion else {
+        return Ok(None);
     };
-    store
-        .record_model(&entry, Some(&bytes), None)
-        .map_err(exit::store)?;
+    let since = champion.entry.created_at;
+    let new = stored.iter().filter(|r| r.added_at >= since).count() as u64;
+    #[allow(clippy::cast_precision_loss)] // far below 2^53 runs
+    let enough = (champion.entry.runs as f64 * WORTH_OF_RUNS).max(FEWEST_NEW as f64);
+    #[allow(clippy::cast_precision_loss)] // as above
+    let many = new as f64 >= enough;
+    if many || publish::now() - since > LONGEST_AGE {
+        return Ok(None);
+    }
+    let drifted = drift::look(config, store)?;
+    if drifted.iter().any(|d| d.drifted) {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{new} new runs, {enough:.0} are worth it, and no group has drifted"
+    )))
+}
+
+/// The runs that are trained on.
+pub(crate) fn select_from(
+    config: &Config,
+    stored: Vec<StoredRun>,
+    catalogue: &Catalogue,
+) -> Selection {
+    let t = &config.training;
+    let policy = Policy {
+        longest_age_s: i64::from(t.longest_age_days) * 86_400,
+        runs_per_cell: t.runs_per_cell as usize,
+        agreement: t.agreement,
+        trusted: t.trusted_users.iter().cloned().collect(),
+        left_out: t.left_out_users.iter().cloned().collect(),
+        ..Policy::at(publish::now())
+    };
+    let all = stored.into_iter().map(|s| Measurement {
+        run: s.run,
+        user: s.user,
+        ended: s.ended,
+    });
+    select(all.collect(), catalogue, &policy)
+}
+
+/// What one training found.
+struct Found {
+    draft: Draft,
+    report: Report,
+    judgement: Judgement,
+    champion: Option<String>,
+}
+
+/// Content hashes of the runs that were there when the champion was trained.
+fn known_to(champion: Option<&Champion>, stored: &[StoredRun]) -> BTreeSet<[u8; 16]> {
+    let since = champion.map_or(i64::MAX, |c| c.entry.created_at);
+    let before = stored.iter().filter(|s| s.added_at < since);
+    before.map(|s| content_hash(&s.run)).collect()
+}
+
+fn fit(
+    selection: &Selection,
+    catalogue: &Catalogue,
+    champion: Option<Champion>,
+    known: &BTreeSet<[u8; 16]>,
+) -> Found {
+    let runs = &selection.runs;
+    let (model, mut report) = train(runs, catalogue, &show_progress);
+    report.left_out.extend(selection.left_out.iter().cloned());
+    let gate = gate::fit_for_gate(runs, catalogue);
+    let against = champion.as_ref().and_then(|c| c.gate.as_ref());
+    let is_old = |run: &Run| known.contains(&content_hash(run));
+    let judgement = gate::judge(runs, catalogue, &gate, against, &is_old);
+    let champion = champion.map(|c| c.entry.id);
+    let metrics = serde_json::json!({ "report": report, "gate": judgement, "champion": champion });
+    Found {
+        draft: Draft {
+            model,
+            runs: runs.len() as u64,
+            metrics,
+            gate,
+        },
+        report,
+        judgement,
+        champion,
+    }
+}
+
+/// Publishes, or says why not. The first model is published whatever the gate says of it: there is
+/// nothing that it could replace.
+fn finish(
+    config: &Config,
+    store: &mut Store,
+    found: Found,
+    args: &Args,
+) -> anyhow::Result<ExitCode> {
+    let Found {
+        draft,
+        report,
+        judgement,
+        champion,
+    } = found;
+    if !judgement.passes() && champion.is_some() && !args.force {
+        let entry = publish::record_refused(config, draft, store)?;
+        if args.json {
+            println!("{}", as_json(&report, &judgement, &entry, None));
+        }
+        return Err(refused(&judgement, &entry));
+    }
+    let (snapshot, entry) = publish::publish(config, draft, store)?;
     if args.json {
         println!(
             "{}",
-            serde_json::json!({ "schema": 1, "snapshot": entry.id, "path": entry.path, "bytes": entry.bytes, "report": report, "preferences": snapshot.body.preferences })
+            as_json(&report, &judgement, &entry, Some(&snapshot))
         );
-    } else {
-        print(&report, &entry)?;
-        for line in super::explain::preferences_in_words(&snapshot.body.preferences) {
-            println!("{line}");
-        }
-        if snapshot.body.gpus.is_empty() {
-            eprintln!("hint: no GPUs are known yet; `omnipilot observe` asks Slurm for them");
-        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(&report, &judgement, &entry)?;
+    for line in super::explain::preferences_in_words(&snapshot.body.preferences) {
+        println!("{line}");
+    }
+    for reason in &judgement.reasons {
+        eprintln!("warning: {reason}");
+    }
+    if snapshot.body.gpus.is_empty() {
+        eprintln!("hint: no GPUs are known yet; `omnipilot observe` asks Slurm for them");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn refused(judgement: &Judgement, entry: &PublishedModel) -> anyhow::Error {
+    let more = judgement.reasons.len().saturating_sub(1);
+    let first = judgement.reasons.first().cloned().unwrap_or_default();
+    let others = if more > 0 {
+        format!(", and {more} more")
+    } else {
+        String::new()
+    };
+    exit::fail(
+        format!("model {} was not published: {first}{others}", entry.id),
+        "the former one stays; `omnipilot models compare` shows both, `omnipilot train --force` publishes all the same",
+    )
+}
+
+fn as_json(
+    report: &Report,
+    judgement: &Judgement,
+    entry: &PublishedModel,
+    published: Option<&Snapshot>,
+) -> serde_json::Value {
+    serde_json::json!({
+        "schema": 1,
+        "snapshot": entry.id,
+        "path": entry.path,
+        "bytes": entry.bytes,
+        "published": published.is_some(),
+        "preferences": published.map(|s| &s.body.preferences),
+        "report": report,
+        "gate": judgement,
+    })
 }
 
 /// A line that rewrites itself, on a terminal alone.
@@ -72,7 +241,7 @@ fn show_progress(done: usize, of: usize) {
     }
 }
 
-fn print(report: &Report, entry: &PublishedModel) -> std::io::Result<()> {
+fn print(report: &Report, judgement: &Judgement, entry: &PublishedModel) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let e = &report.evidence;
     writeln!(
@@ -91,6 +260,17 @@ fn print(report: &Report, entry: &PublishedModel) -> std::io::Result<()> {
     for target in &report.targets {
         writeln!(out, "{}", line(target))?;
     }
+    writeln!(
+        out,
+        "gate: {} on {} runs in {} held-out cells",
+        if judgement.passes() {
+            "passed"
+        } else {
+            "not passed"
+        },
+        judgement.runs,
+        judgement.cells
+    )?;
     writeln!(
         out,
         "published {} ({} KB) as {}",

@@ -8,3 +8,4 @@ mod harvest;
 mod import;
 mod observe;
 mod site;
+mod training;

@@ -30,6 +30,9 @@ awk -F'@X@' -v ids="$ids" 'BEGIN { n = split(ids, list, ","); for (i = 1; i <= n
   asked[$1] || NF < 17' "$here/accounting" | sed "s/@X@/$delimiter/g"
 "#;
 
+/// The built-in published figures.
+pub(crate) const FIGURES: &str = include_str!("../../../model-store/data/published-figures.csv");
+
 pub(crate) struct Site {
     pub(crate) dir: TempDir,
 }
@@ -37,6 +40,41 @@ pub(crate) struct Site {
 impl Site {
     /// A site whose store `omnipilot init` has made.
     pub(crate) fn new() -> Self {
+        let site = Self::bare();
+        let init = site.run(&["init"]);
+        assert!(init.status.success(), "{init:?}");
+        site
+    }
+
+    /// A site with every third of the published figures: training is what takes the time.
+    pub(crate) fn small() -> Self {
+        let site = Self::bare();
+        std::fs::create_dir(site.spool()).unwrap();
+        let figures = FIGURES.lines().enumerate();
+        let third = figures
+            .filter(|(n, _)| *n == 0 || n % 3 == 1)
+            .map(|(_, l)| l);
+        site.import("figures.csv", &third.collect::<Vec<_>>().join("\n"));
+        site
+    }
+
+    /// Imports this text as runs that were published.
+    pub(crate) fn import(&self, name: &str, text: &str) {
+        let file = self.path(name);
+        std::fs::write(&file, text).unwrap();
+        let file = file.to_str().unwrap();
+        let out = self.run(&[
+            "import",
+            "--format",
+            "runs-csv",
+            "--origin",
+            "published",
+            file,
+        ]);
+        assert!(out.status.success(), "{out:?}");
+    }
+
+    fn bare() -> Self {
         let site = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -48,8 +86,6 @@ impl Site {
         std::fs::create_dir(site.dir.path().join("bin")).unwrap();
         site.command_that("sacct", SACCT);
         site.accounting(&[]);
-        let init = site.run(&["init"]);
-        assert!(init.status.success(), "{init:?}");
         site
     }
 
@@ -95,9 +131,19 @@ impl Site {
 
     /// The report of `omnipilot ingest --json`, which succeeds.
     pub(crate) fn ingest(&self) -> serde_json::Value {
-        let out = self.run(&["ingest", "--json"]);
+        self.json(&["ingest"])
+    }
+
+    /// What a verb that succeeds tells as JSON.
+    pub(crate) fn json(&self, args: &[&str]) -> serde_json::Value {
+        let out = self.run(&[args, &["--json"]].concat());
         assert!(out.status.success(), "{out:?}");
         serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    /// The published snapshot.
+    pub(crate) fn snapshot(&self) -> model_store::snapshot::Snapshot {
+        model_store::snapshot::Snapshot::read(&self.path("published/omnipilot.snapshot")).unwrap()
     }
 
     pub(crate) fn store(&self) -> Store {
