@@ -271,7 +271,9 @@ fn add_choices(site: &Site, jobs: u64, note: &str) {
     }
     let mut store = Store::open(&site.path("store.db")).unwrap();
     store.insert_runs(runs.into_iter()).unwrap();
-    store.save_jobs(&accounted, "sacct", 1_796_000_000).unwrap();
+    store
+        .save_accounting(&accounted, &[], &[], ("sacct", 1_796_000_000))
+        .unwrap();
 }
 
 #[test]

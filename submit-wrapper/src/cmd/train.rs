@@ -181,10 +181,7 @@ fn finish(
     }
     let (snapshot, entry) = publish::publish(config, draft, store)?;
     if args.json {
-        println!(
-            "{}",
-            as_json(&report, &judgement, &entry, Some(&snapshot))
-        );
+        println!("{}", as_json(&report, &judgement, &entry, Some(&snapshot)));
         return Ok(ExitCode::SUCCESS);
     }
     print(&report, &judgement, &entry)?;
