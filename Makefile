@@ -20,7 +20,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all-slurm bench build install uninstall lint clean deps standin
+.PHONY: help demo test test-all-slurm bench build install uninstall lint clean deps standin launcher
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/release/libspank_omnipilot.so
@@ -48,7 +48,11 @@ demo: standin
 bench: standin
 	@demo/bench.sh
 
-test: build
+# What tests need beside the product; each says so where it cannot be had.
+launcher:
+	@tests/cluster/vec-inf.sh "$(TARGET)/vec-inf"
+
+test: build launcher
 	@if command -v cargo-nextest >/dev/null; then \
 	  cargo test --workspace --locked --doc && cargo nextest run --workspace --locked; \
 	else \
@@ -61,7 +65,7 @@ export DESTDIR PREFIX SLURM_PLUGIN_DIR
 install uninstall:
 	@packaging/install.sh $@
 
-test-all-slurm: standin
+test-all-slurm: standin launcher
 	@TARGET="$(TARGET)" tests/cluster/all-slurm.sh $(FILTER)
 
 lint:

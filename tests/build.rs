@@ -2,6 +2,7 @@
 //!
 //! `e2e_slurm`: Slurm and munge are installed. `e2e_accounting`: slurmdbd and MariaDB too. `e2e_root`: jobs can run as several
 //! users, which takes root. `e2e_native`: there is a C compiler, and the helpers in `native/` are built.
+//! `e2e_vec_inf`: `cluster/vec-inf.sh` has made its folder. `e2e_valgrind`: valgrind is installed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,10 +28,20 @@ fn main() {
         "e2e_native",
         NATIVE.iter().all(|(name, flags)| compiled(name, flags)),
     );
+    set("e2e_vec_inf", target_holds("vec-inf/ready"));
+    set("e2e_valgrind", installed("valgrind"));
     set(
         "e2e_root",
         std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0),
     );
+}
+
+/// Whether a file is there in cargo's target folder, four above the build's own.
+fn target_holds(name: &str) -> bool {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let path = out.ancestors().nth(4).unwrap_or(&out).join(name);
+    println!("cargo::rerun-if-changed={}", path.display());
+    path.exists()
 }
 
 /// Compiles a helper into the build's own folder, where [`e2e::artifacts::native`] finds it.

@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
-use e2e::artifacts;
+use e2e::{ALICE, artifacts};
+
+use crate::site::{MODEL, Site, finish};
 
 /// The contexts of `spank.h` in which nothing is submitted: error, remote (slurmstepd), slurmd, job script (prolog, epilog),
 /// and one that no release has yet.
@@ -79,4 +81,35 @@ fn the_plugin_that_users_get_cannot_be_broken_on_purpose() {
     let bytes = fs::read(plugin).unwrap();
     let switch = b"OMNIPILOT_INJECT";
     assert!(!bytes.windows(switch.len()).any(|found| found == switch));
+}
+
+/// Both processes of a tagged submission, with every read and write of memory looked at.
+#[test]
+#[cfg_attr(not(all(e2e_slurm, e2e_valgrind)), ignore = "needs Slurm and valgrind")]
+fn valgrind_finds_nothing_in_a_tagged_submission() {
+    let site = Site::start();
+    site.configure("time_limit_ms = 60000");
+    let mut valgrind = site.cluster.command(ALICE, "valgrind").unwrap();
+    valgrind.args([
+        "-q",
+        "--trace-children=yes",
+        "--error-exitcode=99",
+        "sbatch",
+        "--hold",
+        MODEL,
+    ]);
+    valgrind.args([
+        "--gres=gpu:a100:2",
+        "-C",
+        "a100",
+        "--comment=mine",
+        "--wrap=true",
+    ]);
+    let output = finish(&mut valgrind);
+    assert_eq!((output.code, &*output.stderr), (Some(0), ""), "{output}");
+    let record = site.cluster.show_job(output.id().unwrap()).unwrap();
+    assert!(
+        record["Comment"].starts_with("mine omnipilot:"),
+        "{record:?}"
+    );
 }

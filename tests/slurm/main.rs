@@ -5,6 +5,7 @@ mod circle;
 mod controller;
 mod facts;
 mod install;
+mod launcher;
 mod scripts;
 mod site;
 mod submit;

@@ -1,0 +1,121 @@
+//! A launcher of others, as they publish it: vec-inf 0.9.0 from PyPI. It takes any line of `sbatch` on stderr for a failure, and
+//! the last word of its stdout for the job's id.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use e2e::{OPERATOR, Output, Setup};
+use serde_json::Value;
+
+use crate::site::{Site, gpus};
+
+/// Made by `tests/cluster/vec-inf.sh`, beside the build's folders.
+fn program() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    target.join("vec-inf/bin/vec-inf")
+}
+
+/// The launcher's own settings for this cluster, and a model of it.
+fn settings(site: &Site) {
+    let package = program().parent().unwrap().parent().unwrap().join("lib");
+    let python = fs::read_dir(package)
+        .unwrap()
+        .flatten()
+        .next()
+        .unwrap()
+        .path();
+    let shipped = python.join("site-packages/vec_inf/config/environment.yaml");
+    let text = fs::read_to_string(shipped).unwrap();
+    let ours = text.replace("[\"l40s\", \"h100\"]", "[\"a100\", \"h100\", \"h200\"]");
+    assert_ne!(ours, text);
+    site.cluster
+        .file("launcher/environment.yaml", &ours)
+        .unwrap();
+    let folder = site.path("launcher").display().to_string();
+    let model = format!(
+        "models:\n  Llama-3.1-8B-Instruct:\n    model_family: Llama\n    model_variant: 8B\n    model_type: LLM\n    \
+         gpus_per_node: 1\n    num_nodes: 1\n    vocab_size: 128256\n    model_weights_parent_dir: {folder}/weights\n"
+    );
+    site.cluster.file("launcher/models.yaml", &model).unwrap();
+    for name in ["weights/Llama-3.1-8B-Instruct", "venv/bin"] {
+        fs::create_dir_all(site.path("launcher").join(name)).unwrap();
+    }
+}
+
+/// Launches with these variables, which are how a user tags what a launcher submits.
+fn launch(site: &Site, variables: &[(&str, &str)]) -> Output {
+    let folder = site.path("launcher").display().to_string();
+    let mut command = site
+        .cluster
+        .command(OPERATOR, program().to_str().unwrap())
+        .unwrap();
+    command
+        .env("VEC_INF_CONFIG_DIR", &folder)
+        .envs(variables.iter().copied())
+        .args([
+            "launch",
+            "Llama-3.1-8B-Instruct",
+            "--account",
+            "x",
+            "--json-mode",
+        ])
+        .args([
+            "--resource-type",
+            "a100",
+            "--config",
+            &format!("{folder}/models.yaml"),
+        ])
+        .args([
+            "--work-dir",
+            &folder,
+            "--log-dir",
+            &format!("{folder}/logs"),
+        ])
+        .args(["--venv", &format!("{folder}/venv")]);
+    let output = command.output().unwrap();
+    Output {
+        command: format!("{command:?}"),
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+#[cfg_attr(
+    not(all(e2e_slurm, e2e_vec_inf)),
+    ignore = "needs Slurm and vec-inf from PyPI"
+)]
+fn vec_inf_takes_an_advised_job_for_the_success_that_it_is() {
+    let site = Site::trained(&Setup::default());
+    site.load_plugin();
+    settings(&site);
+    let size = [("OMNIPILOT_ISL", "300"), ("OMNIPILOT_OSL", "200")];
+    let tag = ("OMNIPILOT_MODEL", "meta-llama/Llama-3.1-8B-Instruct");
+    for (variables, gres, advised) in [
+        (&[][..], "gpu:a100:1", false),
+        (
+            &[tag, ("OMNIPILOT_GPU", "h100"), size[0], size[1]],
+            "gpu:h100:1",
+            true,
+        ),
+        (&[tag, ("OMNIPILOT_ADVICE", "explore")], "gpu:a100:1", true),
+    ] {
+        let output = launch(&site, variables);
+        assert_eq!((output.code, &*output.stderr), (Some(0), ""), "{output}");
+        let told: Value = serde_json::from_str(&output.stdout).unwrap();
+        let id = told["slurm_job_id"].as_str().unwrap().parse().unwrap();
+        let record = site.cluster.show_job(id).unwrap();
+        assert_eq!(gpus(&record), gres, "{record:?}");
+        let comment = record.get("Comment").map_or("", String::as_str);
+        assert_eq!(comment.starts_with("omnipilot:"), advised, "{record:?}");
+    }
+    let far = [tag, ("OMNIPILOT_ISL", "120000"), ("OMNIPILOT_OSL", "100")];
+    let refused = launch(&site, &far);
+    assert_eq!(refused.code, Some(1), "{refused}");
+    assert!(
+        refused.stderr.contains("outside what was measured"),
+        "the reason comes through: {refused}"
+    );
+    assert_eq!(site.jobs(), 3);
+}
