@@ -5,6 +5,7 @@
 #   make test-all-slurm   the tests on a real Slurm on 22.05, 24.11 and 26.05: Debian 12 as installed, Debian 13 and sid in folders
 #                 below target/ (1.2 GB, made once; root only)
 #   make bench    times of advice, sbatch and training on this machine
+#   make bench-load   2,000 submissions of 50 users with the plugin and without it, while snapshots are published
 #   make build    the plugin and the command, in target/release
 #   make install  the plugin, the command and examples, nothing switched on: [DESTDIR=] [PREFIX=/usr] [SLURM_PLUGIN_DIR=PREFIX/lib/slurm]
 #   make uninstall   takes these away again, with the same variables
@@ -20,7 +21,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all-slurm bench build install uninstall lint clean deps standin launcher
+.PHONY: help demo test test-all-slurm bench bench-load build install uninstall lint clean deps standin launcher
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/release/libspank_omnipilot.so
@@ -51,6 +52,9 @@ bench: standin
 # What tests need beside the product; each says so where it cannot be had.
 launcher:
 	@tests/cluster/vec-inf.sh "$(TARGET)/vec-inf"
+
+bench-load: standin
+	@TARGET="$(TARGET)" demo/bench-load.sh
 
 test: build launcher
 	@if command -v cargo-nextest >/dev/null; then \

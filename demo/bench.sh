@@ -6,6 +6,7 @@
 # within a round, with the 95 % interval of that median (bootstrap).
 #   BENCH_ROUNDS   rounds (default 60, at least 30 for figures that are to be written down)
 #   BENCH_DATA     folder of runs-csv files for a second, larger store (default ../shared/data; skipped where it is not there)
+#   BENCH_PART     "slurm" for the part about Slurm's commands alone (default "all")
 set -euo pipefail
 # shellcheck source=demo/stage.sh
 . "$(cd "$(dirname "$0")" && pwd)/stage.sh"
@@ -34,8 +35,8 @@ fail() {
   echo "bench: failed: $1" >&2
   exit 1
 }
-report() { bench spread "$1" "$PREFIX/bench/$2"; } # NAME FILE
-added() { bench added "  added to $1" "$PREFIX/bench/$2" "$PREFIX/bench/bare"; } # NAME FILE
+report() { bench spread "${3:-ms}" "$1" "$PREFIX/bench/$2"; } # NAME FILE [UNIT]
+added() { bench added "${4:-ms}" "  added to $1" "$PREFIX/bench/$2" "$PREFIX/bench/$3"; } # NAME FILE WITHOUT [UNIT]
 
 # Clients that read another plugstack.conf, without the plugin; the controller is the same.
 make_bare_configuration() {
@@ -67,8 +68,51 @@ time_submissions() {
   report "without the plugin" bare
   report "with the plugin, untagged" untagged
   report "with the plugin, tagged" tagged
-  added "an untagged sbatch" untagged
-  added "a tagged sbatch" tagged
+  added "an untagged sbatch" untagged bare
+  added "a tagged sbatch" tagged bare
+  scancel --user="$(id -un)"
+}
+
+# The line that loads the plugin is read afresh by every command and by every step's daemon on the node: taken away or put back, it
+# acts on both.
+switch() { # on|off
+  if [ "$1" = on ]; then plugstack_line; fi >"$PREFIX/plugstack.d/omnipilot.conf"
+}
+time_steps() {
+  local round state allocation
+  headline "srun and steps without a tag"
+  allocation=$(salloc --no-shell --nodes=1 2>&1 | sed -n 's/.*Granted job allocation \([0-9]*\).*/\1/p')
+  for ((round = -1; round < ROUNDS; round++)); do
+    [ "$round" != 0 ] || rm -f "$PREFIX/bench"/{srun,step}-{on,off}
+    for state in $([ $((round % 2)) = 0 ] && echo on off || echo off on); do
+      switch "$state"
+      timed "srun-$state" srun -Q -n1 true
+      timed "step-$state" srun -Q --jobid="$allocation" --overlap -n1 true
+    done
+  done
+  switch on
+  scancel "$allocation"
+  report "srun without the plugin" srun-off
+  added "an srun" srun-on srun-off
+  report "a step without the plugin" step-off
+  added "a step" step-on step-off
+}
+
+# Resident memory of sbatch, or of the child that it starts for an advice, whichever is larger.
+measure_memory() {
+  local round kind
+  local -A conf=([bare]="$PREFIX/bare/slurm.conf" [untagged]="$SLURM_CONF" [tagged]="$SLURM_CONF")
+  headline "Resident memory of sbatch, at most"
+  for ((round = 0; round < 30; round++)); do
+    for kind in bare untagged tagged; do
+      local words=(--hold --output=/dev/null --gres=gpu:a100:8)
+      [ "$kind" != tagged ] || words+=("${LOAD[@]/#/--}")
+      SLURM_CONF=${conf[$kind]} bench peak sbatch "${words[@]}" "$PREFIX/bench/job.sh" >>"$PREFIX/bench/memory-$kind"
+    done
+  done
+  report "without the plugin" memory-bare KB
+  added "an untagged one" memory-untagged memory-bare KB
+  added "a tagged one" memory-tagged memory-bare KB
   scancel --user="$(id -un)"
 }
 
@@ -126,9 +170,16 @@ main() {
   quietly omnipilot init
   quietly omnipilot observe
   printf '\n%-52s %12s   %-20s\n' "" median "middle half"
-  time_store "A store with the published figures" "$CONFIG"
+  if [ "${BENCH_PART:-all}" = all ]; then
+    time_store "A store with the published figures" "$CONFIG"
+  else
+    quietly omnipilot train
+  fi
   plugstack_line >"$PREFIX/plugstack.d/omnipilot.conf"
   time_submissions
+  measure_memory
+  time_steps
+  [ "${BENCH_PART:-all}" = all ] || { machine; return 0; }
   time_larger_store
   time_ingest
   machine

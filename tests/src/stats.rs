@@ -51,6 +51,17 @@ pub fn interval_of_median(numbers: &[f64]) -> Option<(f64, f64)> {
     Some((quantile(&medians, 0.025)?, quantile(&medians, 0.975)?))
 }
 
+/// A quantile of some numbers, linear between neighbours; not a number where there are none.
+///
+/// ```
+/// assert_eq!(e2e::stats::quantile_of(&[3.0, 1.0, 2.0], 0.75), 2.5);
+/// ```
+pub fn quantile_of(numbers: &[f64], p: f64) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    quantile(&sorted, p).unwrap_or(f64::NAN)
+}
+
 /// The quantile of sorted numbers, linear between neighbours.
 fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;

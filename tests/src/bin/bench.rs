@@ -1,16 +1,17 @@
 //! Times and counts for `demo/bench.sh`, each printed as one line of its table.
 //!
-//!     bench spread NAME FILE            median and quarters of a column of milliseconds
-//!     bench added NAME WITH WITHOUT     the differences line by line, and the 95 % interval of their median
-//!     bench advise CONFIG N OPTION...   one advice in this process, N times; OPTION as `llm-model=MODEL`
-//!     bench measure NAME COMMAND...     seconds and peak memory of one command; its output is dropped
+//!     bench spread UNIT NAME FILE            median and quarters of a column of numbers
+//!     bench added UNIT NAME WITH WITHOUT     the differences line by line, their 99th percentile, and the 95 % interval of their median
+//!     bench peak COMMAND...                  kilobytes of resident memory at most, of the command or of a child of its
+//!     bench advise CONFIG N OPTION...        one advice in this process, N times; OPTION as `llm-model=MODEL`
+//!     bench measure NAME COMMAND...          seconds and peak memory of one command; its output is dropped
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use e2e::stats::{interval_of_median, spread};
+use e2e::stats::{interval_of_median, quantile_of, spread};
 use model_store::advisor::Pins;
 use model_store::config::Config;
 use model_store::consult::{consult, consult_snapshot};
@@ -25,11 +26,12 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words[..] {
-        ["spread", name, file] => column(file).map(|numbers| tell(name, &numbers)),
-        ["added", name, with, without] => added(name, with, without),
+        ["spread", unit, name, file] => column(file).map(|numbers| tell(unit, name, &numbers)),
+        ["added", unit, name, with, without] => added(unit, name, with, without),
+        ["peak", program, ref rest @ ..] => peak(program, rest),
         ["advise", config, rounds, ref options @ ..] => advise(config, rounds, options),
         ["measure", name, program, ref rest @ ..] => measure(name, program, rest),
-        _ => Err("usage: bench spread | added | advise | measure ...".into()),
+        _ => Err("usage: bench spread | added | peak | advise | measure ...".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,30 +50,32 @@ fn column(file: &str) -> Result<Vec<f64>> {
         .collect::<std::result::Result<_, _>>()?)
 }
 
-fn tell(name: &str, numbers: &[f64]) {
+fn tell(unit: &str, name: &str, numbers: &[f64]) {
     if let Some(s) = spread(numbers) {
         let middle = format!("{:.3} to {:.3}", s.low, s.high);
         println!(
-            "{name:<52} {:>9.3} ms   {middle:<20} n = {}",
+            "{name:<52} {:>9.3} {unit}   {middle:<20} n = {}",
             s.median,
             numbers.len()
         );
     }
 }
 
-fn added(name: &str, with: &str, without: &str) -> Result<()> {
+fn added(unit: &str, name: &str, with: &str, without: &str) -> Result<()> {
     let (with, without) = (column(with)?, column(without)?);
     if with.len() != without.len() {
         return Err("the two columns are not of one length".into());
     }
     let differences: Vec<f64> = with.iter().zip(&without).map(|(a, b)| a - b).collect();
-    tell(name, &differences);
+    tell(unit, name, &differences);
     if let Some((low, high)) = interval_of_median(&differences) {
         println!(
             "{:<52} {:>9}      {low:.3} to {high:.3}",
             "    95 % interval of that median", ""
         );
     }
+    let p99 = quantile_of(&differences, 0.99);
+    println!("{:<52} {p99:>9.3} {unit}", "    99th percentile");
     Ok(())
 }
 
@@ -93,10 +97,11 @@ fn advise(config: &str, rounds: &str, options: &[&str]) -> Result<()> {
     });
     let whole = timed(rounds, || consult(&config, &asked, &pins).is_ok());
     tell(
+        "ms",
         &format!("advice over all {all} candidates, snapshot in memory"),
         &alone,
     );
-    tell("the same with reading the snapshot", &whole);
+    tell("ms", "the same with reading the snapshot", &whole);
     Ok(())
 }
 
@@ -111,22 +116,31 @@ fn timed(rounds: usize, mut work: impl FnMut() -> bool) -> Vec<f64> {
     (0..rounds).map(&mut once).collect()
 }
 
+fn peak(program: &str, arguments: &[&str]) -> Result<()> {
+    run(program, arguments)?;
+    println!("{}", getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss());
+    Ok(())
+}
+
 fn measure(name: &str, program: &str, arguments: &[&str]) -> Result<()> {
     let begun = Instant::now();
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()?;
+    run(program, arguments)?;
     let seconds = begun.elapsed().as_secs_f64();
-    if !output.status.success() {
-        return Err(format!(
-            "{program} failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        )
-        .into());
-    }
     // Kilobytes on Linux, of the largest child; there was one.
     let peak = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss() / 1024;
     println!("{name:<52} {seconds:>9.2} s    peak {peak} MB");
     Ok(())
+}
+
+/// Runs a command to its success; what it writes is dropped.
+fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let told = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} failed: {told}").into())
 }
