@@ -128,3 +128,91 @@ fn jobs_run_as_the_users_who_submit_them() {
         assert_eq!(cluster.job_output(id).unwrap().trim(), user.name());
     }
 }
+
+/// Why the plugin takes away every form before it sets one: some releases already refuse two in what the user wrote.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn gpus_per_node_and_gres_together_depend_on_the_release() {
+    let cluster = Cluster::start().unwrap();
+    let words = ["--hold", "--gpus-per-node=a100:1", "--gres=gpu:a100:1"];
+    let job = cluster.sbatch(ALICE, &words, "true").unwrap();
+    if cluster.release() < (25, 5) {
+        assert_eq!(job.code, Some(0), "{job}");
+    } else {
+        assert_eq!(job.code, Some(1), "{job}");
+        assert!(job.stderr.contains("are mutually exclusive"), "{job}");
+    }
+}
+
+/// Why advised jobs need a check on the controller where a site insists: their owner may rewrite them.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn the_owner_may_rewrite_a_pending_job() {
+    let cluster = Cluster::start().unwrap();
+    let words = ["--hold", "--gres=gpu:h100:1", "--comment=omnipilot:1"];
+    let id = cluster.sbatch(ALICE, &words, "true").unwrap().id().unwrap();
+    let job = format!("jobid={id}");
+    let words = [
+        "update",
+        &job,
+        "TresPerNode=gres:gpu:a100:8",
+        "Comment=mine",
+    ];
+    let output = cluster.run(ALICE, "scontrol", &words).unwrap();
+    assert_eq!(output.code, Some(0), "{output}");
+    let record = cluster.show_job(id).unwrap();
+    assert!(record["TresPerNode"].ends_with("gpu:a100:8"), "{record:?}");
+    assert_eq!(record["Comment"], "mine");
+}
+
+/// Why `make install` makes every file readable whatever the administrator's umask is.
+#[test]
+#[cfg_attr(
+    not(all(e2e_slurm, e2e_root)),
+    ignore = "root reads every file: needs Slurm and several users"
+)]
+fn a_plugstack_file_that_users_cannot_read_stops_every_submission() {
+    use std::os::unix::fs::PermissionsExt;
+    let cluster = Cluster::start().unwrap();
+    cluster.plugstack("").unwrap();
+    let file = cluster.prefix().join("plugstack.d/omnipilot.conf");
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let job = cluster.sbatch(ALICE, &[], "true").unwrap();
+    assert_ne!(job.code, Some(0), "{job}");
+    assert!(job.stderr.contains("Permission denied"), "{job}");
+}
+
+/// Why the plugstack line says `optional`.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn an_optional_plugin_that_is_missing_stops_no_job_and_a_required_one_every_job() {
+    let cluster = Cluster::start().unwrap();
+    cluster
+        .plugstack("optional /nowhere/spank_omnipilot.so")
+        .unwrap();
+    let job = cluster.sbatch(ALICE, &[], "true").unwrap();
+    assert_eq!(job.code, Some(0), "{job}");
+    assert!(job.stderr.lines().count() <= 2, "{job}");
+    let record = cluster.wait_job(job.id().unwrap()).unwrap();
+    assert_eq!(
+        record["JobState"], "COMPLETED",
+        "slurmstepd too: {record:?}"
+    );
+    cluster
+        .plugstack("required /nowhere/spank_omnipilot.so")
+        .unwrap();
+    let job = cluster.sbatch(ALICE, &[], "true").unwrap();
+    assert_ne!(job.code, Some(0), "{job}");
+}
+
+/// Why `etc/cli_filter.lua` says that the file comes before the line.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn a_filter_without_its_file_stops_every_submission() {
+    let cluster = e2e::Setup::default()
+        .conf("CliFilterPlugins=lua")
+        .start()
+        .unwrap();
+    let job = cluster.sbatch(ALICE, &[], "true").unwrap();
+    assert_ne!(job.code, Some(0), "{job}");
+}
