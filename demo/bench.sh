@@ -98,19 +98,25 @@ time_steps() {
   added "a step" step-on step-off
 }
 
-# Resident memory of sbatch, or of the child that it starts for an advice, whichever is larger.
-measure_memory() {
-  local round kind
+# Resident memory of sbatch, or of the child that it starts for an advice, whichever is larger; and the processor time of both, which
+# other work on the machine lengthens less than it does the time that passes.
+measure_costs() {
+  local round kind kinds=(bare untagged tagged)
   local -A conf=([bare]="$PREFIX/bare/slurm.conf" [untagged]="$SLURM_CONF" [tagged]="$SLURM_CONF")
-  headline "Resident memory of sbatch, at most"
-  for ((round = 0; round < 30; round++)); do
-    for kind in bare untagged tagged; do
-      local words=(--hold --output=/dev/null --gres=gpu:a100:8)
+  headline "What sbatch takes"
+  for ((round = 0; round < ROUNDS; round++)); do
+    for kind in "${kinds[@]:round % 3}" "${kinds[@]:0:round % 3}"; do
+      local words=(--hold --output=/dev/null --gres=gpu:a100:8) kilobytes ms
       [ "$kind" != tagged ] || words+=("${LOAD[@]/#/--}")
-      SLURM_CONF=${conf[$kind]} bench peak sbatch "${words[@]}" "$PREFIX/bench/job.sh" >>"$PREFIX/bench/memory-$kind"
+      read -r kilobytes ms < <(SLURM_CONF=${conf[$kind]} bench cost sbatch "${words[@]}" "$PREFIX/bench/job.sh")
+      echo "$kilobytes" >>"$PREFIX/bench/memory-$kind"
+      echo "$ms" >>"$PREFIX/bench/processor-$kind"
     done
   done
-  report "without the plugin" memory-bare KB
+  report "processor time without the plugin" processor-bare
+  added "an untagged one" processor-untagged processor-bare
+  added "a tagged one" processor-tagged processor-bare
+  report "resident memory without the plugin, at most" memory-bare KB
   added "an untagged one" memory-untagged memory-bare KB
   added "a tagged one" memory-tagged memory-bare KB
   scancel --user="$(id -un)"
@@ -177,7 +183,7 @@ main() {
   fi
   plugstack_line >"$PREFIX/plugstack.d/omnipilot.conf"
   time_submissions
-  measure_memory
+  measure_costs
   time_steps
   [ "${BENCH_PART:-all}" = all ] || { machine; return 0; }
   time_larger_store

@@ -109,6 +109,39 @@ fn a_configuration_without_the_plugin_is_found_out() {
     assert!(srun.stderr.contains("no model is named"), "{srun}");
 }
 
+/// No hook of the plugin runs for an entry of a crontab; the controller sees it like any job. Debian 12 has no scrontab.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn scrontab_is_checked_where_there_is_one() {
+    let lua = shipped("\"serve\"", "tag");
+    let cluster = setup(&lua).conf("ScronParameters=enable").start().unwrap();
+    let mut entries = String::new();
+    for (gres, accepted) in [("--time=1", true), ("--gres=gpu:a100:1", false)] {
+        let table = format!("#SCRON {gres}\n0 3 * * * /bin/true\n");
+        let table = cluster.file("table", &table).unwrap();
+        let mut scrontab = cluster.command(ALICE, "bash").unwrap();
+        let line = format!(
+            "command -v scrontab >/dev/null || exit 127; scrontab {}",
+            table.display()
+        );
+        let output = scrontab.args(["-c", &line]).output().unwrap();
+        if output.status.code() == Some(127) {
+            assert!(cluster.release() < (23, 0), "later releases have one");
+            return;
+        }
+        assert_eq!(output.status.success(), accepted, "{output:?}");
+        let listed = cluster
+            .run(ALICE, "squeue", &["-h", "-o", "%i %b"])
+            .unwrap();
+        if accepted {
+            entries = listed.stdout;
+            assert_eq!(entries.lines().count(), 1, "{entries}");
+        } else {
+            assert_eq!(listed.stdout, entries, "what was there stays");
+        }
+    }
+}
+
 #[test]
 #[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
 fn where_an_advice_is_needed_a_tag_is_not_enough() {

@@ -2,7 +2,8 @@
 //!
 //!     bench spread UNIT NAME FILE            median and quarters of a column of numbers
 //!     bench added UNIT NAME WITH WITHOUT     the differences line by line, their 99th percentile, and the 95 % interval of their median
-//!     bench peak COMMAND...                  kilobytes of resident memory at most, of the command or of a child of its
+//!     bench cost COMMAND...                  kilobytes of resident memory at most, of the command or of a child of its, and
+//!                                            milliseconds of processor time of both together
 //!     bench advise CONFIG N OPTION...        one advice in this process, N times; OPTION as `llm-model=MODEL`
 //!     bench measure NAME COMMAND...          seconds and peak memory of one command; its output is dropped
 
@@ -18,6 +19,7 @@ use model_store::consult::{consult, consult_snapshot};
 use model_store::options::RawOptions;
 use model_store::snapshot::Snapshot;
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 /// What a part of this program gives, errors as one line.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -28,10 +30,10 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["spread", unit, name, file] => column(file).map(|numbers| tell(unit, name, &numbers)),
         ["added", unit, name, with, without] => added(unit, name, with, without),
-        ["peak", program, ref rest @ ..] => peak(program, rest),
+        ["cost", program, ref rest @ ..] => cost(program, rest),
         ["advise", config, rounds, ref options @ ..] => advise(config, rounds, options),
         ["measure", name, program, ref rest @ ..] => measure(name, program, rest),
-        _ => Err("usage: bench spread | added | peak | advise | measure ...".into()),
+        _ => Err("usage: bench spread | added | cost | advise | measure ...".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -116,9 +118,11 @@ fn timed(rounds: usize, mut work: impl FnMut() -> bool) -> Vec<f64> {
     (0..rounds).map(&mut once).collect()
 }
 
-fn peak(program: &str, arguments: &[&str]) -> Result<()> {
+fn cost(program: &str, arguments: &[&str]) -> Result<()> {
     run(program, arguments)?;
-    println!("{}", getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss());
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    println!("{} {}", usage.max_rss(), us as f64 / 1e3);
     Ok(())
 }
 
