@@ -37,6 +37,7 @@ fn the_example_names_every_key_with_its_default() {
         gpu,
         model,
         utility,
+        training,
     } = Config::parse(&all_switched_on()).unwrap();
     assert!(store.is_absolute() && snapshot.is_absolute() && spool.is_absolute());
     let defaults = Config::beside_store(&store);
@@ -54,6 +55,7 @@ fn the_example_names_every_key_with_its_default() {
         ..utility
     };
     assert_eq!(priced, defaults.utility);
+    assert_eq!(training, defaults.training);
     for key in ["engine", "time_limit_ms", "on_fault"] {
         assert!(TOML.contains(&format!("\n#{key} = ")), "{key}");
     }
