@@ -105,7 +105,8 @@ pub(crate) fn record_refused(
 /// What is published: read only once the lock is held, for an `observe` may have come in between
 /// while the model was trained.
 fn body_of(config: &Config, model: Model, store: &Store) -> anyhow::Result<Body> {
-    let cluster = store.cluster().map_err(exit::store)?.unwrap_or_default();
+    let mut cluster = store.cluster().map_err(exit::store)?.unwrap_or_default();
+    cluster.waits = crate::cmd::observe::waits(store, &cluster)?;
     let mut body = Body {
         model,
         gpus: site_gpus(config, &cluster),

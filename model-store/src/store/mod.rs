@@ -16,6 +16,7 @@ mod cluster;
 mod error;
 mod figures;
 mod hash;
+pub mod import;
 mod ingest;
 mod models;
 mod queue;

@@ -187,6 +187,20 @@ impl Store {
         Ok(counts)
     }
 
+    /// Runs that a file with this SHA-256 came to when it was imported; `None` if it never was.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn imported(&self, hash: &[u8; 32]) -> Result<Option<u64>, StoreError> {
+        self.db
+            .query_row(
+                "SELECT max(added + known) FROM imports WHERE hash = ?",
+                [hash],
+                |row| row.get(0),
+            )
+            .map_err(|e| self.wrap(e))
+    }
+
     /// Records that a file was imported.
     ///
     /// # Errors

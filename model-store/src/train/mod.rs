@@ -17,6 +17,7 @@ mod learn;
 mod linalg;
 pub mod preferences;
 mod prepare;
+pub mod queue;
 mod report;
 pub mod select;
 

@@ -7,34 +7,101 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use model_store::advisor::Origin;
+use model_store::advisor::{Origin, Precision};
+use model_store::store::import::{self, Form, Stated};
 use model_store::store::runs_csv::{self, Defaults, RowError, RunRows};
 use model_store::store::{ImportedFile, InsertReport, Store};
+use sha2::{Digest, Sha256};
 
 use crate::site::SiteArgs;
 use crate::{exit, input};
 
+/// Largest result file of a benchmark client that is read, bytes.
+const LARGEST: u64 = 64 << 20;
+/// Largest part of an engine's log that is read, bytes.
+const LARGEST_LOG: u64 = 16 << 20;
+
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Form of the files
+    /// Form of the files [default: told from each file]
     #[arg(long, value_enum)]
-    format: Format,
+    format: Option<Format>,
     /// Where the runs were measured; a row that says `published` itself stays published
     #[arg(long, value_enum, default_value = "other-cluster")]
     origin: OriginArg,
+    /// Laboratory or cluster [default: the file's name for `runs-csv`, else the form's name]
+    #[arg(long)]
+    source: Option<String>,
+    /// Model that was served, where the file names it otherwise or not at all
+    #[arg(long)]
+    model: Option<String>,
+    /// GPU, where the file names none: as the catalogue names it, or as Slurm does
+    #[arg(long)]
+    gpu: Option<String>,
+    /// Tensor-parallel degree, where the file tells none
+    #[arg(long)]
+    tp: Option<u32>,
+    /// Weight format, where the file tells none
+    #[arg(long, value_parser = precision)]
+    precision: Option<Precision>,
+    /// Engine, where the file tells none
+    #[arg(long)]
+    engine: Option<String>,
+    /// Version of the engine, where the file tells none
+    #[arg(long)]
+    engine_version: Option<String>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    /// Files to import; one that was imported before adds nothing
+    /// Files to import, or folders of vec-inf jobs; one that was imported before adds nothing
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+fn precision(text: &str) -> Result<Precision, String> {
+    Precision::parse(text).ok_or_else(|| {
+        let known = Precision::ALL.map(Precision::name).join(", ");
+        format!("known are {known}")
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// One run a line, columns by name
     RunsCsv,
+    /// `vllm bench serve --save-result`
+    VllmBench,
+    /// `sglang.bench_serving --output-file`
+    SglangBench,
+    /// AIPerf `profile_export_aiperf.json`
+    Aiperf,
+    /// GenAI-Perf `profile_export_genai_perf.json`
+    GenaiPerf,
+    /// GuideLLM `benchmarks.json`
+    Guidellm,
+    /// llm-d benchmark report, as JSON
+    LlmDReport,
+    /// InferenceX (InferenceMAX) aggregates
+    Inferencex,
+    /// Folder or JSON file of a vec-inf job
+    VecInf,
+}
+
+impl Format {
+    const fn form(self) -> Option<Form> {
+        Some(match self {
+            Self::RunsCsv => return None,
+            Self::VllmBench => Form::VllmBench,
+            Self::SglangBench => Form::SglangBench,
+            Self::Aiperf => Form::Aiperf,
+            Self::GenaiPerf => Form::GenaiPerf,
+            Self::Guidellm => Form::Guidellm,
+            Self::LlmDReport => Form::LlmdReport,
+            Self::Inferencex => Form::InferencexAgg,
+            Self::VecInf => Form::VecInf,
+        })
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -79,6 +146,7 @@ impl Skipped {
 /// What became of one file.
 struct Report {
     file: String,
+    format: &'static str,
     rows: InsertReport,
     skipped: Skipped,
     unknown_columns: Vec<String>,
@@ -87,17 +155,17 @@ struct Report {
 /// Imports every file that can be read; fails at the end if one could not.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let path = site.config()?.store;
-    let origin = args.origin.into();
+    let files = in_folders(&args.files, args.format);
     // Nothing to import makes no store.
-    let mut store = if path.exists() || args.files.iter().any(|file| open(file, origin).is_ok()) {
+    let mut store = if path.exists() || files.iter().any(|file| open(file, args).is_ok()) {
         make_parent(&path)?;
         Some(Store::create(&path).map_err(exit::store)?)
     } else {
         None
     };
     let mut failed = 0usize;
-    for file in &args.files {
-        match import(store.as_mut(), file, origin) {
+    for file in &files {
+        match import(store.as_mut(), file, args) {
             Ok(report) => print(&report, args.json)?,
             Err(error) => {
                 failed += 1;
@@ -106,13 +174,38 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     if failed > 0 {
-        let all = args.files.len();
+        let all = files.len();
         return Err(exit::fail(
             format!("{failed} of {all} files were not imported"),
             "",
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The files, with the JSON files of a folder in its place: vec-inf keeps each job in one.
+fn in_folders(given: &[PathBuf], format: Option<Format>) -> Vec<PathBuf> {
+    let may_be = format.is_none_or(|f| f == Format::VecInf);
+    let mut out = Vec::new();
+    for path in given {
+        let inside = match std::fs::read_dir(path) {
+            Ok(entries) if may_be => entries,
+            _ => {
+                out.push(path.clone());
+                continue;
+            }
+        };
+        let mut files: Vec<PathBuf> = inside
+            .filter_map(|e| Some(e.ok()?.path()))
+            .filter(|p| p.extension().is_some_and(|e| e == "json"))
+            .collect();
+        files.sort();
+        if files.is_empty() {
+            files.push(path.clone());
+        }
+        out.extend(files);
+    }
+    out
 }
 
 /// Makes the folder of a file that is to be made.
@@ -140,19 +233,50 @@ pub(crate) fn make_folders(dir: &Path) -> std::io::Result<()> {
         .try_for_each(|d| std::fs::set_permissions(d, std::fs::Permissions::from_mode(0o755)))
 }
 
-fn import(store: Option<&mut Store>, path: &Path, origin: Origin) -> anyhow::Result<Report> {
+fn import(store: Option<&mut Store>, path: &Path, args: &Args) -> anyhow::Result<Report> {
     let name = path
         .file_name()
         .unwrap_or(path.as_os_str())
         .to_string_lossy()
         .into_owned();
-    let rows = open(path, origin)?;
+    let opened = open(path, args)?;
     let store = store.ok_or_else(|| {
         exit::fail(
             format!("{} has changed meanwhile", path.display()),
             "run it again",
         )
     })?;
+    let (report, tool, hash) = match opened {
+        Opened::Rows(rows) => (
+            import_rows(store, path, name, *rows)?,
+            String::new(),
+            content_of(path)?,
+        ),
+        Opened::Results { hash, text } => {
+            let (report, tool) = import_results(store, path, name, &text, args, &hash)?;
+            (report, tool, hash)
+        }
+    };
+    let record = ImportedFile {
+        file: report.file.clone(),
+        format: report.format.into(),
+        origin: args.origin.into(),
+        skipped: report.skipped.rows,
+        hash,
+        tool,
+    };
+    store
+        .record_import(&record, report.rows)
+        .map_err(exit::store)?;
+    Ok(report)
+}
+
+fn import_rows(
+    store: &mut Store,
+    path: &Path,
+    file: String,
+    rows: RunRows<Box<dyn Read>>,
+) -> anyhow::Result<Report> {
     let unknown_columns = rows.unknown_columns().map(str::to_owned).collect();
     let mut skipped = Skipped::default();
     let taken = rows.filter_map(|row| row.map_err(|e| skipped.count(e)).ok());
@@ -165,37 +289,154 @@ fn import(store: Option<&mut Store>, path: &Path, origin: Origin) -> anyhow::Res
         );
         return Err(exit::fail(reason, ""));
     }
-    let record = ImportedFile {
-        file: name.clone(),
-        format: "runs-csv".into(),
-        origin,
-        skipped: skipped.rows,
-        hash: [0; 32],
-        tool: String::new(),
-    };
-    store.record_import(&record, rows).map_err(exit::store)?;
     Ok(Report {
-        file: name,
+        file,
+        format: "runs-csv",
         rows,
         skipped,
         unknown_columns,
     })
 }
 
-fn open(path: &Path, origin: Origin) -> anyhow::Result<RunRows<impl Read + use<>>> {
-    let file = input::open_lines(path)
-        .map_err(|e| exit::fail(format!("cannot read {}: {e}", path.display()), ""))?;
-    let source = path
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    runs_csv::read_runs(file, Defaults { origin, source }).map_err(|e| {
+/// What a benchmark client has written.
+fn import_results(
+    store: &mut Store,
+    path: &Path,
+    file: String,
+    text: &str,
+    args: &Args,
+    hash: &[u8; 32],
+) -> anyhow::Result<(Report, String)> {
+    let wrong =
+        |reason: String, hint: &str| exit::fail(format!("{}: {reason}", path.display()), hint);
+    let form = args.format.and_then(Format::form);
+    let stated = Stated {
+        origin: args.origin.into(),
+        source: args
+            .source
+            .clone()
+            .unwrap_or_else(|| form.map_or("benchmarks", Form::name).to_owned()),
+        model: args.model.clone(),
+        gpu: args.gpu.clone(),
+        tp: args.tp,
+        precision: args.precision,
+        engine: args.engine.clone(),
+        engine_version: args.engine_version.clone(),
+    };
+    let log = log_beside(path);
+    let imported = import::read(text, form, &stated, log.as_deref()).map_err(|e| {
+        wrong(
+            e.to_string(),
+            "`--format` names its form; `omnipilot import --help` lists those that are read",
+        )
+    })?;
+    let mut skipped = Skipped::default();
+    for (at, reason) in &imported.skipped {
+        skipped.count(RowError {
+            line: *at as u64,
+            run_id: String::new(),
+            reason: reason.clone(),
+            value: String::new(),
+            last: false,
+        });
+    }
+    let before = store.imported(hash).map_err(exit::store)?;
+    let rows = match before {
+        // The same content again, whatever is stated of it now.
+        Some(runs) if runs > 0 => InsertReport {
+            new: 0,
+            known: runs,
+        },
+        _ => store
+            .insert_runs(imported.runs.into_iter())
+            .map_err(exit::store)?,
+    };
+    if rows.new + rows.known == 0 {
+        let reason = imported.skipped.first().map_or_else(
+            || "it holds no run".to_owned(),
+            |(_, reason)| reason.clone(),
+        );
+        return Err(wrong(reason, ""));
+    }
+    let report = Report {
+        file,
+        format: imported.form.name(),
+        rows,
+        skipped,
+        unknown_columns: Vec::new(),
+    };
+    Ok((report, imported.tool))
+}
+
+/// The log of a vec-inf job beside its JSON file: its end, where it is long.
+fn log_beside(path: &Path) -> Option<String> {
+    let mut all = String::new();
+    for extension in ["err", "out"] {
+        if let Ok(file) = input::open_regular(&path.with_extension(extension)) {
+            let mut bytes = Vec::new();
+            file.take(LARGEST_LOG).read_to_end(&mut bytes).ok()?;
+            all.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+/// A file that can be imported.
+enum Opened {
+    /// `runs-csv`, read line by line.
+    Rows(Box<RunRows<Box<dyn Read>>>),
+    /// What a benchmark client wrote.
+    Results { hash: [u8; 32], text: String },
+}
+
+/// Opens a file and finds out whether it is JSON.
+fn open(path: &Path, args: &Args) -> anyhow::Result<Opened> {
+    let cannot = |e: std::io::Error| exit::fail(format!("cannot read {}: {e}", path.display()), "");
+    let is_json = match args.format {
+        Some(format) => format != Format::RunsCsv,
+        None => {
+            let mut head = Vec::new();
+            let file = input::open_regular(path).map_err(cannot)?;
+            file.take(4096).read_to_end(&mut head).map_err(cannot)?;
+            let first = head.iter().find(|b| !b.is_ascii_whitespace());
+            matches!(first, Some(b'{' | b'['))
+        }
+    };
+    if is_json {
+        let bytes = model_store::snapshot::read_regular(path, LARGEST).map_err(cannot)?;
+        return Ok(Opened::Results {
+            hash: Sha256::digest(&bytes).into(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        });
+    }
+    let file: Box<dyn Read> = Box::new(input::open_lines(path).map_err(cannot)?);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let source = args.source.clone().unwrap_or_else(|| stem.into_owned());
+    let defaults = Defaults {
+        origin: args.origin.into(),
+        source,
+    };
+    let rows = runs_csv::read_runs(file, defaults).map_err(|e| {
         exit::fail(
             format!("{}: {e}", path.display()),
             "`runs-csv` needs a first line with at least `model`, `gpu`, `tp`, `precision` and `workload`",
         )
-    })
+    })?;
+    Ok(Opened::Rows(Box::new(rows)))
+}
+
+/// SHA-256 of a file, however large.
+fn content_of(path: &Path) -> anyhow::Result<[u8; 32]> {
+    let cannot = |e: std::io::Error| exit::fail(format!("cannot read {}: {e}", path.display()), "");
+    let mut file = input::open_regular(path).map_err(cannot)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(cannot)? {
+            0 => return Ok(hash.finalize().into()),
+            n => hash.update(&buffer[..n]),
+        }
+    }
 }
 
 fn print(report: &Report, json: bool) -> anyhow::Result<()> {
@@ -205,19 +446,24 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     }
     let Report {
         file,
+        format,
         rows,
         skipped,
         unknown_columns,
     } = report;
+    let (word, place) = match *format {
+        "runs-csv" => ("rows", "line"),
+        _ => ("runs", "entry"),
+    };
     writeln!(
         out,
-        "{file}: {} rows taken, {} already known, {} skipped",
+        "{file}: {} {word} taken, {} already known, {} skipped",
         rows.new, rows.known, skipped.rows
     )?;
     for (rows, first) in skipped.reasons.values() {
         writeln!(
             out,
-            "  {rows} skipped: {}, first at line {}{}",
+            "  {rows} skipped: {}, first at {place} {}{}",
             first.reason,
             first.line,
             shown(&first.value)
@@ -252,6 +498,7 @@ fn as_json(report: &Report) -> serde_json::Value {
     });
     serde_json::json!({
         "file": report.file,
+        "format": report.format,
         "taken": report.rows.new,
         "known": report.rows.known,
         "skipped": report.skipped.rows,

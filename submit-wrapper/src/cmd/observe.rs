@@ -4,8 +4,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use model_store::advisor::{ClusterState, QueueWaits};
 use model_store::config::Config;
 use model_store::store::Store;
+use model_store::train::queue::{PastWait, queue_waits};
 use serde_json::json;
 
 use crate::site::SiteArgs;
@@ -24,8 +26,10 @@ pub(crate) struct Args {
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
     let mut store = Store::open(&config.store).map_err(exit::store)?;
-    let seen = cluster::observe(publish::now()).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+    let mut seen =
+        cluster::observe(publish::now()).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
     store.save_cluster(&seen.state).map_err(exit::store)?;
+    seen.state.waits = waits(&store, &seen.state)?;
     let published = publish::republish_cluster(&config, &seen.state, &mut store)?;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -39,6 +43,31 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits older than this, s, say nothing of the queue of now.
+const LONGEST_MEMORY: i64 = 60 * 86_400;
+
+/// How long jobs wait, from what `ingest` read of accounting; `None` before it did.
+pub(crate) fn waits(store: &Store, cluster: &ClusterState) -> anyhow::Result<Option<QueueWaits>> {
+    let Some(as_of) = store.watermark("sacct").map_err(exit::store)? else {
+        return Ok(None);
+    };
+    let now = publish::now();
+    let past = store.waits(now - LONGEST_MEMORY).map_err(exit::store)?;
+    #[allow(clippy::cast_precision_loss)] // seconds
+    let past: Vec<PastWait> = past
+        .into_iter()
+        .map(|w| PastWait {
+            gres: w.gres,
+            gpus: w.gpus,
+            eligible: w.eligible,
+            wait_s: w.wait_s as f64,
+            backlog: w.backlog,
+        })
+        .collect();
+    let waits = queue_waits(&past, cluster, now, as_of);
+    Ok((!waits.waits.is_empty()).then_some(waits))
 }
 
 fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
@@ -72,9 +101,25 @@ fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
             None => writeln!(out)?,
         }
     }
+    for wait in seen.state.waits.iter().flat_map(|w| &w.waits) {
+        let [low, middle, high] = wait.quantiles_s.map(minutes);
+        writeln!(
+            out,
+            "{} x {}: jobs wait {middle} [{low} to {high}], from {} like it",
+            wait.gres, wait.gpus, wait.jobs
+        )?;
+    }
     match &seen.state.default_partition {
         Some(name) => writeln!(out, "default partition: {name}"),
         None => writeln!(out, "no default partition"),
+    }
+}
+
+fn minutes(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
     }
 }
 
@@ -120,6 +165,7 @@ fn as_json(seen: &Observed, published: bool) -> serde_json::Value {
         "observed_at": seen.state.observed_at,
         "default_partition": seen.state.default_partition,
         "pools": seen.state.pools,
+        "waits": seen.state.waits,
         "down": down,
         "untyped_nodes": seen.untyped_nodes,
         "untyped_pending": seen.untyped_pending,

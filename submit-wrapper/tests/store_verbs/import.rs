@@ -290,3 +290,81 @@ fn a_store_on_the_command_line_keeps_the_configured_site_out() {
     assert!(run(&["train"]).status.success());
     assert!(site.path("published/omnipilot.snapshot").exists());
 }
+
+/// A result file of a benchmark client.
+const BENCH: &str = include_str!("../../../model-store/tests/imports/vllm-bench/0.32.0/bench.json");
+
+#[test]
+fn a_result_file_is_told_by_its_content_and_imported_once_under_any_name() {
+    let site = crate::site::Site::new();
+    for name in ["first.json", "copy.json"] {
+        std::fs::write(site.path(name), BENCH).unwrap();
+    }
+    let path = |name: &str| site.path(name).to_str().unwrap().to_owned();
+    // It names no GPU.
+    let out = site.run(&["import", &path("first.json")]);
+    assert_eq!(out.status.code(), Some(1));
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(
+        said.contains("it names no GPU: `--gpu` states it"),
+        "{said}"
+    );
+
+    let stated = [
+        "--gpu",
+        "h100",
+        "--tp",
+        "1",
+        "--precision",
+        "bf16",
+        "--model",
+        "Qwen/Qwen3-8B",
+    ];
+    let import = |name: &str| site.json(&[&["import"][..], &stated, &[&path(name)]].concat());
+    let report = import("first.json");
+    assert_eq!(
+        (&report["format"], &report["taken"], &report["known"]),
+        (&"vllm-bench".into(), &1.into(), &0.into()),
+        "{report}"
+    );
+    let report = import("copy.json");
+    assert_eq!((&report["taken"], &report["known"]), (&0.into(), &1.into()));
+    // Nor under another claim of what it was measured on.
+    let other = ["import", "--gpu", "h200", "--tp", "1", &path("copy.json")];
+    assert_eq!(site.json(&other)["taken"], 0);
+    let runs = site.store().runs().unwrap();
+    let ours: Vec<_> = runs
+        .iter()
+        .filter(|r| r.case.model == "Qwen/Qwen3-8B")
+        .collect();
+    assert_eq!(ours.len(), 1);
+    assert!((ours[0].measured.output_tok_s.unwrap() - 1262.97).abs() < 0.01);
+}
+
+#[test]
+fn a_folder_of_vec_inf_jobs_is_imported_with_their_logs() {
+    let site = crate::site::Site::new();
+    let folder = site.path("llama.4711");
+    std::fs::create_dir(&folder).unwrap();
+    let from = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../model-store/tests/imports/vec-inf/0.9"
+    );
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+    }
+    let report = site.json(&[
+        "import",
+        "--origin",
+        "this-cluster",
+        folder.to_str().unwrap(),
+    ]);
+    assert_eq!(
+        (&report["format"], &report["taken"]),
+        (&"vec-inf".into(), &1.into()),
+        "{report}"
+    );
+    let runs = site.runs_here();
+    assert_eq!(runs[0].measured.output_tok_s, Some(620.0));
+}

@@ -1,0 +1,163 @@
+//! Keys of a JSON object, taken one by one; what nobody took is kept.
+
+use serde_json::{Map, Value};
+
+/// Most characters of one kept value.
+const LONGEST: usize = 80;
+/// Most kept values.
+const MOST: usize = 40;
+
+/// An object of which keys are taken.
+pub(super) struct Bag<'a> {
+    object: Option<&'a Map<String, Value>>,
+    taken: Vec<&'a str>,
+}
+
+impl<'a> Bag<'a> {
+    pub(super) fn of(value: &'a Value) -> Self {
+        Self {
+            object: value.as_object(),
+            taken: Vec::new(),
+        }
+    }
+
+    /// The value of the first of these keys that is there.
+    pub(super) fn take(&mut self, keys: &[&str]) -> Option<&'a Value> {
+        let object = self.object?;
+        let (key, value) = keys.iter().find_map(|k| object.get_key_value(*k))?;
+        self.taken.push(key);
+        Some(value).filter(|v| !v.is_null())
+    }
+
+    /// A number from 0 up.
+    pub(super) fn number(&mut self, keys: &[&str]) -> Option<f64> {
+        self.take(keys).and_then(as_number)
+    }
+
+    /// A number above 0.
+    pub(super) fn positive(&mut self, keys: &[&str]) -> Option<f64> {
+        self.number(keys).filter(|x| *x > 0.0)
+    }
+
+    /// A text; empty where it is not there.
+    pub(super) fn text(&mut self, keys: &[&str]) -> String {
+        self.take(keys)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// A count from 1 up.
+    pub(super) fn count(&mut self, keys: &[&str]) -> Option<u32> {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // filtered
+        self.positive(keys)
+            .filter(|x| x.fract() == 0.0 && *x <= 65_536.0)
+            .map(|x| x as u32)
+    }
+
+    /// What was not taken, as `name=value`: plain values and short ones.
+    pub(super) fn rest(&self) -> Vec<String> {
+        let object = self.object.into_iter().flatten();
+        let left = object.filter(|(k, v)| !self.taken.contains(&k.as_str()) && !v.is_null());
+        left.filter(|(_, v)| !v.is_array() && !v.is_object())
+            .map(|(k, v)| match v {
+                Value::String(text) => (k, text.clone()),
+                other => (k, other.to_string()),
+            })
+            .filter(|(k, v)| v.len() <= LONGEST && k.len() <= LONGEST && !v.is_empty())
+            .map(|(k, v)| format!("{k}={v}").replace(|c: char| c.is_control() || c == ';', " "))
+            .take(MOST)
+            .collect()
+    }
+}
+
+/// A finite number from 0 up; a number in quotes counts.
+pub(super) fn as_number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::String(text) => text.trim().parse().ok()?,
+        other => other.as_f64()?,
+    };
+    (number.is_finite() && number >= 0.0).then_some(number)
+}
+
+/// Requests/s that were asked for: infinite where all come at once.
+pub(super) fn rate(value: Option<&Value>) -> Option<f64> {
+    match value? {
+        Value::String(text) if text.trim().eq_ignore_ascii_case("inf") => Some(f64::INFINITY),
+        other => as_number(other).filter(|r| *r > 0.0),
+    }
+}
+
+/// The first value under this path of keys, wherever in the document the path begins.
+pub(super) fn find<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    let here = path.iter().try_fold(value, |v, key| v.get(key));
+    here.filter(|v| !v.is_null()).or_else(|| match value {
+        Value::Object(map) => map.values().find_map(|v| find(v, path)),
+        Value::Array(all) => all.iter().find_map(|v| find(v, path)),
+        _ => None,
+    })
+}
+
+/// A text under a path, wherever it begins; the first of a list of texts.
+pub(super) fn find_text(value: &Value, path: &[&str]) -> String {
+    let found = find(value, path);
+    let first = found.map(|v| v.get(0).unwrap_or(v));
+    first.and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// JSON as Python writes it: bare `NaN` and `Infinity` become null and "inf", outside of texts.
+pub(super) fn python_json(text: &str) -> String {
+    if !text.contains("NaN") && !text.contains("Infinity") {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let (mut rest, mut quoted) = (text, false);
+    while let Some(c) = rest.chars().next() {
+        let bare = [
+            ("-Infinity", "null"),
+            ("Infinity", "\"inf\""),
+            ("NaN", "null"),
+        ];
+        let hit = bare
+            .iter()
+            .find(|(word, _)| !quoted && rest.starts_with(word));
+        if let Some((word, instead)) = hit {
+            out.push_str(instead);
+            rest = &rest[word.len()..];
+            continue;
+        }
+        let mut length = c.len_utf8();
+        if quoted && c == '\\' {
+            length += rest[length..].chars().next().map_or(0, char::len_utf8);
+        } else if c == '"' {
+            quoted = !quoted;
+        }
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn pythons_numbers_become_json_and_texts_stay() {
+        let text = r#"{"a": NaN, "b": [Infinity, -Infinity], "c": "NaN \" Infinity"}"#;
+        let value: Value = serde_json::from_str(&python_json(text)).unwrap();
+        assert_eq!(value["a"], Value::Null);
+        assert_eq!(rate(Some(&value["b"][0])), Some(f64::INFINITY));
+        assert_eq!(value["c"], "NaN \" Infinity");
+    }
+
+    proptest! {
+        #[test]
+        fn json_without_such_numbers_stays_what_it_is(text in "\\PC{0,60}", n in -1e9..1e9f64) {
+            let value = serde_json::json!({ "NaN": text, "Infinity": [n, "-Infinity", null] });
+            let text = value.to_string();
+            prop_assert_eq!(python_json(&text), text);
+        }
+    }
+}
