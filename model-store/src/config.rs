@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use crate::advisor::{Economy, GPUS, gpu_name_of_gres};
 use crate::engine_args::EngineKind;
+use crate::job_rewrite::{GpuForm, Rules, TypeNames};
 use crate::options::shorten;
+use crate::policy::{Policies, PolicyEntry};
 
 /// Where the configuration is looked for when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/omnipilot/omnipilot.toml";
@@ -34,6 +36,12 @@ pub struct Config {
     /// What a fault (no snapshot, a corrupt one, a time limit) does to a tagged job.
     #[serde(default)]
     pub on_fault: OnFault,
+    /// How a rewritten job asks for its GPUs, CPUs and memory.
+    #[serde(default)]
+    pub rewrite: RewriteEntry,
+    /// What advice may do to jobs of a partition, an account or a QOS; the first entry that fits counts.
+    #[serde(default)]
+    pub policy: Vec<PolicyEntry>,
     /// Slurm GPU types (gres) by name.
     #[serde(default)]
     pub gpu: BTreeMap<String, GpuEntry>,
@@ -95,6 +103,27 @@ pub struct GpuEntry {
     pub is: Option<String>,
     /// Price of one GPU for an hour, in the site's currency.
     pub price_per_hour: Option<f64>,
+    /// Node features that choose this type in `--constraint`, beside those that are named like it.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// CPUs that a rewritten job gets for each GPU of the type.
+    pub cpus_per_gpu: Option<u32>,
+    /// Memory that a rewritten job gets for each GPU of the type, such as `60G`.
+    pub mem_per_gpu: Option<String>,
+}
+
+/// How a rewritten job asks for what it was advised.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewriteEntry {
+    /// The form of the GPU request.
+    #[serde(default)]
+    pub gpus: GpuForm,
+    /// CPUs for each GPU, for types that say nothing; `None` leaves CPUs as they were asked for.
+    pub cpus_per_gpu: Option<u32>,
+    /// Memory for each GPU, such as `60G`, for types that say nothing; `None` leaves memory as it
+    /// was asked for.
+    pub mem_per_gpu: Option<String>,
 }
 
 /// One model of the site.
@@ -193,6 +222,7 @@ impl Config {
                 "[training] takes a longest_age_days and a runs_per_cell from 1, and an agreement from 1 to 1000, not {longest_age_days}, {runs_per_cell} and {agreement}"
             ));
         }
+        self.check_rules()?;
         for (name, entry) in &self.gpu {
             if let Some(price) = entry
                 .price_per_hour
@@ -217,6 +247,61 @@ impl Config {
         Ok(())
     }
 
+    /// The rules of `[rewrite]` and of every GPU type must be amounts that Slurm takes.
+    fn check_rules(&self) -> Result<(), String> {
+        let of_types = self
+            .gpu
+            .iter()
+            .map(|(name, g)| (format!("gpu.{name}"), g.cpus_per_gpu, &g.mem_per_gpu));
+        let rewrite = &self.rewrite;
+        let all = (
+            "rewrite".to_owned(),
+            rewrite.cpus_per_gpu,
+            &rewrite.mem_per_gpu,
+        );
+        for (place, cpus, memory) in of_types.chain([all]) {
+            if let Some(cpus) = cpus.filter(|n| !(1..=4096).contains(n)) {
+                return Err(format!(
+                    "cpus_per_gpu of {place} is {cpus}, not a number from 1 to 4096"
+                ));
+            }
+            if let Some(text) = memory.as_deref().filter(|text| mebibytes(text).is_none()) {
+                return Err(format!(
+                    "mem_per_gpu of {place} is `{}`, not an amount such as 60G",
+                    shorten(text)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// How a job on this GPU type is rewritten. `types` are the GPU types that the cluster has
+    /// beside those that the configuration names.
+    pub fn rules(&self, gpu: &str, types: &[String]) -> Rules {
+        let key = |name: &str| self.gpu.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        let entry = key(gpu).map(|(_, entry)| entry);
+        let memory = entry
+            .and_then(|e| e.mem_per_gpu.as_deref())
+            .or(self.rewrite.mem_per_gpu.as_deref());
+        let named = types.iter().chain(self.gpu.keys()).map(|name| TypeNames {
+            name: name.to_ascii_lowercase(),
+            features: key(name).map_or_else(Vec::new, |(_, entry)| entry.features.clone()),
+        });
+        Rules {
+            form: self.rewrite.gpus,
+            types: named.collect(),
+            cpus_per_gpu: entry
+                .and_then(|e| e.cpus_per_gpu)
+                .or(self.rewrite.cpus_per_gpu),
+            mib_per_gpu: memory.and_then(mebibytes),
+        }
+    }
+
+    /// What the site says about jobs of a place.
+    pub fn policies(&self) -> Policies<'_> {
+        Policies(&self.policy)
+    }
+
     /// The configuration that `--store DB` alone stands for: snapshot and spool lie beside it.
     pub fn beside_store(store: &Path) -> Self {
         let dir = store.parent().unwrap_or(Path::new("."));
@@ -227,6 +312,8 @@ impl Config {
             engine: default_engine(),
             time_limit_ms: default_time_limit_ms(),
             on_fault: OnFault::default(),
+            rewrite: RewriteEntry::default(),
+            policy: Vec::new(),
             gpu: BTreeMap::new(),
             model: BTreeMap::new(),
             utility: Economy::default(),
@@ -243,9 +330,66 @@ const fn default_time_limit_ms() -> u64 {
     500
 }
 
+/// An amount of memory as Slurm takes it (`60G`, `61440M`, `61440`), MiB; `None` for anything else
+/// and for nothing.
+fn mebibytes(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, "M"),
+    };
+    let factor = match unit.to_ascii_uppercase().as_str() {
+        "M" | "MB" => 1,
+        "G" | "GB" => 1024,
+        "T" | "TB" => 1024 * 1024,
+        _ => return None,
+    };
+    let amount = digits.parse::<u64>().ok()?.checked_mul(factor)?;
+    (1..=1 << 40).contains(&amount).then_some(amount)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Config;
+    use super::{Config, mebibytes};
+    use crate::job_rewrite::GpuForm;
+
+    #[test]
+    fn memory_is_read_as_slurm_reads_it() {
+        for (text, mib) in [
+            ("60G", 61440),
+            ("512", 512),
+            ("512M", 512),
+            ("1tb", 1 << 20),
+        ] {
+            assert_eq!(mebibytes(text), Some(mib), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "G",
+            "-1",
+            "6 G",
+            "99999999999999999999",
+            "18446744073709551615T",
+        ] {
+            assert_eq!(mebibytes(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_type_of_its_own_rules_goes_before_the_sites() {
+        let text = "[rewrite]\ngpus = \"gpus-per-node\"\ncpus_per_gpu = 8\nmem_per_gpu = \"60G\"\n\
+                    [gpu.A100]\ncpus_per_gpu = 16\nfeatures = [\"sxm-old\"]\n";
+        let config = Config::parse(&format!("{PATHS}{text}")).unwrap();
+        let rules = config.rules("a100", &["h100".into()]);
+        assert_eq!(
+            (rules.form, rules.cpus_per_gpu, rules.mib_per_gpu),
+            (GpuForm::GpusPerNode, Some(16), Some(61440))
+        );
+        assert_eq!(config.rules("h100", &[]).cpus_per_gpu, Some(8));
+        let names: Vec<&str> = rules.types.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!(names, ["h100", "a100"]);
+        assert_eq!(rules.types[1].features, ["sxm-old"]);
+    }
 
     const PATHS: &str = "store = \"a\"\nsnapshot = \"b\"\nspool = \"c\"\n";
 
@@ -276,6 +420,18 @@ mod tests {
             (
                 "[utility]\nprice_per_kwh = 0.3",
                 "[utility] price_per_kwh without a price_per_hour",
+            ),
+            (
+                "[rewrite]\ncpus_per_gpu = 0",
+                "cpus_per_gpu of rewrite is 0",
+            ),
+            (
+                "[gpu.a100]\nmem_per_gpu = \"lots\"",
+                "mem_per_gpu of gpu.a100 is `lots`",
+            ),
+            (
+                "[[policy]]\nmode = \"forbid\"",
+                "line 5: unknown variant `forbid`",
             ),
             ("stor = \"x\"", "line 4: unknown field"),
             ("[training]\nagreement = 0.5", "[training] takes"),

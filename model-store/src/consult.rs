@@ -10,6 +10,7 @@ use crate::advisor::{
 };
 use crate::config::Config;
 use crate::engine_args::{Choice, EngineKind};
+use crate::job_rewrite::Allocation;
 use crate::options::{RawOptions, shorten};
 use crate::outcome::env;
 use crate::snapshot::{Snapshot, SnapshotError, read_regular};
@@ -22,6 +23,8 @@ pub mod exit_code {
     pub const INFEASIBLE: u8 = 65;
     /// Something is broken, and the site refuses on faults.
     pub const FAULT: u8 = 66;
+    /// The site's policy does not allow it.
+    pub const POLICY: u8 = 67;
     /// An option value was wrong.
     pub const USAGE: u8 = 2;
 }
@@ -46,8 +49,10 @@ pub enum Action {
 /// The changes to a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewrite {
-    /// Value of `--gres`, such as `gpu:h100:4`.
+    /// The GPUs of a node as `--gres` names them, such as `gpu:h100:4`.
     pub gres: String,
+    /// What the job is to get.
+    pub allocation: Allocation,
     /// `SLURM_LLM_*` names and values for the job's environment.
     pub environment: Vec<(&'static str, String)>,
     /// Text to append to the job's comment: `omnipilot:<advice id>`.
@@ -307,6 +312,11 @@ fn action(
     match (&advice.verdict, advice.recommended()) {
         (Verdict::Recommend(_), Some(best)) => Action::Rewrite(Rewrite {
             gres: format!("gpu:{}:{}", best.config.gres, best.config.gpus_per_node()),
+            allocation: Allocation {
+                gpu: best.config.gres.clone(),
+                per_node: best.config.gpus_per_node(),
+                nodes: best.config.nodes(),
+            },
             environment: environment(snapshot, config, options, request, advice, best),
             comment: format!("omnipilot:{}", advice.id),
             message,

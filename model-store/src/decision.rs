@@ -2,53 +2,69 @@
 //! ask for. Plugin and `omnipilot submit` both carry out what [`decide`] says, so that a site with
 //! the plugin and one without it treat a job alike.
 
+mod place;
+mod policy;
+
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::{Advice, ClusterState, GpuPool, Layout, Pins, Precision, words};
+use crate::advisor::{Advice, ClusterState, Layout, Pins, Precision, words};
 use crate::config::Config;
 use crate::consult::{Action, Consulted, Fault, Refusal, Rewrite, consult_snapshot, exit_code};
-use crate::engine_args::{Fixed, ScriptPins, scan_script};
-use crate::job_request::Asked;
-use crate::options::{AdviceMode, RawOptions, shorten};
+use crate::engine_args::{Fixed, ScriptPins, scan_script_with};
+use crate::job_request::{Asked, Given, asked, nodes_asked};
+use crate::job_rewrite::{Edit, plan};
+use crate::options::{AdviceMode, RawOptions};
 use crate::outcome::env;
+use crate::policy::PolicyMode;
 use crate::snapshot::Snapshot;
+use place::Place;
 
 /// What is known of a submission.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Submission<'a> {
     /// The `--llm-*` options.
     pub options: &'a RawOptions,
-    /// The job's own GPU request.
-    pub asked: Option<&'a Asked>,
-    /// Where the job may run.
-    pub place: &'a Place,
+    /// The job's own options.
+    pub given: &'a Given,
     /// Text of the batch script, or of the command that will start the engine; `None` where it
     /// cannot be read.
     pub script: Option<&'a str>,
+    /// Reads a file that the script names, as it names it; `None` where that cannot be.
+    pub read: &'a dyn Fn(&str) -> Option<String>,
+    /// Which component of a heterogeneous job this is; 0 for any other job.
+    pub component: u32,
+}
+
+/// True where a submission in this mode needs no decision at all: nothing is to be read then but
+/// the configuration.
+pub fn is_left_alone(config: &Config, mode: AdviceMode) -> bool {
+    mode == AdviceMode::Off && config.policies().never(PolicyMode::Enforce)
 }
 
 /// What is to be done with the job. Messages have at most four lines and no prefix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Decision {
+    /// Nothing, and nothing is said.
+    Leave,
     /// Change it.
     Rewrite {
-        /// The GPU entry of `--gres`, such as `gpu:h100:4`.
-        gpus: String,
+        /// Changes of its options, all of them or none.
+        edits: Vec<Edit>,
         /// Text for the comment.
         comment: String,
-        /// GPU types of the cluster: features of these names in `--constraint` choose a GPU.
-        gpu_types: Vec<String>,
         /// Variables for the job.
         environment: Vec<(String, String)>,
         /// What to tell.
         message: Vec<String>,
     },
-    /// Leave its GPUs; only note what it is, so that its outcome can be learnt from.
+    /// Leave its options; only note what it is, so that its outcome can be learnt from.
     Explore {
         /// Text for the comment; empty for none.
         comment: String,
         /// Variables for the job.
         environment: Vec<(String, String)>,
+        /// What to tell.
+        message: Vec<String>,
     },
     /// Only tell.
     Check {
@@ -61,6 +77,11 @@ pub enum Decision {
         code: u8,
         /// What to tell.
         message: Vec<String>,
+    },
+    /// Something in the job itself stands in the way of an advice: it goes as written.
+    Left {
+        /// What.
+        reason: String,
     },
     /// There is no advice because something is broken.
     Fault {
@@ -79,6 +100,12 @@ impl Decision {
             hint: String::new(),
         }
     }
+
+    fn left(reason: &str) -> Self {
+        Self::Left {
+            reason: reason.into(),
+        }
+    }
 }
 
 impl From<Fault> for Decision {
@@ -87,119 +114,29 @@ impl From<Fault> for Decision {
     }
 }
 
-/// Where a job may run, from its own options.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Partitions that it names; none = the default one.
-    pub partitions: Vec<String>,
-    /// Nodes that it needs.
-    pub nodes: u32,
-    /// True where it names its nodes itself.
-    pub names_nodes: bool,
-    /// True where it keeps off some.
-    pub excludes_nodes: bool,
-}
-
-impl Place {
-    /// From a job's options by long name.
-    pub fn of(option: &dyn Fn(&str) -> Option<String>) -> Self {
-        let list = option("partition").unwrap_or_default();
-        let least = |text: String| {
-            text.split(['-', ',', ':'])
-                .next()
-                .and_then(|n| n.trim().parse().ok())
-        };
-        Self {
-            partitions: list
-                .split(',')
-                .map(str::trim)
-                .filter(|p| !p.is_empty())
-                .map(str::to_owned)
-                .collect(),
-            nodes: option("nodes").and_then(least).unwrap_or(1).max(1),
-            names_nodes: option("nodelist").or_else(|| option("nodefile")).is_some(),
-            excludes_nodes: option("exclude").is_some(),
-        }
-    }
-
-    /// The GPU types that the job can reach, by its partitions or else the cluster's default one. A type whose partitions were not observed is taken to
-    /// be in reach; with nodes excluded, one more must be there than is needed.
-    fn within(&self, cluster: &ClusterState) -> ClusterState {
-        let needed = self.nodes + u32::from(self.excludes_nodes);
-        let default = cluster.default_partition.as_slice();
-        let wanted = if self.partitions.is_empty() {
-            default
-        } else {
-            &self.partitions
-        };
-        let named = |p: &GpuPool| {
-            p.partitions.is_empty()
-                || wanted.is_empty()
-                || wanted.iter().any(|n| p.partitions.contains(n))
-        };
-        let mut reached = cluster.clone();
-        reached
-            .pools
-            .retain(|p| named(p) && (p.nodes >= needed || needed == 1));
-        reached
-    }
-
-    /// Why nothing can be advised here, where that is so.
-    fn unreachable(&self, cluster: &ClusterState, reached: &ClusterState) -> Option<Decision> {
-        if self.names_nodes {
-            return Some(Decision::fault(
-                "the job names its nodes, so their GPUs are left as asked",
-            ));
-        }
-        if cluster.pools.is_empty() || !reached.pools.is_empty() {
-            return None;
-        }
-        let place = if self.partitions.is_empty() {
-            String::new()
-        } else {
-            format!(" in partition {}", self.partitions.join(","))
-        };
-        Some(Decision::Fault {
-            reason: shorten(&format!(
-                "no GPU type on {} node{}{place} is known",
-                self.nodes,
-                if self.nodes == 1 { "" } else { "s" }
-            )),
-            hint: "`omnipilot observe` asks Slurm again which GPUs are where".into(),
-        })
-    }
-}
-
 /// What is said of a job that is submitted as written.
 pub const EXPLORED: &str =
     "submitted as written; its outcome will be learnt from where `omnipilot run` starts the engine";
 
-/// Decides. Mode `off` and a submission without a model are the caller's: nothing is to be done.
+/// Decides on a submission that names a model, under the site's policy for it.
 pub fn decide(snapshot: &Snapshot, config: &Config, submission: &Submission) -> Decision {
-    let reached = submission.place.within(&snapshot.body.cluster);
-    if let Some(decision) = submission
-        .place
-        .unreachable(&snapshot.body.cluster, &reached)
-    {
+    let cluster = &snapshot.body.cluster;
+    let place = Place::of(submission.given, cluster);
+    let policy = config.policies().of(place.member(submission.given));
+    if let Some(decision) = policy::first(&policy, submission) {
         return decision;
     }
-    let site = Site {
-        config,
-        snapshot,
-        reached,
+    let (site, script) = Site::of(snapshot, config, submission, &place);
+    let decision = if place.names_nodes {
+        Decision::left("the job names its nodes, so their GPUs are left as asked")
+    } else if let Some(fault) = place.unreachable(cluster, &site.reached, site.nodes) {
+        fault
+    } else {
+        site.decide(submission, script.as_ref())
     };
-    if submission.options.mode == AdviceMode::Explore {
-        return site.explore(submission);
-    }
-    let script = submission.script.map(scan_script);
-    match script_pins(submission, script.as_ref()) {
-        Ok(pins) => site.advise(
-            submission,
-            &pins,
-            script.is_some_and(|s| s.takes_checkpoint_format()),
-        ),
-        Err(decision) => decision,
-    }
+    policy::last(&policy, decision, |message| {
+        site.explore(submission, message)
+    })
 }
 
 /// The advice behind what [`decide`] says, to be shown again; `None` where there is none behind it.
@@ -208,17 +145,12 @@ pub fn advice_on(
     config: &Config,
     submission: &Submission,
 ) -> Option<(Consulted, ClusterState)> {
-    let reached = submission.place.within(&snapshot.body.cluster);
-    let site = Site {
-        config,
-        snapshot,
-        reached,
-    };
+    let place = Place::of(submission.given, &snapshot.body.cluster);
+    let (site, script) = Site::of(snapshot, config, submission, &place);
     let consulted = if submission.options.mode == AdviceMode::Explore {
         site.consult(submission, &Pins::default())
     } else {
-        let script = submission.script.map(scan_script);
-        let pins = script_pins(submission, script.as_ref()).ok()?;
+        let pins = script_pins(submission, script.as_ref(), site.asked.as_ref()).ok()?;
         let own_format = script.is_some_and(|s| s.takes_checkpoint_format());
         site.consult_for(submission, &pins, own_format)
     };
@@ -227,27 +159,41 @@ pub fn advice_on(
 
 /// What the script fixes. Where it cannot be read, the number of GPUs stays as it was asked for: an engine command in it may
 /// count on them.
-fn script_pins(submission: &Submission, script: Option<&ScriptPins>) -> Result<Pins, Decision> {
+fn script_pins(
+    submission: &Submission,
+    script: Option<&ScriptPins>,
+    asked: Option<&Asked>,
+) -> Result<Pins, Decision> {
+    let as_asked = asked.and_then(|asked| asked.count);
     let Some(script) = script else {
-        let tp = submission.asked.and_then(|asked| asked.count);
         return Ok(Pins {
-            tp,
+            tp: as_asked,
             layout: Layout::OneInstance,
             ..Pins::default()
         });
     };
     if script.differ() {
-        return Err(Decision::fault(
+        return Err(Decision::left(
             "the script starts engines of different tensor-parallel degree or precision",
         ));
     }
-    let staged = |n: &Fixed<u32>| matches!(n, Fixed::Literal(n) if *n > 1);
-    if script.outside_run().any(|engine| staged(&engine.pp)) {
-        return Err(Decision::fault(
-            "the script's engine has pipeline stages of its own, so its GPUs are left as asked",
-        ));
+    let several = |n: &Fixed<u32>| matches!(n, Fixed::Literal(n) if *n > 1);
+    for engine in script.outside_run() {
+        if several(&engine.pp) {
+            return Err(Decision::left(
+                "the script's engine has pipeline stages of its own, so its GPUs are left as asked",
+            ));
+        }
+        if several(&engine.dp) {
+            return Err(Decision::left(
+                "the script's engine has data-parallel replicas of its own, so its GPUs are left as asked",
+            ));
+        }
     }
-    let pins = script.pins();
+    let mut pins = script.pins();
+    if script.hides_degree() {
+        pins.tp = as_asked;
+    }
     contradiction(submission, &pins).map_or(Ok(pins), Err)
 }
 
@@ -288,9 +234,52 @@ struct Site<'a> {
     snapshot: &'a Snapshot,
     /// What of the cluster the job can reach.
     reached: ClusterState,
+    /// The job's own GPU request.
+    asked: Option<Asked>,
+    /// Nodes that it keeps.
+    nodes: u32,
+    /// True where its engines may run one on each of its nodes.
+    spread: bool,
 }
 
-impl Site<'_> {
+impl<'a> Site<'a> {
+    /// The site as the job sees it, and what its script says.
+    fn of(
+        snapshot: &'a Snapshot,
+        config: &'a Config,
+        submission: &Submission,
+        place: &Place,
+    ) -> (Self, Option<ScriptPins>) {
+        let read = |text| scan_script_with(text, submission.read);
+        let script = submission
+            .script
+            .map(|text| read(text).of_component(submission.component));
+        // Engines that start once a node keep the nodes that were asked for, as does what is not seen.
+        let spread = script.as_ref().is_none_or(ScriptPins::is_spread);
+        let asked_nodes = nodes_asked(submission.given).filter(|_| spread);
+        let nodes = asked_nodes.unwrap_or(1);
+        let site = Self {
+            config,
+            snapshot,
+            reached: place.within(&snapshot.body.cluster, nodes),
+            asked: asked(submission.given),
+            nodes,
+            spread,
+        };
+        (site, script)
+    }
+
+    fn decide(&self, submission: &Submission, script: Option<&ScriptPins>) -> Decision {
+        if submission.options.mode == AdviceMode::Explore {
+            return self.explore(submission, vec![EXPLORED.into()]);
+        }
+        let own_format = script.is_some_and(ScriptPins::takes_checkpoint_format);
+        match script_pins(submission, script, self.asked.as_ref()) {
+            Ok(pins) => self.advise(submission, &pins, own_format),
+            Err(decision) => decision,
+        }
+    }
+
     fn consult(&self, submission: &Submission, pins: &Pins) -> Result<Consulted, Fault> {
         consult_snapshot(
             self.snapshot,
@@ -333,28 +322,43 @@ impl Site<'_> {
     fn in_mode(&self, submission: &Submission, consulted: Consulted) -> Decision {
         let checked = submission.options.mode == AdviceMode::Check;
         match consulted.action {
-            Action::Rewrite(rewrite) if checked => {
-                check(rewrite.message, &format!("--gres={}", rewrite.gres))
+            Action::Rewrite(rewrite) => {
+                self.rewritten(submission, &consulted.advice, rewrite, checked)
             }
             Action::Refuse(refusal) if checked => check(refusal.message, "refused"),
-            Action::Rewrite(rewrite) => self.rewritten(submission, &consulted.advice, rewrite),
             Action::Refuse(Refusal { code, message }) => Decision::Refuse { code, message },
         }
     }
 
-    fn rewritten(&self, submission: &Submission, advice: &Advice, rewrite: Rewrite) -> Decision {
+    fn rewritten(
+        &self,
+        submission: &Submission,
+        advice: &Advice,
+        rewrite: Rewrite,
+        checked: bool,
+    ) -> Decision {
+        let rules = self
+            .config
+            .rules(&rewrite.allocation.gpu, &self.gpu_types());
+        let plan = match plan(submission.given, &rewrite.allocation, &rules, self.spread) {
+            Ok(plan) => plan,
+            Err(reason) => return Decision::Left { reason },
+        };
+        if checked {
+            return check(rewrite.message, &plan.shown());
+        }
         let mut message = rewrite.message;
-        if let Some(asked) = submission.asked.filter(|asked| asked.text != rewrite.gres) {
+        if let Some(asked) = self.asked.as_ref().filter(|a| a.text != rewrite.gres) {
             message.truncate(3);
             message.push(words::instead_of(advice, &asked.text));
         }
-        let environment = rewrite.environment.into_iter();
+        let own = rewrite.environment.into_iter();
         Decision::Rewrite {
-            gpus: rewrite.gres,
+            edits: plan.edits,
             comment: rewrite.comment,
-            gpu_types: self.gpu_types(),
-            environment: environment
+            environment: own
                 .map(|(name, value)| (name.to_owned(), value))
+                .chain(plan.environment)
                 .collect(),
             message,
         }
@@ -373,7 +377,7 @@ impl Site<'_> {
     }
 
     /// What the job is said to be, without a choice: `omnipilot run` measures it as it runs.
-    fn explore(&self, submission: &Submission) -> Decision {
+    fn explore(&self, submission: &Submission, message: Vec<String>) -> Decision {
         let advice = match self.consult(submission, &Pins::default()) {
             Ok(consulted) => consulted.advice.id,
             Err(fault) => return fault.into(),
@@ -385,7 +389,8 @@ impl Site<'_> {
         };
         Decision::Explore {
             comment,
-            environment: stated(submission, advice, &self.config.spool),
+            environment: stated(submission, self.asked.as_ref(), advice, &self.config.spool),
+            message,
         }
     }
 }
@@ -393,6 +398,7 @@ impl Site<'_> {
 /// The variables of a job that runs as it was written: what was said of it, and where its outcome goes.
 fn stated(
     submission: &Submission,
+    asked: Option<&Asked>,
     advice: String,
     spool: &std::path::Path,
 ) -> Vec<(String, String)> {
@@ -404,10 +410,7 @@ fn stated(
         (env::ISL, number(options.isl)),
         (env::OSL, number(options.osl)),
         (env::CONCURRENCY, number(options.concurrency)),
-        (
-            env::GPU,
-            submission.asked.and_then(|asked| asked.gpu.clone()),
-        ),
+        (env::GPU, asked.and_then(|asked| asked.gpu.clone())),
         (env::SPOOL, spool.to_str().map(str::to_owned)),
     ];
     let known = |value: Option<String>| value.filter(|text| !text.is_empty());

@@ -14,7 +14,10 @@
 mod apply;
 mod choice;
 mod command;
+mod config_file;
+mod container;
 mod flags;
+mod launcher;
 mod script;
 mod shell;
 
@@ -22,4 +25,4 @@ pub use apply::{Advised, ApplyError, apply, apply_to};
 pub use choice::{Choice, made_at_load};
 pub use command::{EngineCommand, precision_of};
 pub use flags::{EngineKind, Setting};
-pub use script::{Fixed, ScriptEngine, ScriptPins, scan_script};
+pub use script::{Fixed, ScriptEngine, ScriptPins, scan_script, scan_script_with};

@@ -4,6 +4,8 @@
 //! Slurm adds the forms of a GPU request up (`--gpus=2 --gres=gpu:2` asks for four), so a rewrite
 //! sets one and takes every other away, and leaves whatever is no GPU.
 
+use std::collections::BTreeMap;
+
 /// Longest comment that is written, bytes; what the user wrote is never cut.
 const LONGEST_COMMENT: usize = 8192;
 
@@ -12,6 +14,64 @@ pub const GPU_OPTIONS: [&str; 4] = ["gpus", "gpus-per-node", "gpus-per-task", "g
 
 /// The option of newer releases that may ask for other things beside GPUs.
 pub const TRES_PER_TASK: &str = "tres-per-task";
+
+/// The options of a job that a decision looks at, as they were given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given(BTreeMap<&'static str, String>);
+
+impl Given {
+    /// Long names of the options that matter.
+    pub const NAMES: [&'static str; 25] = [
+        "gres",
+        "gpus",
+        "gpus-per-node",
+        "gpus-per-task",
+        "gpus-per-socket",
+        TRES_PER_TASK,
+        "ntasks-per-gpu",
+        "sockets-per-node",
+        "constraint",
+        "nodes",
+        "ntasks",
+        "ntasks-per-node",
+        "cpus-per-task",
+        "cpus-per-gpu",
+        "mem",
+        "mem-per-cpu",
+        "mem-per-gpu",
+        "exclusive",
+        "partition",
+        "account",
+        "qos",
+        "nodelist",
+        "nodefile",
+        "exclude",
+        "test-only",
+    ];
+
+    /// Looks each of them up.
+    pub fn of(option: impl Fn(&str) -> Option<String>) -> Self {
+        let known = |name| Some((name, option(name)?));
+        Self(Self::NAMES.into_iter().filter_map(known).collect())
+    }
+
+    /// The value of an option, where it was given.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// An option that is a number; `None` where it was not given or is none.
+pub fn number_of(given: &Given, name: &str) -> Option<u32> {
+    given.get(name)?.trim().parse().ok().filter(|n| *n > 0)
+}
+
+/// The least number of nodes that `--nodes` asks for (`2`, `2-4`, `2,4`); `None` where it was not
+/// given.
+pub fn nodes_asked(given: &Given) -> Option<u32> {
+    let least = given.get("nodes")?.split(['-', ',', ':']).next()?;
+    Some(least.trim().parse().unwrap_or(1).max(1))
+}
 
 /// What the user's own GPU request says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,37 +84,70 @@ pub struct Asked {
     pub count: Option<u32>,
 }
 
-/// The GPUs that a job asks for, from its options by name; `None` where it asks for none.
-pub fn asked(option: &dyn Fn(&str) -> Option<String>) -> Option<Asked> {
-    asked_by_gres(option).or_else(|| GPU_OPTIONS.iter().find_map(|name| asked_by(option, name)))
+/// The GPUs that a job asks for; `None` where it asks for none.
+pub fn asked(given: &Given) -> Option<Asked> {
+    asked_by_gres(given)
+        .or_else(|| GPU_OPTIONS.iter().find_map(|name| asked_by(given, name)))
+        .or_else(|| asked_by_task(given))
+        .map(|asked| of_feature(given, asked))
 }
 
-fn asked_by_gres(option: &dyn Fn(&str) -> Option<String>) -> Option<Asked> {
-    let gres = option("gres")?;
-    let entry = entries(&gres).find(|entry| is_gpu(entry))?;
-    let rest = entry.split_once([':', '=']).map_or("", |(_, rest)| rest);
+fn asked_by_gres(given: &Given) -> Option<Asked> {
+    let entry = entries(given.get("gres")?).find(|entry| is_gpu(entry))?;
     Some(Asked {
         text: entry.to_owned(),
-        ..type_and_count(rest)
+        ..type_and_count(after_name(entry))
     })
 }
 
-fn asked_by(option: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<Asked> {
-    let value = option(name)?;
-    let number = |name: &str| option(name)?.parse::<u32>().ok();
+fn asked_by(given: &Given, name: &str) -> Option<Asked> {
+    let value = given.get(name)?;
     let mut asked = type_and_count(value.split(',').next().unwrap_or_default());
-    match name {
-        "gpus" if number("nodes").unwrap_or(1) != 1 => asked.count = None,
-        "gpus-per-task" => {
-            asked.count = asked
-                .count
-                .and_then(|n| n.checked_mul(number("ntasks").unwrap_or(1)))
-        }
-        "gpus-per-socket" => asked.count = None,
-        _ => {}
-    }
+    asked.count = match name {
+        "gpus" if nodes_asked(given).unwrap_or(1) != 1 || value.contains(',') => None,
+        "gpus-per-task" => times_tasks(given, asked.count),
+        "gpus-per-socket" => asked
+            .count
+            .zip(number_of(given, "sockets-per-node"))
+            .and_then(|(n, sockets)| n.checked_mul(sockets)),
+        _ => asked.count,
+    };
     asked.text = format!("--{name}={value}");
     Some(asked)
+}
+
+/// GPUs in `--tres-per-task`.
+fn asked_by_task(given: &Given) -> Option<Asked> {
+    let value = given.get(TRES_PER_TASK)?;
+    let entry = entries(value).find(|entry| is_gpu(entry))?;
+    let asked = type_and_count(after_name(entry));
+    Some(Asked {
+        text: format!("--{TRES_PER_TASK}={value}"),
+        count: times_tasks(given, asked.count),
+        gpu: asked.gpu,
+    })
+}
+
+fn times_tasks(given: &Given, each: Option<u32>) -> Option<u32> {
+    let nodes = nodes_asked(given).unwrap_or(1);
+    let tasks = number_of(given, "ntasks-per-node")
+        .or_else(|| number_of(given, "ntasks").filter(|_| nodes == 1))
+        .or((nodes == 1).then_some(1))?;
+    each?.checked_mul(tasks)
+}
+
+/// A type that a plain constraint names stands for that of an untyped request (`--gres=gpu:8 -C
+/// a100`), for what people are told.
+fn of_feature(given: &Given, mut asked: Asked) -> Asked {
+    let plain = |c: &&str| !c.contains(['&', '|', ',', '[', '(', '*']);
+    if let (None, Some(feature)) = (&asked.gpu, given.get("constraint").filter(plain)) {
+        asked.text = format!("{} -C {feature}", asked.text);
+    }
+    asked
+}
+
+fn after_name(entry: &str) -> &str {
+    entry.split_once([':', '=']).map_or("", |(_, rest)| rest)
 }
 
 /// `h100:4`, `h100`, `4` or nothing.
@@ -150,7 +243,7 @@ mod tests {
                 .find(|(n, _)| *n == name)
                 .map(|(_, v)| (*v).to_owned())
         };
-        asked(&option).map(|asked| (asked.text, asked.gpu, asked.count))
+        asked(&Given::of(option)).map(|asked| (asked.text, asked.gpu, asked.count))
     }
 
     #[test]
@@ -162,7 +255,7 @@ mod tests {
             Option<String>,
             Option<u32>,
         );
-        let cases: [Case; 10] = [
+        let cases: [Case; 15] = [
             (
                 &[("gres", "gres:gpu:A100:8")],
                 "gpu:A100:8",
@@ -200,6 +293,39 @@ mod tests {
                 &[("gpus-per-socket", "1")],
                 "--gpus-per-socket=1",
                 None,
+                None,
+            ),
+            (
+                &[("gpus-per-socket", "2"), ("sockets-per-node", "2")],
+                "--gpus-per-socket=2",
+                None,
+                Some(4),
+            ),
+            (
+                &[
+                    ("tres-per-task", "cpu=4,gres/gpu:a100:2"),
+                    ("ntasks-per-node", "2"),
+                ],
+                "--tres-per-task=cpu=4,gres/gpu:a100:2",
+                Some("a100".into()),
+                Some(4),
+            ),
+            (
+                &[("gres", "gpu:2"), ("constraint", "a100-80gb")],
+                "gpu:2 -C a100-80gb",
+                None,
+                Some(2),
+            ),
+            (
+                &[("gpus-per-task", "1"), ("ntasks", "4"), ("nodes", "2")],
+                "--gpus-per-task=1",
+                None,
+                None,
+            ),
+            (
+                &[("gpus", "a100:2,h100:2")],
+                "--gpus=a100:2,h100:2",
+                Some("a100".into()),
                 None,
             ),
             (

@@ -9,20 +9,29 @@
 //! * [`snapshot`] and [`config`] read what an administrator publishes; the plugin needs no more.
 //! * [`engine_args`] says what an advice means in an engine's own arguments, and what a script fixes.
 //! * [`consult`] asks the advisor; [`decision`] says what is to be done with a submission.
-//! * [`job_request`] replaces GPUs and marks the comment in a job's own request.
+//! * [`policy`] is what a site lets advice do to jobs of a partition, an account or a QOS.
+//! * [`job_request`] reads a job's own request; [`job_rewrite`] and [`constraint`] say which of its
+//!   options an advice changes.
+//! * [`component`] keeps the advice of a heterogeneous job's components apart.
+//! * [`sbatch_line`] reads the command line of `sbatch` and the directives of a script.
 //! * [`options`] is the one table of `--llm-*` options, shared by plugin, command and docs.
 //! * `store` (feature `store`) keeps past runs in SQLite.
 //! * `train` (feature `train`) turns runs into a model: fit, calibrate, evaluate.
 
 pub mod advisor;
+pub mod component;
 pub mod config;
+pub mod constraint;
 pub mod consult;
 pub mod decision;
 pub mod engine_args;
 mod hashing;
 pub mod job_request;
+pub mod job_rewrite;
 pub mod options;
 pub mod outcome;
+pub mod policy;
+pub mod sbatch_line;
 pub mod snapshot;
 #[cfg(feature = "store")]
 pub mod store;

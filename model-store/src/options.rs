@@ -14,6 +14,14 @@ pub struct OptionSpec {
     pub help: &'static str,
 }
 
+impl OptionSpec {
+    /// The environment variable that stands for the option: `OMNIPILOT_TP` for `--llm-tp`.
+    pub fn variable(&self) -> String {
+        let name = self.name.strip_prefix("llm-").unwrap_or(self.name);
+        format!("OMNIPILOT_{}", name.replace('-', "_").to_ascii_uppercase())
+    }
+}
+
 /// Every option, in the order in which help lists them.
 pub const OPTIONS: [OptionSpec; 10] = [
     OptionSpec {
@@ -80,6 +88,18 @@ pub enum AdviceMode {
     Explore,
     /// Do nothing.
     Off,
+}
+
+impl AdviceMode {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rewrite => "rewrite",
+            Self::Check => "check",
+            Self::Explore => "explore",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// The options of one submission as given, before any of them is resolved.

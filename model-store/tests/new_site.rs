@@ -11,8 +11,8 @@ use model_store::advisor::{
 };
 use model_store::config::Config;
 use model_store::consult::{Action, Consulted, consult_snapshot, exit_code};
-use model_store::decision::{Decision, Place, Submission, decide};
-use model_store::job_request::asked;
+use model_store::decision::{Decision, Submission, decide};
+use model_store::job_request::Given;
 use model_store::options::RawOptions;
 use model_store::snapshot::{Body, Snapshot};
 use model_store::store::published_figures;
@@ -504,12 +504,13 @@ fn decide_with(job: &[(&str, &str)], script: &str, change: impl Fn(&mut Snapshot
             .find(|(n, _)| *n == name)
             .map(|(_, v)| (*v).to_owned())
     };
-    let (asked, place) = (asked(&option), Place::of(&option));
+    let given = Given::of(option);
     let submission = Submission {
         options: &options,
-        asked: asked.as_ref(),
-        place: &place,
+        given: &given,
         script: Some(script),
+        read: &|_| None,
+        component: 0,
     };
     decide(
         &snapshot,
@@ -520,14 +521,18 @@ fn decide_with(job: &[(&str, &str)], script: &str, change: impl Fn(&mut Snapshot
 
 fn gpus_of(decision: &Decision) -> &str {
     match decision {
-        Decision::Rewrite { gpus, .. } => gpus,
+        Decision::Rewrite { edits, .. } => edits
+            .iter()
+            .find(|edit| edit.name == "gres")
+            .and_then(|edit| edit.value.as_deref())
+            .unwrap(),
         other => panic!("{other:?}"),
     }
 }
 
 fn reason_of(decision: &Decision) -> &str {
     match decision {
-        Decision::Fault { reason, .. } => reason,
+        Decision::Fault { reason, .. } | Decision::Left { reason } => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -545,7 +550,9 @@ fn only_gpus_in_reach_of_the_job_are_advised() {
     let default = |s: &mut Snapshot| s.body.cluster.default_partition = Some("h100".into());
     assert!(gpus_of(&decide_with(&[], RUN, default)).starts_with("gpu:h100:"));
     let two = |s: &mut Snapshot| s.body.cluster.pools[1].nodes = 2;
-    assert!(gpus_of(&decide_with(&[("nodes", "2")], RUN, two)).starts_with("gpu:h100:"));
+    let on_each = "srun omnipilot run -- vllm serve m";
+    assert!(gpus_of(&decide_with(&[("nodes", "2")], on_each, two)).starts_with("gpu:h100:"));
+    assert!(gpus_of(&decide_with(&[("nodes", "2")], RUN, two)).starts_with("gpu:h200:"));
     assert!(gpus_of(&decide_with(&[("exclude", "h2")], RUN, two)).starts_with("gpu:h100:"));
 }
 
@@ -566,10 +573,91 @@ fn what_is_not_known_leaves_the_job_as_it_is() {
     assert!(reason_of(&decide_with(&[], RUN, unnamed)).ends_with("a100, h100, h200"));
 }
 
+/// Under each policy, for each mode that a user can ask for.
+#[test]
+fn a_policy_decides_what_advice_may_do() {
+    const PATHS: &str = "store = \"a\"\nsnapshot = \"b\"\nspool = \"/spool\"\n";
+    let told = |policy: &str, mode: &str, job: &[(&str, &str)], script: &str| {
+        let text = format!("{PATHS}[[policy]]\nmode = \"{policy}\"\n");
+        let mut options = RawOptions::default();
+        for (name, value) in LLAMA_70B.into_iter().chain([("llm-advice", mode)]) {
+            options.set(name, value).unwrap();
+        }
+        let given = Given::of(|name| {
+            let pair = job.iter().find(|(n, _)| *n == name);
+            pair.map(|(_, value)| (*value).to_owned())
+        });
+        let submission = Submission {
+            options: &options,
+            given: &given,
+            script: Some(script),
+            read: &|_| None,
+            component: 0,
+        };
+        let decision = decide(&SNAPSHOT, &Config::parse(&text).unwrap(), &submission);
+        let (word, message) = match decision {
+            Decision::Leave => ("leave".to_owned(), Vec::new()),
+            Decision::Rewrite { message, .. } => ("rewrite".into(), message),
+            Decision::Explore { message, .. } => ("explore".into(), message),
+            Decision::Check { message } => ("check".into(), message),
+            Decision::Refuse { code, message } => (format!("refuse {code}"), message),
+            Decision::Left { reason } => ("left".into(), vec![reason]),
+            Decision::Fault { reason, hint } => ("fault".into(), vec![reason, hint]),
+        };
+        assert!(message.len() <= 4, "{message:?}");
+        (word, message.join("\n"))
+    };
+    for (policy, mode, expected) in [
+        ("off", "rewrite", "leave"),
+        ("off", "check", "leave"),
+        ("advise", "rewrite", "explore"),
+        ("advise", "check", "check"),
+        ("advise", "off", "leave"),
+        ("rewrite", "rewrite", "rewrite"),
+        ("rewrite", "explore", "explore"),
+        ("rewrite", "off", "leave"),
+        ("enforce", "rewrite", "rewrite"),
+        ("enforce", "check", "refuse 67"),
+        ("enforce", "explore", "refuse 67"),
+        ("enforce", "off", "refuse 67"),
+    ] {
+        let (word, message) = told(policy, mode, &[], RUN);
+        assert_eq!(word, expected, "{policy} {mode}: {message}");
+        assert_eq!(
+            word == "refuse 67",
+            message.contains("enforces advice"),
+            "{message}"
+        );
+    }
+    assert_eq!(
+        told("enforce", "check", &[("test-only", "set")], RUN).0,
+        "check"
+    );
+    let (_, advised) = told("advise", "rewrite", &[], RUN);
+    assert!(
+        advised.contains("the site only advises; else it would be --gres=gpu:"),
+        "{advised}"
+    );
+
+    let (word, message) = told("rewrite", "rewrite", &[("nodelist", "a1")], RUN);
+    assert_eq!(word, "left", "{message}");
+    let (word, message) = told("enforce", "rewrite", &[("nodelist", "a1")], RUN);
+    assert_eq!(word, "refuse 67", "{message}");
+    assert!(
+        message.contains("names its nodes") && message.contains("hint: "),
+        "{message}"
+    );
+}
+
 #[test]
 fn what_the_script_fixes_beyond_one_engine_on_one_node_is_left_alone() {
     let staged = decide_with(&[], "vllm serve m -tp 4 --pipeline-parallel-size 2", |_| {});
     assert!(reason_of(&staged).contains("pipeline stages"), "{staged:?}");
+    let replicas = decide_with(&[], "vllm serve m --data-parallel-size=2", |_| {});
+    assert!(
+        reason_of(&replicas).contains("data-parallel replicas"),
+        "{replicas:?}"
+    );
     assert!(
         gpus_of(&decide_with(
             &[],

@@ -26,25 +26,41 @@ const LONGEST_MS: u64 = 60_000;
 /// Largest answer that is taken, bytes.
 const LARGEST: usize = 1 << 20;
 
-/// Asks, and gives the answer with the terms under which it came.
-pub(crate) fn ask(submission: &Submission) -> (Decision, Terms) {
+/// What came of asking.
+pub(crate) struct Heard {
+    /// What is to be done.
+    pub(crate) answer: Decision,
+    /// The terms under which it came.
+    pub(crate) terms: Terms,
+    /// Variables of the other components of a heterogeneous job.
+    pub(crate) others: Vec<(String, String)>,
+}
+
+/// Asks.
+pub(crate) fn ask(submission: &Submission) -> Heard {
     let begun = Instant::now();
     let child = match Child::start(|pipe| child::run(submission, pipe)) {
         Ok(child) => child,
         Err(error) => {
-            return (
-                Decision::fault(format!("cannot start a process: {error}")),
-                USUAL_TERMS,
-            );
+            return Heard {
+                answer: Decision::fault(format!("cannot start a process: {error}")),
+                terms: USUAL_TERMS,
+                others: Vec::new(),
+            };
         }
     };
     let mut listener = Listener {
         begun,
         terms: USUAL_TERMS,
+        others: Vec::new(),
         heard: Vec::new(),
     };
     let answer = listener.listen(&child.pipe);
-    (answer, listener.terms)
+    Heard {
+        answer,
+        terms: listener.terms,
+        others: listener.others,
+    }
 }
 
 /// A child process; ended when dropped.
@@ -149,6 +165,7 @@ fn close_range(first: RawFd, last: RawFd) {
 struct Listener {
     begun: Instant,
     terms: Terms,
+    others: Vec<(String, String)>,
     heard: Vec<u8>,
 }
 
@@ -195,6 +212,7 @@ impl Listener {
             match postcard::from_bytes(body) {
                 Ok(Frame::Answer(answer)) => return Some(answer),
                 Ok(Frame::Terms(terms)) => self.terms = terms,
+                Ok(Frame::Others(others)) => self.others = others,
                 Err(_) => return Some(Decision::fault("the advisor's answer cannot be read")),
             }
             self.heard.drain(..4 + length);
@@ -236,6 +254,7 @@ mod tests {
         Listener {
             begun: Instant::now(),
             terms,
+            others: Vec::new(),
             heard: Vec::new(),
         }
         .listen(&child.pipe)
@@ -329,6 +348,7 @@ mod tests {
         let mut listener = Listener {
             begun: Instant::now(),
             terms: USUAL_TERMS,
+            others: Vec::new(),
             heard,
         };
         assert_eq!(listener.take_frames(), Some(answer));

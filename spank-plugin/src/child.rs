@@ -13,12 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::guard::{self, Hook};
 use crate::submission::Submission;
+use crate::{others, script};
 
 /// What the child sends, in this order: once the terms, once the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Frame {
     /// The site's terms.
     Terms(Terms),
+    /// Variables of the other components of a heterogeneous job.
+    Others(Vec<(String, String)>),
     /// What is to be done.
     Answer(Decision),
 }
@@ -38,7 +41,7 @@ pub(crate) fn run(submission: &Submission, pipe: &mut File) {
     let answer = match Config::read(&submission.config) {
         Ok(config) => {
             send(pipe, &Frame::Terms(terms(&config)));
-            answer(submission, &config)
+            answer(submission, &config, pipe)
         }
         Err(error) => Decision::Fault {
             reason: error.to_string(),
@@ -67,18 +70,28 @@ fn terms(config: &Config) -> Terms {
     }
 }
 
-fn answer(submission: &Submission, config: &Config) -> Decision {
+fn answer(submission: &Submission, config: &Config, pipe: &mut File) -> Decision {
+    // An ordinary job that wants no advice: the snapshot need not be read.
+    let alone = submission.words.iter().all(|word| word != ":");
+    if alone && decision::is_left_alone(config, submission.options.mode) {
+        return Decision::Leave;
+    }
     // The process ends as soon as the answer is sent: nothing is gained by giving a million small pieces back before.
     let snapshot = match Snapshot::read(&config.snapshot) {
         Ok(snapshot) => ManuallyDrop::new(snapshot),
         Err(error) => return Fault::from(error).into(),
     };
     let script = submission.script.read();
+    let others = others::variables(&snapshot, config, submission, script.as_deref());
+    if !others.is_empty() {
+        send(pipe, &Frame::Others(others));
+    }
     let known = decision::Submission {
         options: &submission.options,
-        asked: submission.asked.as_ref(),
-        place: &submission.place,
+        given: &submission.given,
         script: script.as_deref(),
+        read: &|name| script::read_named(name, submission.folder.as_deref()),
+        component: submission.component,
     };
     decide(&snapshot, config, &known)
 }

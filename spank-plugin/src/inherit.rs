@@ -52,18 +52,22 @@ pub(crate) fn offer_environment() {
 /// What the user's environment says of an option (`OMNIPILOT_MODEL` of `--llm-model`); never inside a job, whose environment
 /// is a copy.
 pub(crate) fn of_the_user(spec: &OptionSpec) -> Option<CString> {
-    let name = spec
-        .name
-        .strip_prefix("llm-")
-        .unwrap_or(spec.name)
-        .replace('-', "_")
-        .to_ascii_uppercase();
-    get(&format!("OMNIPILOT_{name}")).filter(|value| !value.is_empty() && !inside_job())
+    get(&spec.variable()).filter(|value| !value.is_empty() && !inside_job())
 }
 
 /// Forgets the advice of the job around this command, which a new job must not be given.
 pub(crate) fn forget_advice() {
     OF_THE_JOB.iter().for_each(|name| remove(name));
+    let of_a_component = |name: &String| {
+        let plain = name.split_once("_HET_GROUP_").map(|(plain, _)| plain);
+        plain.is_some_and(|plain| OF_THE_JOB.contains(&plain))
+    };
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names
+        .filter(of_a_component)
+        .collect::<Vec<_>>()
+        .iter()
+        .for_each(|name| remove(name));
 }
 
 /// True where Slurm took this value of an option from the environment and not from what was typed: it passes the very

@@ -31,12 +31,12 @@
 
 mod ask;
 mod child;
-mod constraint;
 mod ffi;
 mod guard;
 mod host;
 mod inherit;
 mod options;
+mod others;
 mod rewrite;
 mod say;
 mod script;

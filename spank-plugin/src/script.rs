@@ -5,11 +5,46 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use model_store::sbatch_line;
+
 use crate::host::{self, JobOptions};
 use crate::{ffi, inherit};
 
 /// Largest script that is read, bytes: Slurm's own limit, unless a site raised it.
 const LARGEST: u64 = 4 << 20;
+
+/// Largest file that is read because a script names it, bytes.
+const LARGEST_NAMED: u64 = 1 << 20;
+
+/// The command line of this process, as the kernel has it: words that end with NUL.
+pub(crate) fn command_line() -> Vec<u8> {
+    std::fs::read("/proc/self/cmdline").unwrap_or_default()
+}
+
+/// The words behind `sbatch`; none where another program runs.
+pub(crate) fn words_of_sbatch(line: &[u8]) -> Vec<String> {
+    if program() != "sbatch" {
+        return Vec::new();
+    }
+    let text = |word: &&[u8]| String::from_utf8_lossy(word).into_owned();
+    arguments(line).iter().skip(1).map(text).collect()
+}
+
+fn program() -> String {
+    let file = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    let name = file.file_name().and_then(OsStr::to_str);
+    name.unwrap_or_default().to_owned()
+}
+
+/// Reads a file as the job's script names it; `None` where it cannot be told which one that is.
+pub(crate) fn read_named(name: &str, folder: Option<&Path>) -> Option<String> {
+    if name.starts_with('~') {
+        return None;
+    }
+    let path = folder.unwrap_or(Path::new("")).join(name);
+    let bytes = model_store::snapshot::read_regular(&path, LARGEST_NAMED).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
 
 /// Where the text is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,20 +58,33 @@ pub(crate) enum Source {
 }
 
 /// Looks for the text of the submission at hand.
-pub(crate) fn find(job: &impl JobOptions) -> Source {
+pub(crate) fn find(job: &impl JobOptions, line: &[u8]) -> Source {
     if let Some(text) = job.given(c"wrap") {
         return Source::Text(text);
     }
-    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
     let Some(first) = host::first_argument() else {
         return Source::Unseen;
     };
     let path = inherit::get("PATH").unwrap_or_default();
     let chdir = job.is_set(c"chdir");
-    let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    match program.file_name().and_then(OsStr::to_str) {
-        Some("srun" | "salloc") => command(&line, first),
-        _ => file(&line, first, path, chdir),
+    match &*program() {
+        // It starts the command once for each task.
+        "srun" => match command(line, first) {
+            Source::Text(text) => Source::Text(format!("srun{} {text}", of_one(job))),
+            other => other,
+        },
+        "salloc" => command(line, first),
+        _ => file(line, first, path, chdir),
+    }
+}
+
+/// The options that keep `srun` to one task or one node.
+fn of_one(job: &impl JobOptions) -> &'static str {
+    let one = |name| job.given(name).as_deref() == Some("1");
+    if one(c"ntasks") || one(c"nodes") || !(job.is_set(c"ntasks") || job.is_set(c"nodes")) {
+        " -n1"
+    } else {
+        ""
     }
 }
 
@@ -67,11 +115,19 @@ fn quoted(word: &[u8]) -> String {
     format!("'{}'", String::from_utf8_lossy(word).replace('\'', r"'\''"))
 }
 
-/// The script's file. In a heterogeneous job the position counts from the component, so nothing is said there.
+/// The script's file. In a heterogeneous job the position counts from the component, so there the words are taken apart.
 fn file(line: &[u8], first: usize, path: CString, chdir: bool) -> Source {
     let words = arguments(line);
     if words.contains(&&b":"[..]) {
-        return Source::Unseen;
+        let text = |word: &&[u8]| String::from_utf8_lossy(word).into_owned();
+        let parts = sbatch_line::parts(&words.iter().skip(1).map(text).collect::<Vec<_>>());
+        let last = parts.last();
+        return match last.and_then(|line| line.wrap.clone()) {
+            Some(text) => Source::Text(text),
+            None => last
+                .and_then(|line| line.script.as_ref())
+                .map_or(Source::Unseen, |name| places(name.as_bytes(), &path, chdir)),
+        };
     }
     words
         .get(first)
@@ -145,9 +201,31 @@ mod tests {
     }
 
     #[test]
+    fn the_script_of_several_components_is_behind_the_last() {
+        let line = b"sbatch\0-N1\0:\0-N1\0/a/job.sh\0:\0";
+        assert_eq!(files(line, 1), Source::Files(vec!["/a/job.sh".into()]));
+        let line = b"sbatch\0-N1\0:\0--wrap=vllm serve m\0";
+        assert_eq!(files(line, 1), Source::Text("vllm serve m".into()));
+    }
+
+    #[test]
+    fn files_that_a_script_names_count_from_the_jobs_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.yaml"), "x").unwrap();
+        assert_eq!(
+            read_named("a.yaml", Some(folder.path())).as_deref(),
+            Some("x")
+        );
+        let whole = folder.path().join("a.yaml").display().to_string();
+        assert_eq!(read_named(&whole, None).as_deref(), Some("x"));
+        assert_eq!(read_named("~/a.yaml", Some(folder.path())), None);
+        assert_eq!(read_named(".", Some(folder.path())), None);
+    }
+
+    #[test]
     fn what_cannot_be_told_is_out_of_sight() {
         assert_eq!(files(b"sbatch\0-N1\0", 2), Source::Unseen);
-        assert_eq!(files(b"sbatch\0-N1\0:\0-N1\0job.sh\0", 4), Source::Unseen);
+        assert_eq!(files(b"sbatch\0-N1\0:\0-N1\0", 4), Source::Unseen);
         assert_eq!(files(b"", 0), Source::Unseen);
         assert_eq!(command(b"salloc\0-N1\0", 2), Source::Unseen);
     }

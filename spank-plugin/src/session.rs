@@ -1,7 +1,9 @@
 //! The course of one submission, from the options to what is done with the job.
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use model_store::component::name_for;
 use model_store::consult::exit_code;
 use model_store::options::AdviceMode;
 
@@ -10,10 +12,10 @@ use crate::child::Terms;
 use crate::guard::{self, Hook, Then};
 use crate::host::{self, Context, JobOptions, Level, SlurmOptions};
 use crate::options::{self, Typed};
-use crate::rewrite::{self, Change};
 use crate::submission::Submission;
-use crate::{inherit, say};
-use model_store::decision::{Decision, EXPLORED};
+use crate::{inherit, others, rewrite, say};
+use model_store::decision::Decision;
+use model_store::outcome::env::ADVICE;
 
 /// Makes the options known. Nothing is read here.
 pub(crate) fn begin(spank: *mut c_void) -> Then {
@@ -33,12 +35,16 @@ pub(crate) fn begin(spank: *mut c_void) -> Then {
     Then::Continue
 }
 
+/// Components of a heterogeneous job that have been decided on.
+static DECIDED: AtomicU32 = AtomicU32::new(0);
+
 /// Decides on a submission. `arguments` are asked for only if there is something to decide.
 pub(crate) fn decide(arguments: impl FnOnce() -> Vec<CString>) -> Then {
     let context = host::context();
     if context == Context::Elsewhere {
         return Then::Continue;
     }
+    let component = DECIDED.fetch_add(1, Ordering::Relaxed);
     let typed = options::take();
     if typed.is_empty() || is_step(context) {
         return Then::Continue;
@@ -51,10 +57,10 @@ pub(crate) fn decide(arguments: impl FnOnce() -> Vec<CString>) -> Then {
         );
         return Then::Exit(exit_code::USAGE);
     }
-    if typed.options.model.is_none() || typed.options.mode == AdviceMode::Off {
+    if typed.options.model.is_none() {
         return Then::Continue;
     }
-    advised(typed, &arguments())
+    advised(typed, &arguments(), component)
 }
 
 /// A step runs inside what its job was given.
@@ -63,36 +69,87 @@ fn is_step(context: Context) -> bool {
         && (inherit::inside_job() || SlurmOptions::find().is_some_and(|job| job.is_set(c"jobid")))
 }
 
-fn advised(typed: Typed, arguments: &[CString]) -> Then {
+fn advised(typed: Typed, arguments: &[CString], component: u32) -> Then {
+    let off = typed.options.mode == AdviceMode::Off;
     let Some(mut job) = SlurmOptions::find() else {
-        say::fault("this Slurm does not let a plugin see a job's options");
+        if !off {
+            say::fault("this Slurm does not let a plugin see a job's options");
+        }
         return Then::Continue;
     };
-    let submission = Submission::gather(&job, typed.options, arguments);
-    let (answer, terms) = ask(&submission);
-    carry_out(&mut job, answer, terms)
+    let submission = Submission::gather(&job, typed.options, arguments, component);
+    let is_batch = !submission.words.is_empty();
+    let heard = ask(&submission);
+    let answer = match heard.answer {
+        // Nobody asked for what is not there.
+        Decision::Fault { .. } | Decision::Left { .. } if off => Decision::Leave,
+        answer => within_reach(answer, component, is_batch),
+    };
+    let several = component == 0 && !heard.others.is_empty();
+    if let (Decision::Rewrite { environment, .. }, true) = (&answer, several) {
+        others::of_component(environment, 0).for_each(|(name, value)| inherit::set(&name, &value));
+    }
+    let then = carry_out(&mut job, answer, heard.terms, component);
+    if then == Then::Continue {
+        heard
+            .others
+            .iter()
+            .for_each(|(name, value)| inherit::set(name, value));
+    }
+    then
 }
 
-fn carry_out(job: &mut impl JobOptions, answer: Decision, terms: Terms) -> Then {
+/// What the script of a batch job is to know of a further component stands in the first one's environment by now, or cannot
+/// reach it any more: GPUs that nothing tells the engine of would be worse than those that were asked for.
+fn within_reach(answer: Decision, component: u32, is_batch: bool) -> Decision {
+    let Decision::Rewrite { environment, .. } = &answer else {
+        return answer;
+    };
+    let id = environment.iter().find(|(name, _)| name == ADVICE);
+    let known = inherit::get(&name_for(ADVICE, component));
+    if component == 0
+        || !is_batch
+        || known.as_deref().map(CStr::to_bytes) == id.map(|(_, id)| id.as_bytes())
+    {
+        return answer;
+    }
+    Decision::Left {
+        reason: format!(
+            "the advice of component {component} cannot reach the script, whose environment is the first component's; \
+             `--llm-model` there too, with `--llm-advice=off` where it serves nothing, makes room"
+        ),
+    }
+}
+
+fn carry_out(job: &mut impl JobOptions, answer: Decision, terms: Terms, component: u32) -> Then {
     match answer {
+        Decision::Leave => Then::Continue,
         Decision::Rewrite {
-            gpus,
+            edits,
             comment,
-            gpu_types,
             environment,
             message,
         } => {
-            let change = Change {
-                gpus,
-                comment,
-                gpu_types,
-            };
-            rewritten(job, &change, &environment, &message, terms)
+            if let Err(reason) = rewrite::apply(job, &edits, &comment) {
+                return broken(job, &reason, "", terms);
+            }
+            put(&environment, component);
+            tell(job, &message);
+            Then::Continue
         }
         Decision::Explore {
             comment,
             environment,
-        } => explored(job, &comment, &environment),
+            message,
+        } => {
+            if !comment.is_empty() && rewrite::note(job, &comment).is_err() {
+                say::fault("Slurm does not take --comment");
+                return Then::Continue;
+            }
+            put(&environment, component);
+            tell(job, &message);
+            Then::Continue
+        }
         Decision::Check { message } => {
             say::lines(Level::Info, &message);
             Then::Continue
@@ -101,37 +158,25 @@ fn carry_out(job: &mut impl JobOptions, answer: Decision, terms: Terms) -> Then 
             say::lines(Level::Error, &message);
             Then::Exit(code)
         }
+        Decision::Left { reason } => {
+            say::fault(&reason);
+            Then::Continue
+        }
         Decision::Fault { reason, hint } => broken(job, &reason, &hint, terms),
     }
 }
 
-fn rewritten(
-    job: &mut impl JobOptions,
-    change: &Change,
-    environment: &[(String, String)],
-    message: &[String],
-    terms: Terms,
-) -> Then {
-    if let Err(reason) = rewrite::apply(job, change) {
-        return broken(job, &reason, "", terms);
+/// Gives the job its variables: the first component under their own names, and every component of a heterogeneous job under
+/// names that say which one it is.
+fn put(environment: &[(String, String)], component: u32) {
+    if component == 0 {
+        environment
+            .iter()
+            .for_each(|(name, value)| inherit::set(name, value));
+        return;
     }
-    environment
-        .iter()
-        .for_each(|(name, value)| inherit::set(name, value));
-    tell(job, message);
-    Then::Continue
-}
-
-fn explored(job: &mut impl JobOptions, comment: &str, environment: &[(String, String)]) -> Then {
-    if !comment.is_empty() && rewrite::note(job, comment).is_err() {
-        say::fault("Slurm does not take --comment");
-        return Then::Continue;
-    }
-    environment
-        .iter()
-        .for_each(|(name, value)| inherit::set(name, value));
-    tell(job, &[EXPLORED.into()]);
-    Then::Continue
+    others::of_component(environment, component)
+        .for_each(|(name, value)| inherit::set(&name, &value));
 }
 
 fn tell(job: &impl JobOptions, message: &[String]) {

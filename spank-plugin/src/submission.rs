@@ -5,8 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use model_store::config::DEFAULT_PATH;
-use model_store::decision::Place;
-use model_store::job_request::{Asked, asked};
+use model_store::job_request::{Given, TRES_PER_TASK};
 use model_store::options::RawOptions;
 
 use crate::host::JobOptions;
@@ -19,12 +18,16 @@ pub(crate) struct Submission {
     pub(crate) config: PathBuf,
     /// The `--llm-*` options.
     pub(crate) options: RawOptions,
-    /// The user's own GPU request.
-    pub(crate) asked: Option<Asked>,
-    /// Where the job may run.
-    pub(crate) place: Place,
+    /// The job's own options.
+    pub(crate) given: Given,
     /// Where the text is that will start the engine.
     pub(crate) script: Source,
+    /// The folder from which the job's own names of files count, where it names one.
+    pub(crate) folder: Option<PathBuf>,
+    /// Which component of a heterogeneous job it is.
+    pub(crate) component: u32,
+    /// The words of the command line where they may name further components.
+    pub(crate) words: Vec<String>,
 }
 
 impl Submission {
@@ -33,14 +36,25 @@ impl Submission {
         job: &impl JobOptions,
         options: RawOptions,
         arguments: &[CString],
+        component: u32,
     ) -> Self {
-        let option = |name: &str| job.given(&CString::new(name).ok()?);
+        let line = script::command_line();
+        let option = |name: &str| {
+            let long = CString::new(name).ok()?;
+            // What Slurm derives is not counted as given, and asks for GPUs all the same.
+            if name == TRES_PER_TASK {
+                return job.get(&long)?.into_string().ok();
+            }
+            job.given(&long)
+        };
         Self {
             config: config_path(arguments),
             options,
-            asked: asked(&option),
-            place: Place::of(&option),
-            script: script::find(job),
+            given: Given::of(option),
+            script: script::find(job, &line),
+            folder: job.given(c"chdir").map(PathBuf::from),
+            component,
+            words: script::words_of_sbatch(&line),
         }
     }
 }

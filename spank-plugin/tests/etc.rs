@@ -3,6 +3,7 @@
 
 use model_store::advisor::Economy;
 use model_store::config::{Config, DEFAULT_PATH, OnFault};
+use model_store::policy::PolicyMode;
 
 const TOML: &str = include_str!("../../etc/omnipilot.toml");
 const PLUGSTACK: &str = include_str!("../../etc/plugstack.conf.d/omnipilot.conf");
@@ -34,6 +35,8 @@ fn the_example_names_every_key_with_its_default() {
         engine,
         time_limit_ms,
         on_fault,
+        rewrite,
+        policy,
         gpu,
         model,
         utility,
@@ -47,6 +50,14 @@ fn the_example_names_every_key_with_its_default() {
     );
     let a100 = gpu.get("a100").unwrap();
     assert!(a100.is.is_some() && a100.price_per_hour.is_some());
+    assert!(!a100.features.is_empty() && a100.cpus_per_gpu.is_some() && a100.mem_per_gpu.is_some());
+    assert_eq!(rewrite.gpus, defaults.rewrite.gpus);
+    assert!(rewrite.cpus_per_gpu.is_some() && rewrite.mem_per_gpu.is_some());
+    let modes: Vec<PolicyMode> = policy.iter().map(|entry| entry.mode).collect();
+    assert_eq!(
+        modes,
+        [PolicyMode::Off, PolicyMode::Enforce, PolicyMode::Advise]
+    );
     let ours = model.values().next().unwrap();
     assert!(ours.config.is_some() && ours.checkpoints.len() == 2);
     assert!(utility.price_per_kwh.is_some());

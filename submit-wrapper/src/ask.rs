@@ -8,6 +8,8 @@ use model_store::options::{OPTIONS, RawOptions};
 pub(crate) struct AskArgs {
     /// What was given.
     pub(crate) options: RawOptions,
+    /// The same as text: long name and value.
+    pub(crate) given: Vec<(&'static str, String)>,
 }
 
 impl clap::Args for AskArgs {
@@ -44,6 +46,7 @@ impl clap::FromArgMatches for AskArgs {
                     let text = format!("{e}\n  hint: {}\n", e.hint);
                     clap::Error::raw(ErrorKind::ValueValidation, text)
                 })?;
+                self.given.push((spec.name, value.clone()));
             }
         }
         Ok(())

@@ -5,8 +5,10 @@
 
 mod contexts;
 mod faults;
+mod forms;
 mod hostile;
 mod inheritance;
+mod policy;
 mod refusing;
 mod rewriting;
 mod site;

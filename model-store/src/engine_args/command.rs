@@ -136,6 +136,10 @@ fn name_precision(model: &str) -> Option<Precision> {
 
 /// The engine that a command starts, and where its own arguments begin.
 fn recognise(words: &[&str]) -> Option<(EngineKind, usize)> {
+    by_words(words).or_else(|| super::container::by_image(words))
+}
+
+fn by_words(words: &[&str]) -> Option<(EngineKind, usize)> {
     words.iter().enumerate().find_map(|(i, word)| {
         let next = words.get(i + 1).copied().unwrap_or_default();
         let kind = match (base(word), next) {
@@ -166,7 +170,8 @@ fn by_module(module: &str, next: Option<&str>) -> Option<(EngineKind, usize)> {
     }
 }
 
-fn base(word: &str) -> &str {
+/// A program without its folders.
+pub(super) fn base(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
 

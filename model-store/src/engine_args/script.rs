@@ -4,6 +4,9 @@
 //! whatever the advice says; so it is an input to the advice, a pin. So is silence: an engine that
 //! is told no degree takes its default. A variable that the script itself sets to one literal is
 //! that literal; any other variable may follow the job's environment and fixes nothing.
+//!
+//! Two things outside of the script are looked at, through a function that the caller gives: the
+//! file of `--config`, whose settings count like arguments, and shell scripts that it starts.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +15,13 @@ use crate::advisor::{Layout, Pins, Precision};
 use super::command::{EngineCommand, mentions, precision_of};
 use super::flags::{EngineKind, Setting};
 use super::shell::{Command, Part, Word, commands};
+use super::{config_file, launcher};
 
 /// Deepest `bash -c "bash -c ..."` that is followed.
 const DEEPEST: u32 = 3;
+
+/// Most files that are looked at for one script.
+const MOST_FILES: u32 = 8;
 
 /// What a command says of one setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +32,8 @@ pub enum Fixed<T> {
     Open,
     /// Not mentioned, and no variable could bring it: the engine's default holds.
     Unsaid,
+    /// Not mentioned, but the command names a file of settings that could not be read.
+    Hidden,
 }
 
 /// An engine command in a script.
@@ -42,6 +51,12 @@ pub struct ScriptEngine {
     pub tp: Fixed<u32>,
     /// Pipeline stages.
     pub pp: Fixed<u32>,
+    /// Data-parallel replicas.
+    pub dp: Fixed<u32>,
+    /// Components of a heterogeneous job in which it runs; `[0]` where nothing is said.
+    pub het_groups: Vec<u32>,
+    /// True where it may run on more than one node: `srun` starts it once for each task.
+    pub spread: bool,
     /// Weight format; unsaid means the checkpoint's own.
     pub precision: Fixed<Precision>,
 }
@@ -51,9 +66,31 @@ pub struct ScriptEngine {
 pub struct ScriptPins {
     /// In the order of the script.
     pub engines: Vec<ScriptEngine>,
+    /// True where the script joins its nodes by Ray: one engine may have stages on several.
+    pub joins_nodes: bool,
+    /// True where it starts something that is no known engine once for each task.
+    pub spread: bool,
 }
 
 impl ScriptPins {
+    /// The engines in one component of a heterogeneous job.
+    pub fn of_component(mut self, component: u32) -> Self {
+        self.engines.retain(|e| e.het_groups.contains(&component));
+        self
+    }
+
+    /// True where the job may need as many nodes as it asks for: an engine on each.
+    pub fn is_spread(&self) -> bool {
+        let outside = self.joins_nodes && self.outside_run().next().is_some();
+        outside || self.spread || self.engines.iter().any(|e| e.spread)
+    }
+
+    /// True where an engine outside `omnipilot run` may get its degree from a file that could not
+    /// be read.
+    pub fn hides_degree(&self) -> bool {
+        self.outside_run().any(|e| e.tp == Fixed::Hidden)
+    }
+
     /// Engines that start with the arguments as the script has them.
     pub fn outside_run(&self) -> impl Iterator<Item = &ScriptEngine> {
         self.engines.iter().filter(|e| !e.under_run)
@@ -74,11 +111,13 @@ impl ScriptPins {
     }
 
     /// Replicas reach an engine through `omnipilot run` alone: one that is started otherwise, or
-    /// that is not seen, stays one instance. Stages on other nodes need more than a batch script
-    /// that starts one engine.
+    /// that is not seen, stays one instance. Stages on other nodes need a script that joins its
+    /// nodes, and starts its engine on one of them.
     fn layout(&self) -> Layout {
         if self.engines.is_empty() || self.outside_run().next().is_some() {
             Layout::OneInstance
+        } else if self.joins_nodes && !self.is_spread() {
+            Layout::Any
         } else {
             Layout::OneNode
         }
@@ -122,31 +161,141 @@ fn single<T: PartialEq + Copy>(values: &[T]) -> Option<T> {
     values.iter().all(|v| *v == first).then_some(first)
 }
 
-/// Reads a batch script.
+/// Reads a batch script, and nothing beside it.
 pub fn scan_script(script: &str) -> ScriptPins {
-    let mut engines = Vec::new();
-    scan(script, None, 0, &mut engines);
-    ScriptPins { engines }
+    scan_script_with(script, &|_| None)
 }
 
-fn scan(script: &str, line: Option<u32>, depth: u32, engines: &mut Vec<ScriptEngine>) {
-    let commands = commands(script);
-    let literals = assignments(&commands);
-    for command in &commands {
-        let line = line.unwrap_or(command.line);
-        let words: Vec<Seen> = command
-            .words
-            .iter()
-            .flat_map(|w| seen(w, &literals))
-            .collect();
-        if !starts_something(&words) {
-            continue;
-        }
-        engines.extend(engine_in(&words, line));
-        if let Some(inner) = inner_script(&words).filter(|_| depth < DEEPEST) {
-            scan(inner, Some(line), depth + 1, engines);
+/// Reads a batch script. `read` gives the text of a file that the script names, as it names it;
+/// `None` where it cannot be read.
+pub fn scan_script_with(script: &str, read: &dyn Fn(&str) -> Option<String>) -> ScriptPins {
+    let mut scan = Scan {
+        read,
+        files_left: MOST_FILES,
+        moved: false,
+        found: ScriptPins::default(),
+        spread_others: false,
+    };
+    scan.script(script, None, 0);
+    scan.found.spread |= scan.spread_others && scan.found.engines.is_empty();
+    scan.found
+}
+
+/// A script that is being read.
+struct Scan<'a> {
+    read: &'a dyn Fn(&str) -> Option<String>,
+    files_left: u32,
+    /// True after a `cd`: names of files no longer count from the job's folder.
+    moved: bool,
+    found: ScriptPins,
+    /// True where something that is no engine runs once for each task.
+    spread_others: bool,
+}
+
+impl Scan<'_> {
+    fn script(&mut self, script: &str, line: Option<u32>, depth: u32) {
+        let commands = commands(script);
+        let literals = assignments(&commands);
+        for command in &commands {
+            let line = line.unwrap_or(command.line);
+            let words: Vec<Seen> = command
+                .words
+                .iter()
+                .flat_map(|w| seen(w, &literals))
+                .collect();
+            if starts_something(&words) {
+                self.command(words, line, depth);
+            }
         }
     }
+
+    fn command(&mut self, mut words: Vec<Seen>, line: u32, depth: u32) {
+        let texts: Vec<&str> = words.iter().map(|w| w.text.as_str()).collect();
+        self.moved |= matches!(texts.first(), Some(&("cd" | "pushd")));
+        self.found.joins_nodes |= texts.windows(2).any(|w| {
+            w.first().is_some_and(|w| super::command::base(w) == "ray")
+                && w.last() == Some(&"start")
+        });
+        if depth < DEEPEST {
+            if let Some(inner) = inner_script(&words) {
+                let inner = inner.to_owned();
+                self.script(&inner, Some(line), depth + 1);
+            } else if let Some(text) = script_file(&texts)
+                .map(str::to_owned)
+                .and_then(|f| self.file(&f))
+            {
+                self.script(&text, Some(line), depth + 1);
+            }
+        }
+        let hidden = self.put_config_file_in(&mut words);
+        match engine_in(&words, line, hidden) {
+            Some(engine) => self.found.engines.push(engine),
+            None => {
+                let texts: Vec<&str> = words.iter().map(|w| w.text.as_str()).collect();
+                self.spread_others |= launcher::is_spread(&texts);
+            }
+        }
+    }
+
+    /// The text of a file that the script names.
+    fn file(&mut self, name: &str) -> Option<String> {
+        let lost = name.contains('$') || (self.moved && !name.starts_with('/'));
+        if lost || self.files_left == 0 {
+            return None;
+        }
+        self.files_left -= 1;
+        (self.read)(name)
+    }
+
+    /// Puts the settings of `--config FILE` before the other arguments, which overrule them. True
+    /// where there is such a file and it cannot be read.
+    fn put_config_file_in(&mut self, words: &mut Vec<Seen>) -> bool {
+        let texts: Vec<&str> = words.iter().map(|w| w.text.as_str()).collect();
+        let Some(engine) = EngineCommand::parse(&texts) else {
+            return false;
+        };
+        let args = texts.get(engine.first..).unwrap_or_default();
+        let Some((at, taken, file)) = config_of(args) else {
+            return false;
+        };
+        let open = words
+            .get(engine.first + at..engine.first + at + taken)
+            .is_none_or(|w| w.iter().any(|w| w.open));
+        // A model by place comes first in its engine's own reading too.
+        let by_place = at > 0 && !args.first().is_none_or(|w| w.starts_with('-'));
+        let after_model = engine.first + usize::from(by_place);
+        let file = file.to_owned();
+        let Some(text) = self.file(&file).filter(|_| !open) else {
+            return true;
+        };
+        let settings = config_file::arguments(&text).into_iter().map(Seen::literal);
+        words.drain(engine.first + at..engine.first + at + taken);
+        words.splice(after_model..after_model, settings);
+        false
+    }
+}
+
+/// Where `--config` stands among an engine's arguments, how many words it takes, and its file.
+fn config_of<'a>(args: &[&'a str]) -> Option<(usize, usize, &'a str)> {
+    const FLAGS: [&str; 2] = ["--config", "--extra_llm_api_options"];
+    args.iter().enumerate().find_map(|(i, word)| {
+        let (flag, inline) = super::command::split(word);
+        if !FLAGS.contains(&flag) {
+            return None;
+        }
+        match inline {
+            Some(file) => Some((i, 1, file)),
+            None => Some((i, 2, *args.get(i + 1)?)),
+        }
+    })
+}
+
+/// The file of a shell script that a command starts: `bash serve.sh`, `./serve.sh`, `srun serve.sh`.
+fn script_file<'a>(words: &[&'a str]) -> Option<&'a str> {
+    words
+        .iter()
+        .copied()
+        .find(|w| w.ends_with(".sh") && !w.starts_with('-') && !w.contains('='))
 }
 
 /// A word after the script's own literals were put in.
@@ -156,6 +305,16 @@ struct Seen {
     open: bool,
     /// It may turn into several words.
     splits: bool,
+}
+
+impl Seen {
+    fn literal(text: String) -> Self {
+        Self {
+            text,
+            open: false,
+            splits: false,
+        }
+    }
 }
 
 /// Variables that the script sets, each to one literal only.
@@ -241,35 +400,29 @@ fn starts_something(words: &[Seen]) -> bool {
         .is_some_and(|w| !TALK.contains(&w.text.as_str()))
 }
 
-fn engine_in(words: &[Seen], line: u32) -> Option<ScriptEngine> {
+/// `hidden` is true where the engine's file of settings could not be read.
+fn engine_in(words: &[Seen], line: u32, hidden: bool) -> Option<ScriptEngine> {
     let texts: Vec<&str> = words.iter().map(|w| w.text.as_str()).collect();
     let engine = EngineCommand::parse(&texts)?;
+    let before = texts.get(..engine.first)?;
     let args = Args {
         kind: engine.kind,
         words: words.get(engine.first..)?,
         texts: texts.get(engine.first..)?,
+        hidden,
     };
     Some(ScriptEngine {
         line,
         kind: engine.kind,
-        under_run: under_run(texts.get(..engine.first)?),
+        under_run: launcher::under_run(before),
         model: engine.model.clone().filter(|m| !m.contains('$')),
         tp: args.number(Setting::Tp),
         pp: args.number(Setting::Pp),
+        dp: args.number(Setting::Dp),
+        het_groups: launcher::het_groups(before),
+        spread: launcher::is_spread(before),
         precision: args.precision(&engine),
     })
-}
-
-fn under_run(before: &[&str]) -> bool {
-    let named = |w: &str| {
-        w.rsplit('/')
-            .next()
-            .is_some_and(|b| b.to_ascii_lowercase().contains("omnipilot"))
-    };
-    let Some(at) = before.iter().position(|w| named(w)) else {
-        return false;
-    };
-    before[at..].contains(&"run")
 }
 
 /// An engine's own arguments.
@@ -277,6 +430,7 @@ struct Args<'a> {
     kind: EngineKind,
     words: &'a [Seen],
     texts: &'a [&'a str],
+    hidden: bool,
 }
 
 impl Args<'_> {
@@ -325,6 +479,8 @@ impl Args<'_> {
         };
         if self.words.iter().enumerate().any(loose) {
             Fixed::Open
+        } else if self.hidden {
+            Fixed::Hidden
         } else {
             Fixed::Unsaid
         }
@@ -473,6 +629,97 @@ mod tests {
         assert!(found.differ());
     }
 
+    fn read(name: &str) -> Option<String> {
+        let text = match name {
+            "serve.yaml" | "/etc/serve.yaml" => {
+                "model: org/m\ntensor-parallel-size: 4\ndtype: bfloat16\n"
+            }
+            "./serve.sh" => "exec vllm serve m -tp 2 --port $1\n",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn a_file_of_settings_counts_like_arguments() {
+        for (script, tp) in [
+            ("vllm serve --config serve.yaml", Fixed::Literal(4)),
+            (
+                "vllm serve --config=/etc/serve.yaml --port 1",
+                Fixed::Literal(4),
+            ),
+            (
+                "cd x\nvllm serve --config /etc/serve.yaml",
+                Fixed::Literal(4),
+            ),
+            ("vllm serve m --config serve.yaml -tp 8", Fixed::Literal(8)),
+            ("vllm serve m --config serve.yaml -tp $TP", Fixed::Open),
+            ("vllm serve m --config other.yaml -tp 8", Fixed::Literal(8)),
+            ("vllm serve m --config other.yaml", Fixed::Hidden),
+            ("cd x\nvllm serve m --config serve.yaml", Fixed::Hidden),
+            ("vllm serve m --config $FILE", Fixed::Hidden),
+            (
+                "python -m sglang.launch_server --config serve.yaml",
+                Fixed::Literal(4),
+            ),
+        ] {
+            let found = scan_script_with(script, &read);
+            assert_eq!(found.engines[0].tp, tp, "{script}");
+            assert_eq!(found.hides_degree(), tp == Fixed::Hidden, "{script}");
+        }
+        let found = scan_script_with("vllm serve --config serve.yaml", &read);
+        assert_eq!(found.engines[0].model.as_deref(), Some("org/m"));
+        assert_eq!(found.pins().precision, Some(Precision::Bf16));
+    }
+
+    #[test]
+    fn a_script_that_the_script_starts_is_read() {
+        for script in [
+            "./serve.sh 8000",
+            "bash -e ./serve.sh",
+            "srun -n1 ./serve.sh",
+            "source ./serve.sh",
+        ] {
+            assert_eq!(
+                scan_script_with(script, &read).pins().tp,
+                Some(2),
+                "{script}"
+            );
+        }
+        assert_eq!(scan_script_with("./other.sh", &read), ScriptPins::default());
+        let again = |_: &str| Some("./serve.sh; ./serve.sh".to_owned());
+        assert_eq!(
+            scan_script_with("./serve.sh", &again),
+            ScriptPins::default()
+        );
+    }
+
+    #[test]
+    fn replicas_and_nodes_are_seen() {
+        assert_eq!(one("vllm serve m -tp 2 -dp 2").dp, Fixed::Literal(2));
+        assert!(scan_script("srun vllm serve m").is_spread());
+        assert!(!scan_script("srun -N1 -n1 vllm serve m\nsrun hostname").is_spread());
+        assert!(scan_script("ray start --head\nvllm serve m").is_spread());
+        let joined = scan_script("srun -N2 ray start --block &\nomnipilot run -- vllm serve m");
+        assert_eq!(
+            (joined.is_spread(), joined.pins().layout),
+            (false, Layout::Any)
+        );
+        assert!(scan_script("srun python serve.py").is_spread());
+        assert!(!scan_script("python serve.py").is_spread());
+    }
+
+    #[test]
+    fn engines_of_components_are_told_apart() {
+        let script = "srun --het-group=0 vllm serve a -tp 2 &\nsrun --het-group=1 vllm serve b -tp 4 &\nwait";
+        let found = scan_script(script);
+        assert!(found.differ());
+        for (component, tp) in [(0, Some(2)), (1, Some(4)), (2, None)] {
+            let of = found.clone().of_component(component);
+            assert_eq!((of.pins().tp, of.differ()), (tp, false), "{component}");
+        }
+    }
+
     #[test]
     fn a_type_pins_a_format_only_where_no_variable_could_quantise() {
         assert_eq!(
@@ -511,6 +758,10 @@ mod tests {
                 "omnipilot run -- ",
                 "&>",
                 "2>&1",
+                "--config x.yaml ",
+                "docker run vllm/vllm-openai ",
+                "./x.sh ",
+                "srun --het-group=1 ",
                 "((",
                 "<<<"
             ])
@@ -524,6 +775,7 @@ mod tests {
         fn no_script_panics(pieces in prop::collection::vec(piece(), 0..30)) {
             let script = pieces.concat();
             let lines = u32::try_from(script.lines().count()).unwrap() + 1;
+            drop(scan_script_with(&script, &|_| Some(script.clone())));
             for engine in scan_script(&script).engines {
                 prop_assert!(engine.line >= 1 && engine.line <= lines);
             }

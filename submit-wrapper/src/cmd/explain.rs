@@ -13,8 +13,8 @@ use model_store::advisor::explain::explain;
 use model_store::advisor::{Advice, ClusterState, Knowledge, Pins, Request, advise};
 use model_store::config::Config;
 use model_store::consult::consult_snapshot;
-use model_store::decision::{Place, Submission, advice_on};
-use model_store::job_request::asked;
+use model_store::decision::{Submission, advice_on};
+use model_store::job_request::Given;
 use model_store::options::RawOptions;
 use model_store::snapshot::Snapshot;
 use serde_json::Value;
@@ -264,13 +264,14 @@ fn of_submission(
     options: &RawOptions,
     published: &Snapshot,
 ) -> Option<(model_store::consult::Consulted, ClusterState)> {
-    let option = |name: &str| job.option(name);
-    let (asked, place) = (asked(&option), Place::of(&option));
+    let given = Given::of(|name| job.option(name));
     let submission = Submission {
         options,
-        asked: asked.as_ref(),
-        place: &place,
+        given: &given,
         script: job.script.as_deref(),
+        // Where the job's files lay, and whether they are as they were, is not known any more.
+        read: &|_| None,
+        component: 0,
     };
     advice_on(published, config, &submission)
 }

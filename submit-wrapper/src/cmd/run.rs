@@ -123,6 +123,9 @@ fn place(site: &SiteArgs, args: &Args, job: &Job) -> Option<Place> {
     spool.map(Place::Spool)
 }
 
+/// In a heterogeneous job, the variables of the component that runs on this node.
 fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|v| !v.is_empty())
+    model_store::component::look_up(name, &|name| {
+        std::env::var(name).ok().filter(|v| !v.is_empty())
+    })
 }

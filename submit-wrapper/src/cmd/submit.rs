@@ -1,24 +1,29 @@
 //! `omnipilot submit`: the plugin's advice for sites without the plugin. Prints or executes the
 //! rewritten `sbatch`.
 
-use std::io::IsTerminal;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+mod launch;
+mod script;
 
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use model_store::component::name_for;
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
-use model_store::decision::{Decision, EXPLORED, Place, Submission, decide};
-use model_store::job_request::{GPU_OPTIONS, TRES_PER_TASK, asked, mark_comment, replace_gpus};
-use model_store::options::AdviceMode;
-use model_store::snapshot::{Snapshot, read_regular};
+use model_store::decision::{self, Decision, decide, is_left_alone};
+use model_store::job_request::{GPU_OPTIONS, Given, mark_comment, without_gpus};
+use model_store::job_rewrite::{Edit, GpuForm};
+use model_store::options::{OPTIONS, RawOptions};
+use model_store::sbatch_line::{Component, SbatchLine, components, parts};
+use model_store::snapshot::Snapshot;
 
 use crate::ask::AskArgs;
 use crate::exit;
 use crate::site::SiteArgs;
-use crate::slurm::sbatch_line::SbatchLine;
+use launch::Launch;
 
-/// Largest batch script that is read for what it fixes, bytes.
-const LARGEST_SCRIPT: u64 = 4 << 20;
+/// Most lines of one message.
+const MOST_LINES: usize = 4;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -28,11 +33,10 @@ pub(crate) struct Args {
     /// Print the rewritten command line and submit nothing
     #[arg(long)]
     dry_run: bool,
-    /// Arguments of `sbatch`, as for `sbatch` itself; OmniPilot's own come before them
+    /// Arguments of `sbatch`, as for `sbatch` itself, `--llm-*` options among them
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
-        required = true,
         value_name = "SBATCH ARGUMENTS"
     )]
     sbatch: Vec<String>,
@@ -40,79 +44,164 @@ pub(crate) struct Args {
 
 /// Runs the verb. A refusal exits with the plugin's code; otherwise the process becomes `sbatch`.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
-    let line = SbatchLine::parse(&args.sbatch);
-    let options = &args.ask.options;
-    if options.model.is_none() || options.mode == AdviceMode::Off {
-        return start(args, &line.words, &[]);
+    let parts = parts(&args.sbatch);
+    let last = parts.last().cloned().unwrap_or_default();
+    let script = script::find(&last)?;
+    let all = components(parts, script.text());
+    let mut launch = Launch::new(&all, &last, script, args.dry_run);
+    let options = all
+        .iter()
+        .enumerate()
+        .map(|(number, component)| options_of(args, component, number))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    if options.iter().all(|o| o.model.is_none()) {
+        return launch.start();
     }
     let config = site.config()?;
-    let script = read_script(&line);
-    let directives = script
-        .as_deref()
-        .map(SbatchLine::of_directives)
-        .unwrap_or_default();
-    let option = |name: &str| line.value_of(name).or_else(|| directives.value_of(name));
+    let tagged = || options.iter().filter(|o| o.model.is_some());
+    if tagged().all(|o| is_left_alone(&config, o.mode)) {
+        return launch.start();
+    }
     let snapshot = match Snapshot::read(&config.snapshot) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             let Fault { reason, hint } = error.into();
-            return broken(args, &config, &line, &reason, &hint);
+            return broken(launch, &config, &reason, &hint);
         }
     };
-    let asked = asked(&option);
-    let place = Place::of(&option);
-    let submission = Submission {
-        options,
-        asked: asked.as_ref(),
-        place: &place,
-        script: script.as_deref(),
+    for (number, (component, options)) in (0_u32..).zip(all.iter().zip(&options)) {
+        if options.model.is_none() {
+            continue;
+        }
+        let config = in_form_of(&config, &component.directives);
+        let folder = component.value("chdir", &environment);
+        let text = launch.script.text().map(str::to_owned);
+        let known = decision::Submission {
+            options,
+            given: &Given::of(|name| component.value(name, &environment)),
+            script: text.as_deref(),
+            read: &|name| script::read_named(name, folder.as_deref()),
+            component: number,
+        };
+        match decide(&snapshot, &config, &known) {
+            Decision::Leave => {}
+            Decision::Rewrite {
+                edits,
+                comment,
+                environment,
+                message,
+            } => {
+                refuse_directives(&edits, &component.directives)?;
+                launch.edit(number, edits);
+                note(&mut launch, number, component, &comment);
+                put(&mut launch, &environment, number, all.len() > 1);
+                tell_on_terminal(&message);
+            }
+            Decision::Explore {
+                comment,
+                environment,
+                message,
+            } => {
+                note(&mut launch, number, component, &comment);
+                put(&mut launch, &environment, number, all.len() > 1);
+                tell_on_terminal(&message);
+            }
+            Decision::Check { message } => tell(&message),
+            Decision::Refuse { code, message } => {
+                tell(&message);
+                return Ok(ExitCode::from(code));
+            }
+            Decision::Left { reason } => {
+                tell(&[format!("no advice: {reason}; the job goes as written")]);
+            }
+            Decision::Fault { reason, hint } => return broken(launch, &config, &reason, &hint),
+        }
+    }
+    launch.start()
+}
+
+/// The `--llm-*` options of one component: those before `sbatch`'s own are the first one's and
+/// count most, as on one command line.
+fn options_of(args: &Args, component: &Component, number: usize) -> anyhow::Result<RawOptions> {
+    let own: &[_] = if number == 0 { &args.ask.given } else { &[] };
+    component
+        .llm_options_and(own, &of_the_user)
+        .map_err(|error| exit::with_code(exit_code::USAGE, error.reason, error.hint))
+}
+
+/// Inside a job the variables count for nothing: its environment is a copy of its submitter's.
+fn of_the_user(name: &str) -> Option<String> {
+    let known = OPTIONS.iter().any(|spec| spec.variable() == name);
+    environment(name).filter(|_| known && !launch::inside_job())
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A directive cannot be taken back from the command line, but one of the same name replaces it: a
+/// script that asks for its GPUs in one other form gets them in that form.
+fn in_form_of(config: &Config, directives: &SbatchLine) -> Config {
+    let gres = directives
+        .value_of("gres")
+        .and_then(|gres| without_gpus(&gres));
+    let given: Vec<&str> = GPU_OPTIONS
+        .into_iter()
+        .filter(|name| directives.has(name))
+        .collect();
+    let form = match (given.as_slice(), gres) {
+        (["gpus"], None) => GpuForm::Gpus,
+        (["gpus-per-node"], None) => GpuForm::GpusPerNode,
+        (["gpus-per-task"], None) => GpuForm::GpusPerTask,
+        ([], Some(_)) if config.rewrite.gpus != GpuForm::Feature => GpuForm::Gres,
+        _ => config.rewrite.gpus,
     };
-    match decide(&snapshot, &config, &submission) {
-        Decision::Rewrite {
-            gpus,
-            comment,
-            environment,
-            message,
-            ..
-        } => {
-            refuse_directives(&directives)?;
-            let gres = replace_gpus(&option("gres").unwrap_or_default(), &gpus);
-            let comment = mark_comment(option("comment").as_deref(), &comment);
-            let mut dropped = GPU_OPTIONS.to_vec();
-            dropped.extend([TRES_PER_TASK, "gres", "comment"]);
-            let mut words = vec![format!("--gres={gres}"), format!("--comment={comment}")];
-            words.extend(line.without(&dropped));
-            tell_on_terminal(&message);
-            start(args, &words, &environment)
+    let mut config = config.clone();
+    config.rewrite.gpus = form;
+    config
+}
+
+/// What only the plugin could take back ends it.
+fn refuse_directives(edits: &[Edit], directives: &SbatchLine) -> anyhow::Result<()> {
+    let lost = |edit: &&Edit| edit.value.is_none() && directives.has(&edit.name);
+    let Some(edit) = edits.iter().find(lost) else {
+        return Ok(());
+    };
+    Err(exit::with_code(
+        exit_code::USAGE,
+        format!(
+            "the script has `#SBATCH --{}`, which cannot be taken back from outside of it and would add to what is advised",
+            edit.name
+        ),
+        "one GPU request in the script, such as `#SBATCH --gres=gpu:N`, or none at all",
+    ))
+}
+
+fn note(launch: &mut Launch, number: u32, component: &Component, comment: &str) {
+    if !comment.is_empty() {
+        let former = component.value("comment", &environment);
+        launch.comment(number, mark_comment(former.as_deref(), comment));
+    }
+}
+
+/// Gives the job its variables: the first component's under their own names, and each one's under
+/// names that say whose they are, where there are several.
+fn put(launch: &mut Launch, environment: &[(String, String)], number: u32, several: bool) {
+    for (name, value) in environment {
+        if number == 0 {
+            launch.set(name.clone(), value.clone());
         }
-        Decision::Explore {
-            comment,
-            environment,
-        } => {
-            let comment = mark_comment(option("comment").as_deref(), &comment);
-            let mut words = vec![format!("--comment={comment}")];
-            words.extend(line.without(&["comment"]));
-            tell_on_terminal(&[EXPLORED.to_owned()]);
-            start(args, &words, &environment)
+        if several && name.starts_with("SLURM_LLM_") {
+            launch.set(name_for(name, number), value.clone());
         }
-        Decision::Check { message } => {
-            tell(&message);
-            start(args, &line.words, &[])
-        }
-        Decision::Refuse { code, message } => {
-            tell(&message);
-            Ok(ExitCode::from(code))
-        }
-        Decision::Fault { reason, hint } => broken(args, &config, &line, &reason, &hint),
     }
 }
 
 /// Something is broken: the job goes as written with one warning line, as with the plugin, unless
 /// the site wants otherwise.
 fn broken(
-    args: &Args,
+    mut launch: Launch,
     config: &Config,
-    line: &SbatchLine,
     reason: &str,
     hint: &str,
 ) -> anyhow::Result<ExitCode> {
@@ -124,78 +213,19 @@ fn broken(
         ));
     }
     tell(&[format!("no advice: {reason}; the job goes as written")]);
-    start(args, &line.words, &[])
-}
-
-/// A directive cannot be taken back from the command line, so one that adds GPUs ends it.
-fn refuse_directives(directives: &SbatchLine) -> anyhow::Result<()> {
-    let mut adding = GPU_OPTIONS.to_vec();
-    adding.push(TRES_PER_TASK);
-    let Some(option) = directives.first_of(&adding) else {
-        return Ok(());
-    };
-    Err(exit::with_code(
-        exit_code::USAGE,
-        format!(
-            "the script asks for GPUs with `#SBATCH --{option}`, which would add to those advised"
-        ),
-        "use `#SBATCH --gres=gpu:N` instead, or no GPU request at all",
-    ))
+    launch.forget_all();
+    launch.start()
 }
 
 fn tell_on_terminal(message: &[String]) {
-    if std::io::stderr().is_terminal() {
+    let asked = environment("OMNIPILOT_VERBOSE").is_some();
+    if asked || std::io::stderr().is_terminal() {
         tell(message);
     }
 }
 
 fn tell(message: &[String]) {
-    for line in message {
+    for line in message.iter().take(MOST_LINES) {
         eprintln!("omnipilot: {line}");
     }
-}
-
-/// The batch script where it is a readable file; standard input is left to `sbatch`.
-fn read_script(line: &SbatchLine) -> Option<String> {
-    let bytes = match &line.wrap {
-        Some(text) => return Some(text.clone()),
-        None => read_regular(line.script.as_deref()?.as_ref(), LARGEST_SCRIPT).ok()?,
-    };
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Prints the command, or becomes it. Names that begin with `SLURM_` reach the job under every
-/// form of `--export`.
-fn start(
-    args: &Args,
-    words: &[String],
-    environment: &[(String, String)],
-) -> anyhow::Result<ExitCode> {
-    if args.dry_run {
-        for (name, value) in environment {
-            println!("export {name}={}", quoted(value));
-        }
-        let all: Vec<String> = std::iter::once("sbatch".to_owned())
-            .chain(words.iter().map(|w| quoted(w)))
-            .collect();
-        println!("{}", all.join(" "));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let error = Command::new("sbatch")
-        .args(words)
-        .envs(environment.iter().map(|(n, v)| (n, v)))
-        .exec();
-    Err(exit::fail(
-        format!("cannot start sbatch: {error}"),
-        "Slurm's client commands must be in PATH",
-    ))
-}
-
-/// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=:/.,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -10,6 +10,5 @@ pub(crate) mod command;
 pub(crate) mod gres;
 pub(crate) mod nodes;
 pub(crate) mod pending;
-pub(crate) mod sbatch_line;
 pub(crate) mod serving;
 pub(crate) mod submitted;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use model_store::job_request::advice_in_comment;
 use model_store::options::{OPTIONS, OptionError, RawOptions};
+use model_store::sbatch_line::SbatchLine;
 use model_store::snapshot::read_regular;
 
 use super::command::{self, CommandError};
-use super::sbatch_line::SbatchLine;
 
 /// Largest batch script that is read, bytes.
 const LARGEST_SCRIPT: u64 = 4 << 20;

@@ -1,0 +1,72 @@
+//! The other components of a heterogeneous job. The environment that a job's script gets is that of its first component, as it
+//! was when that one was decided; so the first looks ahead, and puts every component's advice into it.
+
+use model_store::component::name_for;
+use model_store::config::Config;
+use model_store::decision::{self, Decision, decide};
+use model_store::job_request::Given;
+use model_store::options::OPTIONS;
+use model_store::outcome::env as names;
+use model_store::sbatch_line::{components, parts};
+use model_store::snapshot::Snapshot;
+
+use crate::inherit;
+use crate::script;
+use crate::submission::Submission;
+
+/// The variables of every component but the first, under the names that the script sees; none for a job of one component.
+pub(crate) fn variables(
+    snapshot: &Snapshot,
+    config: &Config,
+    submission: &Submission,
+    text: Option<&str>,
+) -> Vec<(String, String)> {
+    if submission.component != 0 || submission.words.is_empty() {
+        return Vec::new();
+    }
+    let all = components(parts(&submission.words), text);
+    let mut out = Vec::new();
+    for (number, component) in (0_u32..).zip(&all).skip(1) {
+        let Ok(options) = component.llm_options(&of_the_user) else {
+            continue;
+        };
+        if options.model.is_none() {
+            continue;
+        }
+        let given = Given::of(|name| component.value(name, &environment));
+        let known = decision::Submission {
+            options: &options,
+            given: &given,
+            script: text,
+            read: &|name| script::read_named(name, submission.folder.as_deref()),
+            component: number,
+        };
+        if let Decision::Rewrite { environment, .. } | Decision::Explore { environment, .. } =
+            decide(snapshot, config, &known)
+        {
+            out.extend(of_component(&environment, number));
+        }
+    }
+    out
+}
+
+/// The variables of a decision under one component's names; those of the job as a whole stay out.
+pub(crate) fn of_component(
+    environment: &[(String, String)],
+    component: u32,
+) -> impl Iterator<Item = (String, String)> {
+    let own = environment
+        .iter()
+        .filter(|(name, _)| name.starts_with("SLURM_LLM_") && name != names::SPOOL);
+    own.map(move |(name, value)| (name_for(name, component), value.clone()))
+}
+
+fn environment(name: &str) -> Option<String> {
+    inherit::get(name)?.into_string().ok()
+}
+
+/// What the user set of our own variables.
+fn of_the_user(name: &str) -> Option<String> {
+    let spec = OPTIONS.iter().find(|spec| spec.variable() == name)?;
+    inherit::of_the_user(spec)?.into_string().ok()
+}
