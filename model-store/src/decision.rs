@@ -254,8 +254,10 @@ impl<'a> Site<'a> {
         let script = submission
             .script
             .map(|text| read(text).of_component(submission.component));
-        // Engines that start once a node keep the nodes that were asked for, as does what is not seen.
-        let spread = script.as_ref().is_none_or(ScriptPins::is_spread);
+        // Engines that start once a node keep the nodes that were asked for, as does what is not
+        // seen, and a job that counts its tasks by node.
+        let counted = submission.given.get("ntasks-per-node").is_some();
+        let spread = counted || script.as_ref().is_none_or(ScriptPins::is_spread);
         let asked_nodes = nodes_asked(submission.given).filter(|_| spread);
         let nodes = asked_nodes.unwrap_or(1);
         let site = Self {

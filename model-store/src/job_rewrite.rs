@@ -125,10 +125,16 @@ pub fn plan(
 ) -> Result<Plan, String> {
     let mut plan = Plan::default();
     let constraint = constraint(given, allocation, rules)?;
-    let shape = Shape::of(given, allocation, rules.form, spread)?;
+    // GPUs for each task are those of a node only where there is one task on it.
+    let many = number_of(given, "ntasks").is_some_and(|n| n != allocation.nodes.max(1));
+    let form = match rules.form {
+        GpuForm::GpusPerTask if many || spread => GpuForm::GpusPerNode,
+        form => form,
+    };
+    let shape = Shape::of(given, allocation, form, spread)?;
     let new_cpus = rules.cpus_per_gpu.is_some() && given.get("exclusive").is_none();
     per_task(&mut plan, given, new_cpus);
-    gpus(&mut plan, given, allocation, rules.form, &shape);
+    gpus(&mut plan, given, allocation, form, &shape);
     if let Some(constraint) = constraint {
         plan.set_or_take_away("constraint", constraint);
     }
@@ -173,12 +179,15 @@ impl Shape {
             || given.get("nodes").is_some_and(|n| n.contains(['-', ','])) && !spread;
         let whole = matches!(form, GpuForm::Gpus | GpuForm::GpusPerTask);
         let name_nodes = several || (asked.is_none() && (nodes > 1 || whole));
-        let former = asked.unwrap_or(1).max(1);
+        // A number of tasks that was typed stays: Slurm has put it into the job's environment
+        // already, for `srun` to read there.
         let tasks = number_of(given, "ntasks");
-        let per_gpu = number_of(given, "ntasks-per-gpu").map(|n| n * allocation.per_node);
-        let per_node = per_gpu
-            .or_else(|| number_of(given, "ntasks-per-node"))
-            .or_else(|| tasks.map(|n| n.div_ceil(former)));
+        let per_gpu =
+            number_of(given, "ntasks-per-gpu").map(|n| n.saturating_mul(allocation.per_node));
+        let per_node = tasks
+            .map(|n| n.div_ceil(nodes))
+            .or(per_gpu)
+            .or_else(|| number_of(given, "ntasks-per-node"));
         let one_a_node = form == GpuForm::GpusPerTask;
         Ok(Self {
             nodes,
@@ -188,7 +197,7 @@ impl Shape {
                 per_node.unwrap_or(1).max(1)
             },
             name_nodes,
-            name_tasks: several || per_gpu.is_some() || (one_a_node && tasks != Some(nodes)),
+            name_tasks: tasks.is_none() && (several || per_gpu.is_some() || one_a_node),
         })
     }
 
@@ -197,7 +206,12 @@ impl Shape {
             plan.set("nodes", self.nodes);
         }
         if self.name_tasks {
-            plan.set("ntasks", self.nodes.saturating_mul(self.tasks_per_node));
+            let tasks = self.nodes.saturating_mul(self.tasks_per_node);
+            plan.set("ntasks", tasks);
+            // Slurm has put the number that was asked for into the job's environment already.
+            for name in ["SLURM_NTASKS", "SLURM_NPROCS"] {
+                plan.environment.push((name.into(), tasks.to_string()));
+            }
         }
     }
 }
@@ -282,7 +296,11 @@ fn cpus(plan: &mut Plan, given: &Given, wanted: &Allocation, rules: &Rules, shap
     let per_task = on_node.div_ceil(shape.tasks_per_node);
     plan.take_away(given, "cpus-per-gpu");
     plan.set("cpus-per-task", per_task);
-    // Slurm has put the number that was asked for into the job's environment already.
+    if given.get("cpus-per-task").is_some() {
+        // Slurm has raised this one to what a task was to get.
+        plan.set("mincpus", per_task);
+    }
+    // As with the tasks.
     plan.environment
         .push(("SLURM_CPUS_PER_TASK".into(), per_task.to_string()));
 }
@@ -395,7 +413,7 @@ mod tests {
         );
         assert_eq!(
             edits(&[("nodes", "2"), ("ntasks", "8")], &gres, &two(1)),
-            "gres=gpu:h100:2 nodes=1 ntasks=4"
+            "gres=gpu:h100:2 nodes=1"
         );
         assert_eq!(
             edits(&[("nodes", "1-4")], &gres, &two(1)),
@@ -453,7 +471,7 @@ mod tests {
                 &site,
                 &two(1)
             ),
-            "!tres-per-task gres=gpu:h100:2 cpus-per-task=8"
+            "!tres-per-task gres=gpu:h100:2 cpus-per-task=8 mincpus=8"
         );
     }
 
@@ -497,7 +515,9 @@ mod tests {
             let before = Given::of(|name| job.get(name).cloned());
             if let Ok(plan) = plan(&before, &two(1), &rules(form), spread) {
                 for edit in &plan.edits {
-                    let name = Given::NAMES.into_iter().find(|n| *n == edit.name).unwrap();
+                    let Some(name) = Given::NAMES.into_iter().find(|n| *n == edit.name) else {
+                        continue;
+                    };
                     match &edit.value {
                         Some(value) => job.insert(name, value.clone()),
                         None => job.remove(name),

@@ -1,6 +1,7 @@
 //! Changes a job's options, all of them or none.
 
 use std::ffi::{CStr, CString};
+use std::sync::{Mutex, PoisonError};
 
 use model_store::job_request::plain_gres;
 
@@ -12,6 +13,34 @@ use crate::host::JobOptions;
 enum Edit {
     Set(CString),
     Reset,
+}
+
+/// A change that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Done {
+    name: CString,
+    /// What brings the option back.
+    former: Edit,
+    /// What it is since.
+    now: Option<CString>,
+}
+
+/// The changes of the component before this one: Slurm gives each component of a heterogeneous job options of its own, but for
+/// some, `--comment` and `--mem` among them, which it hands on.
+static BEFORE: Mutex<Vec<Done>> = Mutex::new(Vec::new());
+
+/// Takes back what of the component before was handed on to this one.
+pub(crate) fn take_back(job: &mut impl JobOptions) {
+    let before = std::mem::take(&mut *BEFORE.lock().unwrap_or_else(PoisonError::into_inner));
+    for done in before.iter().rev() {
+        if done.now.is_some() && now(job, &done.name) == done.now {
+            step(job, &done.name, &done.former);
+        }
+    }
+}
+
+fn now(job: &impl JobOptions, name: &CStr) -> Option<CString> {
+    job.get(name).filter(|_| job.is_set(name))
 }
 
 /// Makes the edits, and appends to the comment.
@@ -70,6 +99,15 @@ fn carry_out(job: &mut impl JobOptions, plan: &[(CString, Edit)]) -> Result<(), 
             return Err(format!("Slurm does not take --{}", name.to_string_lossy()));
         }
     }
+    let done = former.into_iter().map(|(name, former)| Done {
+        name: name.clone(),
+        former,
+        now: now(job, name),
+    });
+    BEFORE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .extend(done);
     Ok(())
 }
 
@@ -208,6 +246,26 @@ mod tests {
         let before = job.clone();
         apply(&mut job, &all, "omnipilot:1").unwrap_err();
         assert_eq!(job, before);
+    }
+
+    #[test]
+    fn what_slurm_hands_on_to_the_next_component_is_taken_back() {
+        let mut job = Fake::with(&[("comment", "mine"), ("gres", "gpu:a100:1"), ("mem", "4G")]);
+        let mut all = edits();
+        all.push(model_store::job_rewrite::Edit {
+            name: "mem".into(),
+            value: Some("9G".into()),
+        });
+        BEFORE.lock().unwrap().clear();
+        apply(&mut job, &all, "omnipilot:1").unwrap();
+        // The next component was given other GPUs; comment and memory are still the first one's.
+        job.set(c"gres", c"gpu:h200:1");
+        job.reset(c"constraint");
+        take_back(&mut job);
+        let expected = Fake::with(&[("comment", "mine"), ("gres", "gpu:h200:1"), ("mem", "4G")]);
+        assert_eq!(job, expected);
+        take_back(&mut job);
+        assert_eq!(job, expected);
     }
 
     #[test]

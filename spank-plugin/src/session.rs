@@ -45,6 +45,11 @@ pub(crate) fn decide(arguments: impl FnOnce() -> Vec<CString>) -> Then {
         return Then::Continue;
     }
     let component = DECIDED.fetch_add(1, Ordering::Relaxed);
+    if component > 0
+        && let Some(mut job) = SlurmOptions::find()
+    {
+        rewrite::take_back(&mut job);
+    }
     let typed = options::take();
     if typed.is_empty() || is_step(context) {
         return Then::Continue;

@@ -158,14 +158,17 @@ fn a_constraint_in_the_way_leaves_the_job_as_it_is() {
         "--llm-gpu=h100",
         "--gres=gpu:8",
         "-C",
-        "a100|h200",
+        "[a100*1&gpu*1]",
     ];
     let output = site.cluster.sbatch(ALICE, &arguments, "true").unwrap();
-    assert_one_line(&output, "--constraint=a100|h200 excludes the advised h100");
+    assert_one_line(
+        &output,
+        "--constraint=[a100*1&gpu*1] excludes the advised h100",
+    );
     let record = site.cluster.show_job(output.id().unwrap()).unwrap();
     assert_eq!(
         (gpus(&record), &*record["Features"]),
-        ("gpu:8".into(), "a100|h200")
+        ("gpu:8".into(), "[a100*1&gpu*1]")
     );
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test is to stop")]
 
+mod components;
 mod contexts;
 mod faults;
 mod forms;

@@ -148,6 +148,61 @@ fn a_degree_in_the_script_is_a_pin() {
     );
 }
 
+/// Wherever the degree of an engine is written: in a container's command, in a file of settings, in a script that the script
+/// starts. A file of settings that cannot be read leaves the number of GPUs as it was asked for.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn a_degree_that_is_written_elsewhere_is_a_pin_too() {
+    let site = Site::start();
+    let folder = site.cluster.work(ALICE).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    write(
+        "serve.yaml",
+        "port: 8000\ntensor-parallel-size: 4 # of eight\n",
+    );
+    write("serve.sh", "#!/bin/sh\nexec vllm serve m -tp 4\n");
+    std::fs::create_dir(folder.join("sub")).unwrap();
+    write("sub/serve.yaml", "tensor_parallel_size: 2\n");
+    let image = "vllm/vllm-openai:v0.9.0 --model m";
+    for (script, degree) in [
+        (
+            format!("docker run --gpus all -p 8000:8000 {image} --tensor-parallel-size 4"),
+            ":4",
+        ),
+        (format!("podman run --rm {image}"), ":1"),
+        (
+            "apptainer exec --nv vllm.sif vllm serve m -tp 4".to_owned(),
+            ":4",
+        ),
+        (
+            "srun -n1 singularity exec --nv vllm.sif vllm serve m --tensor-parallel-size=4"
+                .to_owned(),
+            ":4",
+        ),
+        ("vllm serve m --config serve.yaml".to_owned(), ":4"),
+        ("vllm serve m --config serve.yaml -tp 1".to_owned(), ":1"),
+        ("bash serve.sh".to_owned(), ":4"),
+        ("vllm serve m --config nowhere.yaml".to_owned(), ":8"),
+        ("cd sub; vllm serve m --config serve.yaml".to_owned(), ":8"),
+    ] {
+        let record = site.held(&[MODEL, "--gres=gpu:a100:8"], &script);
+        assert!(gpus(&record).ends_with(degree), "{script}: {record:?}");
+    }
+    let moved = format!("--chdir={}", folder.join("sub").display());
+    let script = "vllm serve m --config serve.yaml";
+    let wrapped = site.sbatch(&["--hold", MODEL, &moved, &format!("--wrap={script}")]);
+    let record = site.cluster.show_job(wrapped.id().unwrap()).unwrap();
+    assert!(gpus(&record).ends_with(":2"), "{record:?}");
+
+    // Nothing waits for a file that never ends, and nothing is read that is no file.
+    nix::unistd::mkfifo(&folder.join("fifo.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let record = site.held(
+        &[MODEL, "--gres=gpu:a100:8"],
+        "vllm serve m --config fifo.yaml",
+    );
+    assert!(gpus(&record).ends_with(":8"), "{record:?}");
+}
+
 #[test]
 #[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
 fn a_script_out_of_sight_keeps_its_number_of_gpus() {
@@ -164,6 +219,31 @@ fn a_script_out_of_sight_keeps_its_number_of_gpus() {
         gpus(&record).ends_with(":2") && advice_id(&record).is_some(),
         "{record:?}"
     );
+}
+
+/// A script on standard input is not read, whether it comes through a pipe or from a file; what it says for `sbatch` itself
+/// counts all the same.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn a_script_on_standard_input_is_taken_from_pipe_and_file() {
+    let site = Site::start();
+    let text = format!(
+        "#!/bin/bash\n#SBATCH {MODEL}\n#SBATCH --llm-gpu=h100 --gres=gpu:a100:4\necho $SLURM_LLM_TP\n"
+    );
+    let mut command = site.cluster.command(ALICE, "sbatch").unwrap();
+    let piped = crate::site::feed(&mut command, &text);
+    let file = site.cluster.script(ALICE, &text).unwrap();
+    let mut command = site.cluster.command(ALICE, "sbatch").unwrap();
+    let from_file = crate::site::finish(command.stdin(std::fs::File::open(file).unwrap()));
+    for output in [piped, from_file] {
+        assert_eq!((output.code, &*output.stderr), (Some(0), ""), "{output}");
+        let record = site.cluster.wait_job(output.id().unwrap()).unwrap();
+        assert_eq!(gpus(&record), "gpu:h100:4", "{output}");
+        assert_eq!(
+            site.cluster.job_output(output.id().unwrap()).unwrap(),
+            "4\n"
+        );
+    }
 }
 
 #[test]

@@ -56,6 +56,17 @@ impl Site {
             .unwrap();
     }
 
+    /// Publishes what this cluster has in place of what the one had on which the snapshot was made.
+    pub(crate) fn observe(&self) {
+        let config = self.path("omnipilot.toml").display().to_string();
+        let program = artifacts::omnipilot().unwrap().display().to_string();
+        for verb in ["init", "observe"] {
+            let words = ["--config", &config, verb];
+            let output = self.cluster.run(OPERATOR, &program, &words).unwrap();
+            output.success().unwrap();
+        }
+    }
+
     /// Submits with `sbatch`, and asserts that nothing was printed but the job id.
     pub(crate) fn submit(&self, arguments: &[&str], script: &str) -> u32 {
         let output = self.cluster.sbatch(ALICE, arguments, script).unwrap();
