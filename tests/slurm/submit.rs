@@ -34,10 +34,8 @@ fn a_job_gets_what_was_advised_without_the_plugin() {
     let id = submitted(&submit(&site, &REQUEST, &[], SCRIPT));
     let record = site.cluster.wait_job(id).unwrap();
     assert_eq!(gpus(&record), told["gres"].as_str().unwrap());
-    assert_eq!(
-        record["Comment"],
-        format!("mine omnipilot:{}", told["advice"].as_str().unwrap())
-    );
+    // A script says how far its engine may be spread, so the advice is another than that of `omnipilot advise`.
+    let advice = record["Comment"].strip_prefix("mine omnipilot:").unwrap();
     let text = site.cluster.job_output(id).unwrap();
     let env = variables(&text);
     assert_eq!(env["SLURM_LLM_TP"], env["SLURM_GPUS_ON_NODE"], "{text}");
@@ -45,7 +43,7 @@ fn a_job_gets_what_was_advised_without_the_plugin() {
         gpus(&record),
         format!("gpu:{}:{}", env["SLURM_LLM_GPU"], env["SLURM_LLM_TP"])
     );
-    assert_eq!(env["SLURM_LLM_ADVICE"], told["advice"].as_str().unwrap());
+    assert_eq!(env["SLURM_LLM_ADVICE"], advice);
     let precision = env["SLURM_LLM_PRECISION"];
     assert!(
         told["message"][0]
@@ -177,20 +175,180 @@ fn refusals_have_the_plugins_codes_and_make_no_job() {
     assert_eq!(site.jobs(), 0);
 }
 
-/// These cannot be taken back from outside of `sbatch`, and Slurm would add the advised GPUs to them.
+/// A directive cannot be taken back from outside of `sbatch`, but the same option on the command line replaces it; where two
+/// forms would stay, Slurm would add them up.
 #[test]
 #[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
-fn gpus_in_directives_that_would_add_up_are_refused() {
+fn gpus_in_directives_are_replaced_in_their_own_form_or_refused() {
     let site = Site::trained(&Setup::default());
-    for option in ["--gpus=8", "-G 8", "--gpus-per-node=a100:8"] {
+    let wanted = advised(&site)["gres"].as_str().unwrap().to_owned();
+    let (_, plain) = wanted.split_once(':').unwrap();
+    let degree = plain.rsplit(':').next().unwrap();
+    for option in [
+        "--gpus=8",
+        "-G 8",
+        "--gpus-per-node=a100:8",
+        "--gpus-per-task=2 -n 1",
+        "--gres=gpu:a100:8 -C gpu&a100",
+    ] {
+        let see = "echo $SLURM_LLM_TP $SLURM_GPUS_ON_NODE $SLURM_JOB_NUM_NODES";
+        let output = submit(&site, &REQUEST, &[], &format!("#SBATCH {option}\n{see}"));
+        let id = submitted(&output);
+        site.cluster.wait_job(id).unwrap();
+        let text = site.cluster.job_output(id).unwrap();
+        assert_eq!(text, format!("{degree} {degree} 1\n"), "{option}");
+    }
+    for option in [
+        "--gpus=8 --gres=gpu:8",
+        "--gpus=8 --gpus-per-node=8",
+        "--gpus-per-socket=1",
+    ] {
         let output = submit(&site, &REQUEST, &[], &format!("#SBATCH {option}\ntrue"));
         assert_refused(&output, 2, "omnipilot: ");
         assert!(output.stderr.contains("#SBATCH --gres=gpu:"), "{output}");
     }
-    let typed = submit(&site, &REQUEST, &["--hold", "--gpus=8"], "true");
+    let typed = submit(
+        &site,
+        &REQUEST,
+        &["--hold", "--gpus=8", "-C", "a100"],
+        "true",
+    );
     let record = site.cluster.show_job(submitted(&typed)).unwrap();
-    assert_eq!(gpus(&record), advised(&site)["gres"].as_str().unwrap());
+    assert_eq!(
+        (&*gpus(&record), &*record["Features"]),
+        (&*wanted, "(null)")
+    );
     assert!(!record.contains_key("TresPerJob"), "{record:?}");
+}
+
+const MODEL: &str = "--llm-model=meta-llama/Llama-3.1-8B-Instruct";
+
+/// The `--llm-*` lines of a script mean the same as under the plugin, and are left out of what an `sbatch` without it is given.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn options_come_from_script_environment_and_command_line_as_under_the_plugin() {
+    let site = Site::trained(&Setup::default());
+    let script = format!(
+        "#SBATCH {MODEL} --gres=gpu:a100:8\n#SBATCH --llm-gpu=h100 --llm-tp=1\necho \"$0 $1 $SLURM_JOB_NAME $SLURM_LLM_TP\""
+    );
+    let file = site.cluster.script(ALICE, &script).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let path = file.display().to_string();
+    let config = site.config();
+    let run = |variable: &str, words: &[&str]| {
+        let mut command = site.cluster.command(ALICE, "omnipilot").unwrap();
+        command
+            .env("OMNIPILOT_TP", variable)
+            .args(["--config", &config, "submit"])
+            .args(words);
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let id = text(&output.stdout)
+            .trim()
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        (id, gpus(&site.cluster.show_job(id).unwrap()))
+    };
+    assert_eq!(run("", &["--hold", &path]).1, "gpu:h100:1");
+    assert_eq!(run("2", &["--hold", &path]).1, "gpu:h100:2");
+    assert_eq!(run("2", &["--hold", "--llm-tp=4", &path]).1, "gpu:h100:4");
+    assert_eq!(
+        run("2", &["--llm-tp=4", "--hold", "--llm-gpu", "h200", &path]).1,
+        "gpu:h200:4"
+    );
+    assert_eq!(
+        run("", &["--hold", "--llm-advice=off", &path]).1,
+        "gpu:a100:8"
+    );
+    let (id, _) = run("", &[&path, "argument"]);
+    site.cluster.wait_job(id).unwrap();
+    let text = site.cluster.job_output(id).unwrap();
+    assert!(text.ends_with(&format!(" argument {name} 1\n")), "{text}");
+}
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn a_script_on_standard_input_is_read_and_handed_on() {
+    let site = Site::trained(&Setup::default());
+    let text = format!(
+        "#!/bin/bash\n#SBATCH {MODEL}\n#SBATCH --hold --llm-gpu=a100\nvllm serve m -tp 4\n"
+    );
+    let file = site.cluster.script(ALICE, &text).unwrap();
+    let mut command = site.cluster.command(ALICE, "omnipilot").unwrap();
+    command.args(["--config", &site.config(), "submit"]);
+    let output = command
+        .stdin(fs::File::open(file).unwrap())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let id = told.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    let record = site.cluster.show_job(id).unwrap();
+    assert_eq!(
+        (&*gpus(&record), &*record["JobName"]),
+        ("gpu:a100:4", "sbatch")
+    );
+}
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn policy_form_and_rules_are_the_plugins() {
+    let site = Site::trained(&Setup::default());
+    let text = fs::read_to_string(site.config()).unwrap();
+    let rules = "[rewrite]\ngpus = \"gpus-per-node\"\ncpus_per_gpu = 3\nmem_per_gpu = \"5G\"\n[[policy]]\nqos = \"high\"\nmode = \"enforce\"\n";
+    fs::write(site.config(), text + rules).unwrap();
+    let pins = [MODEL, "--llm-gpu=h100", "--llm-tp=2"];
+    let see = "echo $SLURM_GPUS_ON_NODE $SLURM_CPUS_ON_NODE $SLURM_CPUS_PER_TASK $SLURM_MEM_PER_NODE $SLURM_JOB_NUM_NODES";
+    let words = ["-N2", "--gpus=a100:2", "--mem-per-cpu=1G", "-c", "9"];
+    let id = submitted(&submit(&site, &pins, &words, see));
+    site.cluster.wait_job(id).unwrap();
+    assert_eq!(site.cluster.job_output(id).unwrap(), "2 6 6 10240 1\n");
+    for more in [&["--llm-advice=off"][..], &["--llm-advice=explore"]] {
+        let output = submit(&site, &[&pins, more].concat(), &["-q", "high"], "true");
+        assert_refused(&output, 67, "omnipilot: ");
+        assert!(
+            output.stderr.contains("QOS high enforces advice"),
+            "{output}"
+        );
+    }
+}
+
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn components_are_advised_each_without_the_plugin_too() {
+    let site = Site::trained(&Setup::default());
+    let script = format!(
+        "#SBATCH {MODEL} --llm-gpu=h100\n#SBATCH --llm-tp=2\n#SBATCH hetjob\n#SBATCH {MODEL} --llm-gpu=h200\n\
+         echo $SLURM_LLM_TP $SLURM_LLM_GPU_HET_GROUP_0 $SLURM_LLM_TP_HET_GROUP_1 $SLURM_LLM_GPU_HET_GROUP_1"
+    );
+    let file = site.cluster.script(ALICE, &script).unwrap();
+    let words = [
+        "submit",
+        "--mem=1G",
+        ":",
+        "--llm-tp=4",
+        &file.display().to_string(),
+    ];
+    let id = submitted(&site.omnipilot(ALICE, &words));
+    site.cluster.wait_job(id).unwrap();
+    let output = site
+        .cluster
+        .work(ALICE)
+        .unwrap()
+        .join(format!("slurm-{id}.out"));
+    assert_eq!(fs::read_to_string(output).unwrap(), "2 h100 4 h200\n");
+    let words = ["show", "job", &id.to_string()];
+    let shown = site.cluster.run(ALICE, "scontrol", &words).unwrap();
+    let asked: Vec<String> = shown
+        .stdout
+        .trim()
+        .split("\n\n")
+        .map(|record| gpus(&e2e::parse_job(record)))
+        .collect();
+    assert_eq!(asked, ["gpu:h100:2", "gpu:h200:4"]);
 }
 
 #[test]
