@@ -48,6 +48,9 @@ install_all() {
   put 644 "$ROOT/etc/omnipilot.toml" "$EXAMPLES/omnipilot.toml"
   put 644 "$ROOT/etc/job_submit.lua" "$EXAMPLES/job_submit.lua"
   put 644 "$ROOT/etc/cli_filter.lua" "$EXAMPLES/cli_filter.lua"
+  for file in "$ROOT"/etc/systemd/*; do
+    put 644 <(sed "s|/usr/bin/omnipilot|$COMMAND|" "$file") "$EXAMPLES/systemd/${file##*/}"
+  done
   put 644 <(plugstack_example) "$EXAMPLES/plugstack.conf.d/omnipilot.conf"
 }
 
@@ -58,7 +61,8 @@ uninstall_all() {
   fi
   rm -f "$DESTDIR$COMMAND" "$DESTDIR$PLUGIN"
   rm -f "$DESTDIR$EXAMPLES"/{omnipilot.toml,job_submit.lua,cli_filter.lua} "$DESTDIR$EXAMPLES/plugstack.conf.d/omnipilot.conf"
-  rmdir --ignore-fail-on-non-empty "$DESTDIR$EXAMPLES/plugstack.conf.d" "$DESTDIR$EXAMPLES" "${DESTDIR}${EXAMPLES%/*}" 2>/dev/null || true
+  rm -f "$DESTDIR$EXAMPLES"/systemd/omnipilot-*.{service,timer}
+  rmdir --ignore-fail-on-non-empty "$DESTDIR$EXAMPLES/systemd" "$DESTDIR$EXAMPLES/plugstack.conf.d" "$DESTDIR$EXAMPLES" "${DESTDIR}${EXAMPLES%/*}" 2>/dev/null || true
   echo "removed; /etc/omnipilot, the store and the spool are left as they are"
 }
 

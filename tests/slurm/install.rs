@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use e2e::{ALICE, Cluster, artifacts};
 
 /// Where the files go, below `DESTDIR`, and their modes.
-const FILES: [(&str, u32); 6] = [
+const FILES: [(&str, u32); 12] = [
     ("usr/bin/omnipilot", 0o755),
     ("usr/share/doc/omnipilot/examples/omnipilot.toml", 0o644),
     (
@@ -18,6 +18,30 @@ const FILES: [(&str, u32); 6] = [
     ("usr/lib64/slurm/spank_omnipilot.so", 0o755),
     ("usr/share/doc/omnipilot/examples/job_submit.lua", 0o644),
     ("usr/share/doc/omnipilot/examples/cli_filter.lua", 0o644),
+    (
+        "usr/share/doc/omnipilot/examples/systemd/omnipilot-ingest.service",
+        0o644,
+    ),
+    (
+        "usr/share/doc/omnipilot/examples/systemd/omnipilot-ingest.timer",
+        0o644,
+    ),
+    (
+        "usr/share/doc/omnipilot/examples/systemd/omnipilot-observe.service",
+        0o644,
+    ),
+    (
+        "usr/share/doc/omnipilot/examples/systemd/omnipilot-observe.timer",
+        0o644,
+    ),
+    (
+        "usr/share/doc/omnipilot/examples/systemd/omnipilot-train.service",
+        0o644,
+    ),
+    (
+        "usr/share/doc/omnipilot/examples/systemd/omnipilot-train.timer",
+        0o644,
+    ),
 ];
 
 /// `make TARGET` into this folder, with a umask that would hide everything from users.

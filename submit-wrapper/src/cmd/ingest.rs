@@ -213,12 +213,12 @@ impl Batch {
         }
         match serde_json::from_slice(&file.bytes) {
             Ok(outcome) => self.files.push((name.clone(), file, outcome)),
-            Err(_) if file.age < FRESH => report
-                .waiting
-                .add("not readable as an outcome yet", &file.name),
-            Err(e) => self
-                .refused
-                .push((name.clone(), file.refused(format!("no outcome file: {e}")))),
+            Err(e) => match unreadable(&file, &e) {
+                Some(refused) => self.refused.push((name.clone(), refused)),
+                None => report
+                    .waiting
+                    .add("not readable as an outcome yet", &file.name),
+            },
         }
         Ok(())
     }
@@ -291,6 +291,11 @@ impl Batch {
         };
         self.refused.push((name, file.refused(reason)));
     }
+}
+
+/// A file that is no outcome, refused; `None` while it may still be being written.
+fn unreadable(file: &SpoolFile, error: &serde_json::Error) -> Option<Quarantined> {
+    (file.age >= FRESH).then(|| file.refused(format!("no outcome file: {error}")))
 }
 
 /// `job 4711 window 0: Llama-3.1-8B on H100-SXM x 1, fp8: 9,870 tok/s with 64 in flight`.
@@ -402,4 +407,24 @@ fn json_of(report: &Report) -> serde_json::Value {
         "quarantined": report.quarantined.json(),
         "not_removed": report.unremovable.json(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn junk_is_waited_for_for_a_minute() {
+        let error = serde_json::from_str::<Outcome>("{").unwrap_err();
+        let file = |seconds| SpoolFile {
+            name: "a.json".into(),
+            bytes: b"{".to_vec(),
+            hash: [0; 32],
+            uid: 1,
+            age: Duration::from_secs(seconds),
+        };
+        assert_eq!(unreadable(&file(59), &error), None);
+        let refused = unreadable(&file(60), &error).unwrap();
+        assert!(refused.reason.starts_with("no outcome file: "));
+    }
 }

@@ -9,7 +9,7 @@ use model_store::advisor::words::grouped;
 use model_store::advisor::{Catalogue, Run};
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
-use model_store::store::{PublishedModel, Store, StoredRun, content_hash};
+use model_store::store::{ModelState, PublishedModel, Store, StoredRun, content_hash};
 use model_store::train::gate::{self, Judgement};
 use model_store::train::select::{Measurement, Policy, Selection, select};
 use model_store::train::{Report, TargetReport, train};
@@ -20,6 +20,8 @@ use crate::{drift, exit};
 
 /// A model older than this, s, is replaced whatever has come in.
 const LONGEST_AGE: i64 = 7 * 86_400;
+/// After a refusal by the gate a timer waits for this long, s.
+const AFTER_REFUSAL: i64 = 86_400;
 /// New runs for which it is worth training again: this share of those that the champion knows.
 const WORTH_OF_RUNS: f64 = 0.05;
 /// New runs below which it is not.
@@ -74,6 +76,19 @@ fn not_needed(
     let Some(champion) = champion else {
         return Ok(None);
     };
+    let refused = store.models().map_err(exit::store)?.into_iter();
+    let refused = refused
+        .filter(|m| m.state == ModelState::Refused)
+        .map(|m| m.created_at);
+    if let Some(at) = refused
+        .max()
+        .filter(|at| publish::now() - at < AFTER_REFUSAL)
+    {
+        let hours = (publish::now() - at) / 3600;
+        return Ok(Some(format!(
+            "the gate refused the last one {hours} h ago, and a day is waited for"
+        )));
+    }
     let since = champion.entry.created_at;
     let new = stored.iter().filter(|r| r.added_at >= since).count() as u64;
     #[allow(clippy::cast_precision_loss)] // far below 2^53 runs

@@ -52,6 +52,13 @@ fn a_worse_model_is_refused_forced_and_taken_back() {
         .collect();
     assert_eq!(states, ["refused", "current"]);
 
+    // A timer does not try again at once.
+    let out = site.run(&["train", "--if-needed"]);
+    assert!(
+        String::from_utf8(out.stdout)
+            .unwrap()
+            .contains("the gate refused the last one"),
+    );
     assert_eq!(site.json(&["train", "--force"])["published"], true);
     assert_ne!(site.snapshot().id, good.id);
     let compared = site.json(&["models", "compare", &good.id[..6]]);
