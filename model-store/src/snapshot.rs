@@ -63,6 +63,35 @@ pub struct Body {
     pub preferences: Preferences,
 }
 
+impl Body {
+    /// Everything but the learnt model and the catalogue: what an observation can change. A few
+    /// kilobytes, from which and an earlier body [`Self::with_site`] makes this one again.
+    pub fn site(&self) -> Vec<u8> {
+        let parts = (
+            &self.cluster,
+            &self.gpus,
+            &self.models,
+            &self.engine,
+            &self.economy,
+        );
+        // Encoding plain values into memory has no way to fail.
+        postcard::to_allocvec(&parts).unwrap_or_default()
+    }
+
+    /// This body with the site of another one; `None` for bytes that are none of ours.
+    pub fn with_site(self, site: &[u8]) -> Option<Self> {
+        let (cluster, gpus, models, engine, economy) = postcard::from_bytes(site).ok()?;
+        Some(Self {
+            cluster,
+            gpus,
+            models,
+            engine,
+            economy,
+            ..self
+        })
+    }
+}
+
 /// A model that the configuration names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SiteModel {

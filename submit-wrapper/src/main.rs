@@ -10,6 +10,7 @@ mod drift;
 mod engine;
 mod exit;
 mod input;
+mod kept;
 mod preferences;
 mod publish;
 mod site;

@@ -15,7 +15,7 @@ use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
 use model_store::store::{ModelState, PublishedModel, Store};
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::{exit, preferences};
+use crate::{exit, kept, preferences};
 
 /// Price of a GPU for an hour where the configuration states none: all types count the same.
 const PRICE_WITHOUT_A_PRICE: f64 = 1.0;
@@ -267,6 +267,7 @@ pub(crate) fn republish(
     if snapshot.id != old.id {
         let root = root_of(store, &old.id)?;
         metrics["republished_from"] = root.clone().into();
+        metrics["site"] = kept::site(&snapshot.body).into();
         let runs = store
             .model(&root)
             .map_err(exit::store)?
@@ -308,7 +309,9 @@ pub(crate) fn bring_back(config: &Config, store: &mut Store, id: &str) -> anyhow
         .map_err(exit::store)?
         .map_or(0, |m| m.runs);
     if snapshot.id != root {
-        let metrics = serde_json::json!({ "republished_from": root, "rolled_back": true });
+        let site = kept::site(&snapshot.body);
+        let metrics =
+            serde_json::json!({ "republished_from": root, "rolled_back": true, "site": site });
         let entry = entry(config, &snapshot, runs, &metrics, ModelState::Published);
         store
             .record_model(&entry, None, None)
@@ -491,10 +494,45 @@ mod tests {
         );
         let record = store.model(&now.id).unwrap().unwrap();
         // It had not been recorded, so it stands for itself.
+        let metrics: serde_json::Value = serde_json::from_str(&record.metrics).unwrap();
         assert_eq!(
-            record.metrics,
-            format!(r#"{{"observed_at":9,"republished_from":"{}"}}"#, newer.id)
+            (&metrics["observed_at"], &metrics["republished_from"]),
+            (&9.into(), &newer.id.clone().into())
         );
+    }
+
+    #[test]
+    fn what_observations_published_can_be_had_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::beside_store(&dir.path().join("s.db"));
+        let mut store = Store::create(&config.store).unwrap();
+        let trained = published(&config, Catalogue::built_in());
+        let entry = PublishedModel {
+            id: trained.id.clone(),
+            created_at: 1,
+            runs: 0,
+            path: String::new(),
+            bytes: 0,
+            metrics: "{}".into(),
+            state: ModelState::Published,
+        };
+        store
+            .record_model(&entry, Some(&trained.encode()), None)
+            .unwrap();
+        let mut given = vec![trained];
+        for at in [5, 6, 7] {
+            let seen = ClusterState {
+                observed_at: Some(at),
+                ..ClusterState::default()
+            };
+            assert!(republish_cluster(&config, &seen, &mut store).unwrap());
+            given.push(Snapshot::read(&config.snapshot).unwrap());
+        }
+        for snapshot in given {
+            let again = kept::published_before(&store, &snapshot.id).unwrap();
+            assert_eq!((again.id, again.body), (snapshot.id, snapshot.body));
+        }
+        assert_eq!(kept::published_before(&store, "000000000000"), None);
     }
 
     #[test]

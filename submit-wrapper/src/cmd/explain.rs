@@ -24,7 +24,7 @@ use crate::exit;
 use crate::site::SiteArgs;
 use crate::slurm::submitted::{self, Submitted};
 
-use again::{Again, made_again};
+use again::{Again, Basis, made_again};
 pub(super) use show::preferences as preferences_in_words;
 
 /// Arguments.
@@ -52,9 +52,7 @@ pub(crate) struct Args {
 
 /// What is explained.
 pub(super) struct Subject {
-    pub(super) snapshot: Snapshot,
-    /// The part of the cluster that was in reach.
-    pub(super) cluster: ClusterState,
+    pub(super) basis: Basis,
     pub(super) request: Request,
     pub(super) advice: Advice,
     /// The id that was asked for or found, and how it relates to the advice.
@@ -65,11 +63,7 @@ pub(super) struct Subject {
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
     let subject = subject(&config, args)?;
-    let known = Knowledge {
-        cluster: &subject.cluster,
-        ..subject.snapshot.knowledge()
-    };
-    let explanation = explain(known, &subject.request, &subject.advice);
+    let explanation = explain(subject.basis.knowledge(), &subject.request, &subject.advice);
     if args.json {
         println!("{}", show::as_json(&subject, &explanation)?);
     } else {
@@ -91,44 +85,37 @@ fn subject(config: &Config, args: &Args) -> anyhow::Result<Subject> {
     let published = Snapshot::read(&config.snapshot)
         .map_err(|e| exit::fail(e.to_string(), "`omnipilot train` publishes one"))?;
     let asked = asked_for(config, args, &published)?;
-    let id = id_of(args).or(asked.id);
-    let Some(id) = id else {
-        return Ok(answered(published, asked.cluster, asked.request, None));
+    let now = Basis {
+        snapshot: published,
+        cluster: asked.cluster,
+        judged_at: None,
     };
-    let (snapshot, cluster, again) = made_again(
-        config,
-        published,
-        asked.cluster,
-        &asked.request,
-        &id,
-        asked.snapshot.as_deref(),
-    );
-    Ok(answered(
-        snapshot,
-        cluster,
-        asked.request,
-        Some((id, again)),
-    ))
+    let Some(id) = id_of(args).or(asked.id) else {
+        return Ok(answered(now, asked.request, None));
+    };
+    let named = asked.snapshot.as_deref();
+    let (basis, again) = made_again(config, now, &asked.request, &id, named);
+    Ok(answered(basis, asked.request, Some((id, again))))
 }
 
-fn answered(
-    snapshot: Snapshot,
-    cluster: ClusterState,
-    request: Request,
-    again: Option<(String, Again)>,
-) -> Subject {
-    // Waits that were too old then are too old now.
-    let known = Knowledge {
-        cluster: &cluster,
-        ..snapshot.knowledge()
-    };
-    let advice = advise(known, &request);
+fn answered(basis: Basis, request: Request, again: Option<(String, Again)>) -> Subject {
+    let advice = advise(basis.knowledge(), &request);
     Subject {
         advice,
-        snapshot,
-        cluster,
+        basis,
         request,
         again,
+    }
+}
+
+impl Basis {
+    fn knowledge(&self) -> Knowledge<'_> {
+        let known = self.snapshot.knowledge();
+        Knowledge {
+            cluster: &self.cluster,
+            now: self.judged_at.or(known.now),
+            ..known
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! The snapshot behind an advice that was given: found by the advice's id, which is a hash over
 //! the snapshot's name, the GPU types in reach and the request.
 
-use std::path::Path;
-
 use model_store::advisor::advise::id_of;
-use model_store::advisor::{ClusterState, Request};
+use model_store::advisor::{ClusterState, QueueWaits, Request};
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
 use serde::Serialize;
+
+use crate::kept::published_before;
 
 /// How an advice that is made again relates to the one that was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -29,18 +29,26 @@ const MOST_TYPES: usize = 8;
 /// Most published snapshots that are tried.
 const MOST_SNAPSHOTS: usize = 500;
 
+/// What an advice was, or would be, made from.
+pub(crate) struct Basis {
+    pub(super) snapshot: Snapshot,
+    /// The part of the cluster in reach.
+    pub(super) cluster: ClusterState,
+    /// When ages were judged, Unix seconds; `None` = now.
+    pub(super) judged_at: Option<i64>,
+}
+
 /// The snapshot and the part of its cluster that give this id, else what is published now.
 pub(super) fn made_again(
     config: &Config,
-    published: Snapshot,
-    cluster: ClusterState,
+    now: Basis,
     request: &Request,
     id: &str,
     named: Option<&str>,
-) -> (Snapshot, ClusterState, Again) {
+) -> (Basis, Again) {
     let store = Store::open(&config.store).ok();
     let mut names: Vec<String> = named.map(str::to_owned).into_iter().collect();
-    names.push(published.id.clone());
+    names.push(now.snapshot.id.clone());
     let kept = store.as_ref().and_then(|s| s.models().ok());
     names.extend(
         kept.into_iter()
@@ -48,42 +56,53 @@ pub(super) fn made_again(
             .map(|m| m.id)
             .take(MOST_SNAPSHOTS),
     );
-    let Some((name, types)) = find(&names, &published.body.cluster, request, id) else {
-        return (published, cluster, Again::NotFound);
+    let Some(found) = find(&names, &now.snapshot.body.cluster, request, id) else {
+        return (now, Again::NotFound);
     };
-    let found = if name == published.id {
-        Some(published.clone())
+    let snapshot = if found.snapshot == now.snapshot.id {
+        Some(now.snapshot.clone())
     } else {
-        let bytes = store.and_then(|s| s.model_snapshot(&name).ok().flatten());
-        bytes.and_then(|b| Snapshot::decode(Path::new("the store's snapshot"), &b).ok())
+        store.and_then(|s| published_before(&s, &found.snapshot))
     };
-    match found {
-        Some(snapshot) => {
-            let mut reached = snapshot.body.cluster.clone();
-            reached.pools.retain(|p| types.contains(&p.gres));
-            (snapshot, reached, Again::Same)
-        }
-        None => (published, cluster, Again::OtherSnapshot),
-    }
+    let Some(snapshot) = snapshot else {
+        return (now, Again::OtherSnapshot);
+    };
+    let mut cluster = snapshot.body.cluster.clone();
+    cluster.pools.retain(|p| found.types.contains(&p.gres));
+    let too_old = i64::from(found.stale) * (QueueWaits::LONGEST_AGE_S + 1);
+    let judged_at = cluster.waits.as_ref().map(|w| w.as_of + too_old);
+    let basis = Basis {
+        snapshot,
+        cluster,
+        judged_at,
+    };
+    (basis, Again::Same)
 }
 
-/// The snapshot's name and the GPU types in reach that make this id.
-fn find(
-    names: &[String],
-    cluster: &ClusterState,
-    request: &Request,
-    id: &str,
-) -> Option<(String, Vec<String>)> {
+/// What an id turned out to be made of.
+struct Found {
+    snapshot: String,
+    /// GPU types in reach.
+    types: Vec<String>,
+    /// True where the queue waits were too old.
+    stale: bool,
+}
+
+fn find(names: &[String], cluster: &ClusterState, request: &Request, id: &str) -> Option<Found> {
     let text = serde_json::to_string(request).ok()?;
     let all: Vec<&str> = cluster.pools.iter().map(|p| p.gres.as_str()).collect();
-    let tries = names.iter().flat_map(|name| {
-        let selections = selections(&all).into_iter();
-        selections.flat_map(move |types| [false, true].map(|stale| (name, types.clone(), stale)))
+    let selections = selections(&all);
+    let mut tries = names.iter().flat_map(|name| {
+        let of_types = move |types| [false, true].map(|stale| (name, types, stale));
+        selections.iter().flat_map(of_types)
     });
-    let mut tries = tries;
-    tries
-        .find(|(name, types, stale)| id_of(name, types, *stale, &text) == id)
-        .map(|(name, types, _)| (name.clone(), types.into_iter().map(str::to_owned).collect()))
+    let (name, types, stale) =
+        tries.find(|(name, types, stale)| id_of(name, types, *stale, &text) == id)?;
+    Some(Found {
+        snapshot: name.clone(),
+        types: types.iter().map(|t| (*t).to_owned()).collect(),
+        stale,
+    })
 }
 
 /// Every selection of the types in their order, all of them first; of very many types all alone.

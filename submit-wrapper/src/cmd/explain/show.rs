@@ -42,8 +42,8 @@ pub(super) fn as_json(subject: &Subject, e: &Explanation) -> anyhow::Result<Valu
         "evidence": advice.evidence,
         "request": subject.request,
         "ranking": advice.ranking,
-        "economy": subject.snapshot.body.economy,
-        "preferences": subject.snapshot.body.preferences,
+        "economy": subject.basis.snapshot.body.economy,
+        "preferences": subject.basis.snapshot.body.preferences,
         "rests_on": e.rests_on,
         "candidates": candidates,
     }))
@@ -77,7 +77,7 @@ pub(super) fn print(subject: &Subject, e: &Explanation, all: bool) -> std::io::R
         writeln!(out, "  {}", near(run))?;
     }
     writeln!(out, "\n{}", words::ranked_by(&advice.ranking))?;
-    for line in preferences(&subject.snapshot.body.preferences) {
+    for line in preferences(&subject.basis.snapshot.body.preferences) {
         writeln!(out, "{line}")?;
     }
     Ok(())
