@@ -7,6 +7,7 @@ use model_store::snapshot::Body;
 use model_store::store::{Store, SubmittedJob};
 use model_store::train::preferences::{Choice, PastChoice, preferences, reconstruct};
 
+use crate::cmd::observe::waits_then;
 use crate::exit;
 
 /// What the choices in the store say, with the weights to rank by; `body` is what is about to be
@@ -17,12 +18,14 @@ use crate::exit;
 pub(crate) fn learned(body: &Body, store: &Store) -> anyhow::Result<(Preferences, Weights)> {
     let runs = store.runs().map_err(exit::store)?;
     let jobs = store.submitted_jobs().map_err(exit::store)?;
+    let waits = store.waits(0).map_err(exit::store)?;
     let mut choices: Vec<Choice> = Vec::new();
     for past in past_choices(&runs, &jobs) {
-        let then = store
+        let mut then = store
             .cluster_before(past.submitted_at)
             .map_err(exit::store)?
             .unwrap_or_else(|| body.cluster.clone());
+        then.waits = waits_then(&waits, &then, past.submitted_at);
         choices.extend(choice(body, &then, &past));
     }
     Ok(preferences(&choices, &body.economy))

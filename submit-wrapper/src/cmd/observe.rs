@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use model_store::advisor::{ClusterState, QueueWaits};
 use model_store::config::Config;
-use model_store::store::Store;
+use model_store::store::{Store, Wait};
 use model_store::train::queue::{PastWait, queue_waits};
 use serde_json::json;
 
@@ -55,19 +55,33 @@ pub(crate) fn waits(store: &Store, cluster: &ClusterState) -> anyhow::Result<Opt
     };
     let now = publish::now();
     let past = store.waits(now - LONGEST_MEMORY).map_err(exit::store)?;
-    #[allow(clippy::cast_precision_loss)] // seconds
-    let past: Vec<PastWait> = past
-        .into_iter()
-        .map(|w| PastWait {
-            gres: w.gres,
-            gpus: w.gpus,
-            eligible: w.eligible,
-            wait_s: w.wait_s as f64,
-            backlog: w.backlog,
-        })
-        .collect();
+    let past: Vec<PastWait> = past.iter().map(past_wait).collect();
     let waits = queue_waits(&past, cluster, now, as_of);
     Ok((!waits.waits.is_empty()).then_some(waits))
+}
+
+/// How long jobs waited as it looked at a moment of the past: from the latest jobs that had begun
+/// by then. `recorded` is in the order in which jobs became eligible.
+pub(crate) fn waits_then(recorded: &[Wait], cluster: &ClusterState, at: i64) -> Option<QueueWaits> {
+    /// Enough for every size; a choice is reconstructed in milliseconds.
+    const MOST: usize = 2000;
+    let begun = |w: &&Wait| w.eligible.saturating_add_unsigned(w.wait_s) <= at;
+    let recent = |w: &&Wait| w.eligible > at - LONGEST_MEMORY;
+    let known = recorded.iter().rev().filter(begun).take_while(recent);
+    let past: Vec<PastWait> = known.take(MOST).map(past_wait).collect();
+    let waits = queue_waits(&past, cluster, at, at);
+    (!waits.waits.is_empty()).then_some(waits)
+}
+
+#[allow(clippy::cast_precision_loss)] // seconds
+fn past_wait(w: &Wait) -> PastWait {
+    PastWait {
+        gres: w.gres.clone(),
+        gpus: w.gpus,
+        eligible: w.eligible,
+        wait_s: w.wait_s as f64,
+        backlog: w.backlog,
+    }
 }
 
 fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
