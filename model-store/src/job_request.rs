@@ -21,13 +21,14 @@ pub struct Given(BTreeMap<&'static str, String>);
 
 impl Given {
     /// Long names of the options that matter.
-    pub const NAMES: [&'static str; 25] = [
+    pub const NAMES: [&'static str; 26] = [
         "gres",
         "gpus",
         "gpus-per-node",
         "gpus-per-task",
         "gpus-per-socket",
         TRES_PER_TASK,
+        TRES_BIND,
         "ntasks-per-gpu",
         "sockets-per-node",
         "constraint",
@@ -72,6 +73,12 @@ pub fn nodes_asked(given: &Given) -> Option<u32> {
     let least = given.get("nodes")?.split(['-', ',', ':']).next()?;
     Some(least.trim().parse().unwrap_or(1).max(1))
 }
+
+/// The option in which newer releases keep how GPUs are bound to tasks.
+pub const TRES_BIND: &str = "tres-bind";
+
+/// Options that Slurm fills in from others without counting them as given.
+pub const DERIVED: [&str; 2] = [TRES_PER_TASK, TRES_BIND];
 
 /// What the user's own GPU request says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

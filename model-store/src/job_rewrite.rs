@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::constraint::{Adapted, adapt, with_feature};
 use crate::job_request::{
-    GPU_OPTIONS, Given, TRES_PER_TASK, nodes_asked, number_of, replace_gpus, without_gpus,
+    GPU_OPTIONS, Given, TRES_BIND, TRES_PER_TASK, nodes_asked, number_of, replace_gpus,
+    without_gpus,
 };
 
 /// The form of the GPU request that a rewrite leaves in a job.
@@ -23,7 +24,9 @@ pub enum GpuForm {
     GpusPerNode,
     /// `--gpus=TYPE:N` in all, and the number of nodes.
     Gpus,
-    /// `--gpus-per-task=TYPE:N`, one task a node.
+    /// `--gpus-per-task=TYPE:N`, one task a node: where a script's directive of that name is replaced
+    /// from the command line. The plugin comes too late for it, as newer releases have counted by then.
+    #[serde(skip)]
     GpusPerTask,
     /// `--gres=gpu:N` and the type's feature in `--constraint`.
     Feature,
@@ -76,7 +79,8 @@ pub struct Edit {
 pub struct Plan {
     /// In the order in which they are to be made.
     pub edits: Vec<Edit>,
-    /// Variables of the job that follow from them, where Slurm has set its own before.
+    /// Variables of the job that follow from them, where Slurm has set its own before; an empty value
+    /// takes one away.
     pub environment: Vec<(String, String)>,
 }
 
@@ -104,6 +108,10 @@ impl Plan {
         }
     }
 
+    fn forget(&mut self, variable: &str) {
+        self.environment.push((variable.into(), String::new()));
+    }
+
     fn set_or_take_away(&mut self, name: &str, value: String) {
         self.edits.push(Edit {
             name: name.into(),
@@ -123,6 +131,12 @@ pub fn plan(
     rules: &Rules,
     spread: bool,
 ) -> Result<Plan, String> {
+    if given.get("ntasks-per-gpu").is_some() {
+        // Slurm keeps it in the job's environment, where `srun` would split the GPUs by it.
+        return Err(
+            "--ntasks-per-gpu gives each task GPUs of its own, so they are left as asked".into(),
+        );
+    }
     let mut plan = Plan::default();
     let constraint = constraint(given, allocation, rules)?;
     // GPUs for each task are those of a node only where there is one task on it.
@@ -182,11 +196,8 @@ impl Shape {
         // A number of tasks that was typed stays: Slurm has put it into the job's environment
         // already, for `srun` to read there.
         let tasks = number_of(given, "ntasks");
-        let per_gpu =
-            number_of(given, "ntasks-per-gpu").map(|n| n.saturating_mul(allocation.per_node));
         let per_node = tasks
             .map(|n| n.div_ceil(nodes))
-            .or(per_gpu)
             .or_else(|| number_of(given, "ntasks-per-node"));
         let one_a_node = form == GpuForm::GpusPerTask;
         Ok(Self {
@@ -197,7 +208,7 @@ impl Shape {
                 per_node.unwrap_or(1).max(1)
             },
             name_nodes,
-            name_tasks: tasks.is_none() && (several || per_gpu.is_some() || one_a_node),
+            name_tasks: tasks.is_none() && (several || one_a_node),
         })
     }
 
@@ -229,6 +240,18 @@ fn per_task(plan: &mut Plan, given: &Given, new_cpus: bool) {
     if rest != asked {
         plan.set_or_take_away(TRES_PER_TASK, rest);
     }
+    unbind(plan, given);
+}
+
+/// GPUs that are no longer a task's own must not be bound to one: a step would see a part of them.
+fn unbind(plan: &mut Plan, given: &Given) {
+    if given
+        .get(TRES_BIND)
+        .is_some_and(|bind| bind.contains("per_task"))
+    {
+        plan.take_away(given, TRES_BIND);
+        plan.forget("SLURM_TRES_BIND");
+    }
 }
 
 fn gpus(plan: &mut Plan, given: &Given, wanted: &Allocation, form: GpuForm, shape: &Shape) {
@@ -241,8 +264,6 @@ fn gpus(plan: &mut Plan, given: &Given, wanted: &Allocation, form: GpuForm, shap
     for name in GPU_OPTIONS.into_iter().filter(|name| *name != kept) {
         plan.take_away(given, name);
     }
-    // Counts tasks by the GPUs of the options that were just taken away.
-    plan.take_away(given, "ntasks-per-gpu");
     let gres = given.get("gres").unwrap_or_default();
     if kept == "gres" {
         let entry = match form {
@@ -476,15 +497,31 @@ mod tests {
     }
 
     #[test]
-    fn tasks_by_gpu_become_tasks() {
+    fn gpus_are_not_bound_to_tasks_that_no_longer_own_them() {
+        let asked = [
+            ("gpus-per-task", "a100:1"),
+            ("tres-per-task", "gres/gpu:a100=1"),
+            ("tres-bind", "gres/gpu:per_task:1"),
+        ];
+        let plan = plan(&given(&asked), &two(1), &rules(GpuForm::Gres), false).unwrap();
+        let gone: Vec<&str> = plan
+            .edits
+            .iter()
+            .filter(|e| e.value.is_none())
+            .map(|e| e.name.as_str())
+            .collect();
+        assert_eq!(gone, ["tres-per-task", "tres-bind", "gpus-per-task"]);
         assert_eq!(
-            edits(
-                &[("gpus", "8"), ("ntasks-per-gpu", "2")],
-                &rules(GpuForm::Gres),
-                &two(1)
-            ),
-            "!gpus !ntasks-per-gpu gres=gpu:h100:2 ntasks=4"
+            plan.environment,
+            [("SLURM_TRES_BIND".into(), String::new())]
         );
+    }
+
+    #[test]
+    fn a_job_whose_tasks_own_gpus_is_left() {
+        let job = given(&[("gpus", "8"), ("ntasks-per-gpu", "2")]);
+        let reason = plan(&job, &two(1), &rules(GpuForm::Gres), false).unwrap_err();
+        assert!(reason.contains("--ntasks-per-gpu"), "{reason}");
     }
 
     #[test]

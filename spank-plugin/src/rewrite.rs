@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::sync::{Mutex, PoisonError};
 
-use model_store::job_request::plain_gres;
+use model_store::job_request::{DERIVED, plain_gres};
 
 use crate::ffi::c_string;
 use crate::host::JobOptions;
@@ -133,7 +133,8 @@ fn step(job: &mut impl JobOptions, name: &CStr, edit: &Edit) -> bool {
 /// Neither given by anybody nor derived by Slurm: from 24.11 on `--gpus-per-task` and `--cpus-per-task` stand in `tres-per-task`
 /// too.
 fn is_unset(job: &impl JobOptions, name: &CStr) -> bool {
-    !job.is_set(name) && (name != c"tres-per-task" || job.get(name).is_none())
+    let derived = name.to_str().is_ok_and(|name| DERIVED.contains(&name));
+    !job.is_set(name) && (!derived || job.get(name).is_none())
 }
 
 /// Options that stand in for Slurm's.

@@ -175,9 +175,12 @@ fn carry_out(job: &mut impl JobOptions, answer: Decision, terms: Terms, componen
 /// names that say which one it is.
 fn put(environment: &[(String, String)], component: u32) {
     if component == 0 {
-        environment
-            .iter()
-            .for_each(|(name, value)| inherit::set(name, value));
+        for (name, value) in environment {
+            match value.as_str() {
+                "" if !name.starts_with("SLURM_LLM_") => inherit::remove(name),
+                value => inherit::set(name, value),
+            }
+        }
         return;
     }
     others::of_component(environment, component)

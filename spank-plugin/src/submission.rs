@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use model_store::config::DEFAULT_PATH;
-use model_store::job_request::{Given, TRES_PER_TASK};
+use model_store::job_request::{DERIVED, Given};
 use model_store::options::RawOptions;
 
 use crate::host::JobOptions;
@@ -42,7 +42,7 @@ impl Submission {
         let option = |name: &str| {
             let long = CString::new(name).ok()?;
             // What Slurm derives is not counted as given, and asks for GPUs all the same.
-            if name == TRES_PER_TASK {
+            if DERIVED.contains(&name) {
                 return job.get(&long)?.into_string().ok();
             }
             job.given(&long)

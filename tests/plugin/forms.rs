@@ -40,12 +40,11 @@ fn everywhere(record: &BTreeMap<String, String>) -> Vec<String> {
 #[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
 fn every_form_is_replaced_by_the_sites_form() {
     let site = with_features();
-    let asked: [&[&str]; 6] = [
+    let asked: [&[&str]; 5] = [
         &["--gres=gpu:a100:8"],
         &["--gpus=a100:4"],
         &["--gpus-per-node=a100:1", "-C", "a100-80gb"],
         &["--ntasks=2", "--gpus-per-task=1"],
-        &["--gpus=4", "--ntasks-per-gpu=1"],
         &[
             "--gpus-per-socket=1",
             "--sockets-per-node=1",
@@ -53,18 +52,38 @@ fn every_form_is_replaced_by_the_sites_form() {
             "a100-80gb&ib",
         ],
     ];
-    for form in ["gres", "gpus-per-node", "gpus", "gpus-per-task", "feature"] {
+    for form in ["gres", "gpus-per-node", "gpus", "feature"] {
         site.configure(&format!("[rewrite]\ngpus = \"{form}\""));
         for asked in asked {
             let text = site.output(
                 &[&PINS[..], asked].concat(),
-                "echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES $SLURM_JOB_NUM_NODES",
+                "echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES $SLURM_JOB_NUM_NODES\nsrun -n1 bash -c 'echo $CUDA_VISIBLE_DEVICES' 2>&1",
             );
-            assert_eq!(text, "h1 0,1 1\n", "{form} {asked:?}");
+            assert_eq!(text, "h1 0,1 1\n0,1\n", "{form} {asked:?}");
         }
         let record = site.held(&[&PINS[..], asked[0]].concat(), "true");
         assert_eq!(everywhere(&record).len(), 1, "{form} {record:?}");
     }
+}
+
+/// Slurm keeps this one in the job's environment whatever becomes of the option, and each `srun` in the job splits the GPUs by it.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn gpus_that_are_split_among_tasks_are_left_as_asked() {
+    let site = Site::start();
+    let words = [
+        &PINS[..],
+        &["--hold", "--gpus=a100:4", "--ntasks-per-gpu=1"],
+    ]
+    .concat();
+    let output = site.cluster.sbatch(ALICE, &words, "true").unwrap();
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    assert!(
+        lines.len() == 1 && lines[0].contains("no advice: --ntasks-per-gpu"),
+        "{output}"
+    );
+    let record = site.cluster.show_job(output.id().unwrap()).unwrap();
+    assert_eq!(everywhere(&record), ["gpu:a100:4"]);
 }
 
 #[test]

@@ -188,6 +188,10 @@ fn note(launch: &mut Launch, number: u32, component: &Component, comment: &str) 
 /// names that say whose they are, where there are several.
 fn put(launch: &mut Launch, environment: &[(String, String)], number: u32, several: bool) {
     for (name, value) in environment {
+        // `sbatch` is yet to begin: it has set nothing that would have to be taken back.
+        if value.is_empty() {
+            continue;
+        }
         if number == 0 {
             launch.set(name.clone(), value.clone());
         }
