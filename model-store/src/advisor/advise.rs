@@ -397,7 +397,7 @@ fn nearest(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Option
     let envelope = &known.model.envelope;
     envelope
         .nearest(&s, &physics(&s))
-        .map(|l| envelope.describe(l))
+        .map(|l| envelope.describe(&l))
 }
 
 /// The id of the advice that this knowledge gives on a request; see [`id_of`].

@@ -142,10 +142,10 @@ pub fn near_runs(known: Knowledge, request: &Request, a: &Assessed) -> Vec<NearR
     let near = envelope.nearest_runs(&s, &physics(&s), NEAREST);
     near.into_iter()
         .map(|(l, squared)| NearRun {
-            run_id: l.run_id.clone(),
-            source: envelope.source(l).map_or("", |(name, _)| name).to_owned(),
-            origin: envelope.source(l).map(|(_, origin)| origin),
-            what: envelope.describe(l),
+            run_id: envelope.landmarks.run_id(&l).to_owned(),
+            source: envelope.source(&l).map_or("", |(name, _)| name).to_owned(),
+            origin: envelope.source(&l).map(|(_, origin)| origin),
+            what: envelope.describe(&l),
             context: f64::from(l.at[1]).exp().round(),
             in_flight: f64::from(l.at[2]).exp(),
             distance: f64::from(squared).max(0.0).sqrt(),

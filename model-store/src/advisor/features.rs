@@ -8,13 +8,15 @@ use super::physics::Physics;
 use super::setup::Setup;
 
 /// Number of features.
-pub const FEATURES: usize = 68;
+pub const FEATURES: usize = 69;
 
-/// Slots of a row that are filled only where the spread is predicted: the process's doubt, and how
-/// far process and forest are apart, both as logarithms.
-pub const DOUBT: usize = FEATURES - 2;
+/// Slots of a row that are filled only where the spread is predicted, all as logarithms: the
+/// process's doubt, how far forest and process are apart, and how far local and common process are.
+pub const DOUBT: usize = FEATURES - 3;
 /// See [`DOUBT`].
-pub const DISPUTE: usize = FEATURES - 1;
+pub const DISPUTE: usize = FEATURES - 2;
+/// See [`DOUBT`].
+pub const SPLIT: usize = FEATURES - 1;
 
 /// One row; what is not known is not a number.
 pub type Row = [f32; FEATURES];
@@ -149,6 +151,12 @@ fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
 }
 
+/// What says how an engine is driven: two setups of one stack differ in size alone.
+pub fn stack(categories: Categories) -> [u16; 2] {
+    let [_, _, _, workload, _, _, engine, _] = categories;
+    [engine, workload]
+}
+
 /// The features of a setup. The first 32 are also the space of the Gaussian processes.
 pub fn row(s: &Setup, p: &Physics, codes: &Codebook) -> Row {
     let c = s.card;
@@ -239,6 +247,7 @@ pub fn row(s: &Setup, p: &Physics, codes: &Codebook) -> Row {
         code(4),
         code(7),
         // the spread alone
+        0.0,
         0.0,
         0.0,
     ];

@@ -4,28 +4,36 @@
 //! The covariance is Matern 3/2 over one squared distance, in which every number has a length of
 //! its own and every category counts a constant where it differs (C. Rasmussen, C. Williams,
 //! Gaussian Processes for Machine Learning, 2006, chapters 2 and 4).
+//!
+//! Points are kept in units of that distance, as 16-bit steps: the sum over all points is the
+//! inmost loop of every advice, and whole numbers add up to the same on every machine.
 
 use serde::{Deserialize, Serialize};
 
 use super::features::{CATEGORIES, Categories, PLACE, Row};
+use super::packed;
+use super::units::{self, LANES, STEPS, UNKNOWN, between, matern};
 
 /// Dimensions that are numbers.
 pub const NUMBERS: usize = PLACE.len();
 
-/// Steps of a stored number in one standard deviation.
-const STEPS: f32 = 2048.0;
+/// Largest coordinate, steps: the squared distance of any two places then fits into 32 bits.
+const FARTHEST: f32 = 15.0 * STEPS;
+
+/// Largest weight of a category, squared distance.
+const HEAVIEST: f64 = 60.0;
+
+/// Below this weight a number does not count: six standard deviations make a squared distance of
+/// one hundredth.
+const LIGHTEST: f64 = 3e-4;
 
 /// Measured points that the local uncertainty looks at.
 const NEIGHBOURS: usize = 16;
 
-/// Where a setup lies: numbers in steps about the mean, categories as codes.
+/// Where a setup lies among the points of one process: every number over its length, in steps,
+/// then the category codes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Place {
-    /// Numbers, in steps.
-    pub numbers: [i16; NUMBERS],
-    /// Category codes; [`u16::MAX`] differs from everything.
-    pub categories: Categories,
-}
+pub struct Place([i16; LANES]);
 
 /// Mean and spread of each number over the points.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,30 +64,18 @@ impl Scale {
         Self { mean, spread }
     }
 
-    /// The place of a row; what is not known lies at the mean.
-    pub fn place(&self, row: &Row, categories: Categories) -> Place {
-        let mut numbers = [0i16; NUMBERS];
-        for (i, out) in numbers.iter_mut().enumerate() {
-            let at = PLACE
-                .get(i)
-                .and_then(|at| row.get(*at))
-                .copied()
-                .unwrap_or(0.0);
-            let (mean, spread) = (
-                self.mean.get(i).copied().unwrap_or(0.0),
-                self.spread.get(i).copied().unwrap_or(0.0),
-            );
-            let z = if spread > 1e-6 && at.is_finite() {
-                (at - mean) / spread
-            } else {
-                0.0
-            };
-            *out = (z * STEPS).round().clamp(-32_000.0, 32_000.0) as i16;
+    /// The numbers of a row in standard deviations about the mean; what is not known lies at the
+    /// mean.
+    pub fn standard(&self, row: &Row) -> [f32; NUMBERS] {
+        let mut out = [0.0; NUMBERS];
+        let known = PLACE.iter().zip(self.mean.iter().zip(&self.spread));
+        for (out, (at, (mean, spread))) in out.iter_mut().zip(known) {
+            let x = row.get(*at).copied().unwrap_or(f32::NAN);
+            if *spread > 1e-6 && x.is_finite() {
+                *out = (x - mean) / spread;
+            }
         }
-        Place {
-            numbers,
-            categories,
-        }
+        out
     }
 }
 
@@ -88,19 +84,19 @@ impl Scale {
 pub struct Process {
     /// Mean and spread of the numbers.
     pub scale: Scale,
-    /// Weight of each number's squared distance, in standard deviations.
+    /// Units of distance that one standard deviation of each number makes; 0 = does not count.
     pub numbers: Vec<f32>,
-    /// Weight of each category that differs.
-    pub categories: Vec<f32>,
+    /// Squared distance that each category makes where it differs, in steps.
+    pub categories: [i16; CATEGORIES],
     /// Variance of the noise over that of the process.
     pub noise: f32,
     /// Level far from every point.
     pub mean: f32,
-    /// Points, number by number: all first numbers, then all second ones, ...
-    pub points: Vec<i16>,
-    /// Category codes of the points, in the same order.
-    pub codes: Vec<u16>,
+    /// Measured points, [`LANES`] of each.
+    #[serde(with = "packed::halves")]
+    points: Vec<i16>,
     /// What each point adds per unit of covariance.
+    #[serde(with = "packed::floats")]
     pub pull: Vec<f32>,
 }
 
@@ -113,29 +109,35 @@ pub struct Guess {
     pub doubt: f64,
 }
 
-/// Matern 3/2 of a squared distance. The exponential is our own: the same on every machine, and
-/// fit for vector units.
-#[inline]
-pub fn matern(squared: f32) -> f32 {
-    let r = (3.0 * squared).sqrt();
-    (1.0 + r) * exp_of_minus(r)
-}
-
-/// `exp(-r)` for `r >= 0` to seven digits: a power of two, and a polynomial for the rest.
-#[inline]
-fn exp_of_minus(r: f32) -> f32 {
-    let t = r.min(80.0) * -std::f32::consts::LOG2_E;
-    // Cut off and one less: at or below the floor, without a call that SSE2 has no instruction for.
-    let whole = t as i32 - 1;
-    let x = (t - whole as f32) * std::f32::consts::LN_2;
-    let p = 1.0
-        + x * (1.0
-            + x * (0.5
-                + x * (1.666_666_6e-1 + x * (4.166_666e-2 + x * (8.333_3e-3 + x * 1.39e-3)))));
-    p * f32::from_bits(((whole + 127) as u32) << 23)
-}
-
 impl Process {
+    /// A process without pulls: the points of these rows, under these weights of squared
+    /// distances (of each number in standard deviations, and of each category).
+    pub fn at(rows: &[&Row], codes: &[Categories], scale: Scale, weights: &[f64]) -> Self {
+        let (numbers, categories) = weights.split_at(NUMBERS.min(weights.len()));
+        let unit = |(w, spread): (&f64, &f32)| {
+            if *w < LIGHTEST || *spread <= 1e-6 {
+                0.0
+            } else {
+                w.sqrt() as f32
+            }
+        };
+        let mut out = Self {
+            numbers: numbers.iter().zip(&scale.spread).map(unit).collect(),
+            scale,
+            ..Self::default()
+        };
+        for (step, w) in out.categories.iter_mut().zip(categories) {
+            *step = (w.min(HEAVIEST) * f64::from(STEPS)).round() as i16;
+        }
+        out.points = rows
+            .iter()
+            .zip(codes)
+            .flat_map(|(row, codes)| out.place(row, *codes).0)
+            .collect();
+        out.pull = vec![0.0; rows.len()];
+        out
+    }
+
     /// Number of points.
     pub fn len(&self) -> usize {
         self.pull.len()
@@ -146,49 +148,49 @@ impl Process {
         self.pull.is_empty()
     }
 
+    /// The place of a row.
+    pub fn place(&self, row: &Row, categories: Categories) -> Place {
+        let mut out = [UNKNOWN; LANES];
+        let (numbers, codes) = out.split_at_mut(NUMBERS);
+        let standard = self.scale.standard(row);
+        for ((out, z), unit) in numbers.iter_mut().zip(standard).zip(&self.numbers) {
+            *out = (z * unit * STEPS).round().clamp(-FARTHEST, FARTHEST) as i16;
+        }
+        for (out, code) in codes.iter_mut().zip(categories) {
+            *out = code as i16;
+        }
+        Place(out)
+    }
+
     /// Squared distances from a place to every point.
     pub fn distances(&self, place: &Place) -> Vec<f32> {
-        let n = self.len();
-        let mut out = vec![0.0f32; n];
-        for (i, x) in place.numbers.iter().enumerate() {
-            let w = self.numbers.get(i).copied().unwrap_or(0.0) / (STEPS * STEPS);
-            let Some(column) = self.points.get(i * n..(i + 1) * n).filter(|_| w > 0.0) else {
-                continue;
-            };
-            let x = f32::from(*x);
-            for (sum, p) in out.iter_mut().zip(column) {
-                let gap = f32::from(*p) - x;
-                *sum += w * gap * gap;
-            }
-        }
-        for (i, code) in place.categories.iter().enumerate() {
-            let w = self.categories.get(i).copied().unwrap_or(0.0);
-            let Some(column) = self.codes.get(i * n..(i + 1) * n).filter(|_| w > 0.0) else {
-                continue;
-            };
-            for (sum, c) in out.iter_mut().zip(column) {
-                *sum += if *c == *code && *code != u16::MAX {
-                    0.0
-                } else {
-                    w
-                };
-            }
-        }
+        let mut out = vec![0.0; self.len()];
+        units::distances(&place.0, &self.points, &self.categories, &mut out);
         out
+    }
+
+    fn points(&self) -> impl Iterator<Item = &[i16; LANES]> {
+        self.points
+            .chunks_exact(LANES)
+            .filter_map(|p| p.try_into().ok())
+    }
+
+    fn point(&self, i: usize) -> Option<&[i16; LANES]> {
+        self.points.get(i * LANES..(i + 1) * LANES)?.try_into().ok()
     }
 
     /// What the process says of a place.
     pub fn guess(&self, place: &Place) -> Guess {
         let near = self.distances(place);
-        let sum: f64 = near
-            .chunks(256)
-            .zip(self.pull.chunks(256))
-            .map(|(d, p)| f64::from(d.iter().zip(p).map(|(d, p)| matern(*d) * p).sum::<f32>()))
-            .sum();
         Guess {
-            mean: f64::from(self.mean) + sum,
+            mean: f64::from(self.mean) + units::pulled(&near, &self.pull),
             doubt: self.doubt_of(&near, |_| false),
         }
+    }
+
+    /// The expected value at a place.
+    pub fn mean_at(&self, place: &Place) -> f64 {
+        f64::from(self.mean) + units::pulled(&self.distances(place), &self.pull)
     }
 
     /// The doubt at a place.
@@ -227,7 +229,7 @@ impl Process {
                 let mut value = if a == b {
                     1.0 + f64::from(self.noise) + 1e-6
                 } else {
-                    f64::from(matern(self.between(*i, *j)))
+                    self.covariance(*i, *j)
                 };
                 for c in 0..b {
                     value -= entry(&factor, a, c) * entry(&factor, b, c);
@@ -253,38 +255,27 @@ impl Process {
         1.0 - explained
     }
 
-    /// Squared distance between two points.
-    fn between(&self, i: usize, j: usize) -> f32 {
-        let n = self.len();
-        let mut out = 0.0;
-        for (d, w) in self.numbers.iter().enumerate() {
-            let (Some(a), Some(b)) = (self.points.get(d * n + i), self.points.get(d * n + j))
-            else {
-                continue;
-            };
-            let gap = (f32::from(*a) - f32::from(*b)) / STEPS;
-            out += w * gap * gap;
-        }
-        for (d, w) in self.categories.iter().enumerate() {
-            let (a, b) = (self.codes.get(d * n + i), self.codes.get(d * n + j));
-            out += if a == b && a != Some(&u16::MAX) {
-                0.0
-            } else {
-                *w
-            };
-        }
-        out
+    /// Covariance of two points, as a share of that of one with itself.
+    fn covariance(&self, i: usize, j: usize) -> f64 {
+        let pair = self.point(i).zip(self.point(j));
+        pair.map_or(0.0, |(a, b)| {
+            f64::from(matern(between(a, b, &self.categories)))
+        })
     }
 
     /// True where every table has its length and every number is finite.
     pub fn is_sound(&self) -> bool {
-        let n = self.len();
         let finite = |v: &[f32]| v.iter().all(|x| x.is_finite());
-        let tables = self.points.len() == n * NUMBERS && self.codes.len() == n * CATEGORIES;
-        tables
+        // Coordinates and weights that could overflow a sum of squares are nobody's.
+        let near = |p: &[i16; LANES]| {
+            let farthest = p.iter().take(NUMBERS).map(|x| x.unsigned_abs()).max();
+            farthest.is_none_or(|x| x <= FARTHEST as u16)
+        };
+        self.points.len() == self.len() * LANES
+            && self.points().all(near)
+            && self.categories.iter().all(|w| *w >= 0)
             && finite(&self.pull)
             && finite(&self.numbers)
-            && finite(&self.categories)
             && self.noise.is_finite()
             && self.mean.is_finite()
     }

@@ -24,7 +24,9 @@ pub mod forest;
 mod gpu;
 mod hf_config;
 pub mod kernel;
+mod landmarks;
 pub mod model;
+mod packed;
 pub mod physics;
 mod queue;
 mod rank;
@@ -33,6 +35,8 @@ mod run;
 mod setup;
 pub mod site;
 pub mod support;
+mod units;
+pub(crate) use units::matern;
 pub mod utility;
 pub mod words;
 

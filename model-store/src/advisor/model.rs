@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::advice::{AxisOut, Evidence, Prediction};
 use super::case::Precision;
 use super::conformal::{Bands, Calibration, GroupKey};
-use super::features::{Categories, Codebook, DISPUTE, DOUBT, Row, for_trees, row};
+use super::features::{Categories, Codebook, DISPUTE, DOUBT, Row, SPLIT, for_trees, row, stack};
 use super::forest::Forest;
 use super::kernel::Process;
 use super::physics::{Physics, physics};
@@ -30,12 +30,14 @@ pub enum Step {
 pub struct TargetModel {
     /// Runs that it was fitted to.
     pub runs: u32,
-    /// Gaussian process of the residual.
+    /// Gaussian process of the residual, over all runs.
     pub process: Process,
+    /// Processes of their own for stacks with many runs, sorted.
+    pub locals: Vec<Local>,
     /// Boosted trees of the residual.
     pub forest: Forest,
-    /// Share of the process in the centre, 0 to 1; the trees have the rest.
-    pub blend: f64,
+    /// Shares in the centre where the stack has no process of its own.
+    pub shares: Shares,
     /// Logarithm of the spread about the centre.
     pub spread: Forest,
     /// Quantiles 0.1 and 0.9 about the centre, in spreads below and above.
@@ -50,6 +52,37 @@ pub struct TargetModel {
     pub elsewhere: Calibration,
     /// How this cluster's own runs shift it.
     pub site: SiteShift,
+}
+
+/// Shares of the learners in a centre; they add up to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shares {
+    /// Of the process over all runs.
+    pub process: f32,
+    /// Of the stack's own process.
+    pub local: f32,
+    /// Of the trees.
+    pub trees: f32,
+}
+
+impl Shares {
+    /// The mixture of three values, or of three residuals.
+    pub fn mix(self, process: f64, local: f64, trees: f64) -> f64 {
+        f64::from(self.process) * process
+            + f64::from(self.local) * local
+            + f64::from(self.trees) * trees
+    }
+}
+
+/// A Gaussian process over the runs of one stack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Local {
+    /// Engine and workload, as codes.
+    pub stack: [u16; 2],
+    /// The process.
+    pub process: Process,
+    /// Shares in the centre of this stack's setups.
+    pub shares: Shares,
 }
 
 /// Launch success of configurations, shrunk to the pooled rate.
@@ -153,11 +186,13 @@ impl Model {
     /// where it lies inside all ranges and yet far from every run. None = in support.
     pub fn axes_out(&self, s: &Setup, p: &Physics) -> Vec<AxisOut> {
         let mut out = self.envelope.axes_out(s, p);
-        if out.is_empty() && self.is_far(s, p) {
+        let placed = self.is_placed(s);
+        out.extend(self.envelope.engine_out(s).filter(|_| placed));
+        if out.is_empty() && placed && self.is_far(s, p) {
             let nearest = self
                 .envelope
                 .nearest(s, p)
-                .map_or_else(|| "nothing".into(), |l| self.envelope.describe(l));
+                .map_or_else(|| "nothing".into(), |l| self.envelope.describe(&l));
             out.push(AxisOut {
                 axis: "distance".into(),
                 asked: "a combination far from every run".into(),
@@ -168,16 +203,18 @@ impl Model {
         out
     }
 
-    /// True where every target that serves as a witness is in more doubt than measured runs were
-    /// about each other. Until this cluster's own runs are among the points, its requests are far
-    /// from all of them alike, by engine and by load; the step between laboratories is then in the
-    /// width of the intervals.
-    fn is_far(&self, s: &Setup, p: &Physics) -> bool {
+    /// True where a setup can be held against the measured runs by engine and distance. Until this
+    /// cluster's own runs are among the points, its requests are far from all of them alike, by
+    /// engine and by load; the step between laboratories is then in the width of the intervals.
+    fn is_placed(&self, s: &Setup) -> bool {
         let ours_are_points =
             self.evidence.this_cluster > 0 && self.targets.iter().all(|t| t.site.runs.is_empty());
-        if s.source.is_empty() && !ours_are_points {
-            return false;
-        }
+        !s.source.is_empty() || ours_are_points
+    }
+
+    /// True where every target that serves as a witness is in more doubt than measured runs were
+    /// about each other.
+    fn is_far(&self, s: &Setup, p: &Physics) -> bool {
         let row = row(s, p, &self.codes);
         let categories = self.codes.categories(s);
         let witnesses = [Target::OutputTokS, Target::TtftMs, Target::TpotMs];
@@ -187,8 +224,7 @@ impl Model {
             .filter(|t| !t.process.is_empty())
             .peekable();
         asked.peek().is_some()
-            && asked
-                .all(|t| t.process.doubt(&t.process.scale.place(&row, categories)) > t.most_doubt)
+            && asked.all(|t| t.process.doubt(&t.process.place(&row, categories)) > t.most_doubt)
     }
 
     /// The step to a case of that source.
@@ -207,7 +243,11 @@ impl Model {
     /// True where evaluation cannot loop or leave its tables.
     pub fn is_sound(&self) -> bool {
         let sound = |t: &TargetModel| {
-            t.site.is_sound() && t.process.is_sound() && t.forest.is_sound() && t.spread.is_sound()
+            t.site.is_sound()
+                && t.process.is_sound()
+                && t.locals.iter().all(|l| l.process.is_sound())
+                && t.forest.is_sound()
+                && t.spread.is_sound()
         };
         self.targets.iter().all(sound) && self.envelope.is_sound()
     }
@@ -237,14 +277,27 @@ struct At<'a> {
 impl TargetModel {
     /// Centre and spread of the log residual.
     pub fn centre(&self, row: &Row, categories: Categories) -> [f64; 2] {
-        let guess = self
-            .process
-            .guess(&self.process.scale.place(row, categories));
+        let guess = self.process.guess(&self.process.place(row, categories));
+        let (local, shares) = match self.local(categories) {
+            Some(l) => {
+                let place = l.process.place(row, categories);
+                (l.process.mean_at(&place), l.shares)
+            }
+            None => (guess.mean, self.shares),
+        };
         let mut trees = for_trees(*row);
         let forest = self.forest.value(&trees);
-        fill_spread_slots(&mut trees, guess.doubt, guess.mean - forest);
-        let centre = self.blend * guess.mean + (1.0 - self.blend) * forest;
+        let disputes = [guess.mean - forest, guess.mean - local];
+        fill_spread_slots(&mut trees, guess.doubt, disputes);
+        let centre = shares.mix(guess.mean, local, forest);
         [centre, self.spread.value(&trees).exp()]
+    }
+
+    /// The process of a setup's own stack.
+    fn local(&self, categories: Categories) -> Option<&Local> {
+        let stack = stack(categories);
+        let at = self.locals.binary_search_by_key(&stack, |l| l.stack).ok()?;
+        self.locals.get(at)
     }
 
     /// How far the ends lie below and above the centre. Where this cluster has too few runs of its
@@ -304,10 +357,11 @@ impl TargetModel {
 }
 
 /// Fills in what the spread is predicted from beside the features.
-pub fn fill_spread_slots(row: &mut Row, doubt: f64, dispute: f64) {
+pub fn fill_spread_slots(row: &mut Row, doubt: f64, [trees, local]: [f64; 2]) {
     let slots = [
         (DOUBT, (doubt + 1e-4).ln()),
-        (DISPUTE, (dispute.abs() + 0.002).ln()),
+        (DISPUTE, (trees.abs() + 0.002).ln()),
+        (SPLIT, (local.abs() + 0.002).ln()),
     ];
     for (slot, x) in slots {
         if let Some(cell) = row.get_mut(slot) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::advice::AxisOut;
 use super::case::Precision;
+use super::landmarks::{Landmark, Landmarks, Measured};
 use super::physics::Physics;
 use super::run::Origin;
 use super::setup::Setup;
@@ -67,36 +68,19 @@ pub struct Patch {
     pub pps: Vec<u32>,
 }
 
-/// One measured run, as far as the search for the nearest one needs it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Landmark {
-    /// Name of the run.
-    pub run_id: String,
-    /// Index into the envelope's sources.
-    pub source: u16,
-    /// Model as the source names it.
-    pub model: String,
-    /// Index into the envelope's families.
-    pub family: u16,
-    /// Index into the envelope's patches.
-    pub patch: u16,
-    /// Tensor-parallel degree.
-    pub tp: u16,
-    /// Logarithms of parameters (billions), context and sequences in flight.
-    pub at: [f32; 3],
-}
-
 /// The envelope of all measured runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
     /// Where runs were measured.
     pub sources: Vec<(String, Origin)>,
-    /// Measured families, sorted.
+    /// Measured families.
     pub families: Vec<String>,
+    /// Measured engines: what one delivers says little of another that was never measured.
+    pub engines: Vec<String>,
     /// Measured pairs of GPU and precision.
     pub patches: Vec<Patch>,
     /// One run of each distinct configuration and cell.
-    pub landmarks: Vec<Landmark>,
+    pub landmarks: Landmarks,
 }
 
 fn place(s: &Setup, p: &Physics) -> [f64; 3] {
@@ -113,30 +97,30 @@ impl Envelope {
                 self.families.len() - 1
             }
         };
+        if !self.engines.iter().any(|e| e == s.engine) {
+            self.engines.push(s.engine.to_owned());
+        }
         let patch = self.patch_index(s.gpu.name, s.precision.pooled());
         let at = place(s, p);
         if let Some(measured) = self.patches.get_mut(patch) {
             measured.take(s.tp, s.pp, at);
         }
-        let index = |i: usize| u16::try_from(i).unwrap_or(u16::MAX);
-        let landmark = Landmark {
-            run_id: run_id.into(),
-            source: index(self.source_index(s.source, origin)),
-            model: s.card.name.clone(),
-            family: index(family),
-            patch: index(patch),
-            tp: u16::try_from(s.tp).unwrap_or(u16::MAX),
-            at: at.map(|x| x.ln() as f32),
-        };
-        let known = |l: &Landmark| {
-            l.patch == landmark.patch
-                && l.tp == landmark.tp
-                && l.at == landmark.at
-                && l.model == landmark.model
-        };
-        if !self.landmarks.iter().rev().take(64).any(known) {
-            self.landmarks.push(landmark);
-        }
+        let source = self.source_index(s.source, origin);
+        self.landmarks.add(Measured {
+            run_id,
+            source,
+            model: &s.card.name,
+            family,
+            patch,
+            tp: s.tp,
+            at,
+        });
+    }
+
+    /// The axis `engine` where a setup's was never measured.
+    pub fn engine_out(&self, s: &Setup) -> Option<AxisOut> {
+        let measured = self.engines.iter().any(|e| e == s.engine);
+        (!measured).then(|| axis("engine", s.engine, &list(self.engines.iter().cloned())))
     }
 
     fn source_index(&mut self, source: &str, origin: Origin) -> usize {
@@ -201,7 +185,7 @@ impl Envelope {
 
     /// The measured run nearest to a setup, by distance over parameters, context and load, with
     /// steps for another GPU, precision, family or TP.
-    pub fn nearest(&self, s: &Setup, p: &Physics) -> Option<&Landmark> {
+    pub fn nearest(&self, s: &Setup, p: &Physics) -> Option<Landmark> {
         self.distances(s, p)
             .min_by(|a, b| a.1.total_cmp(&b.1))
             .map(|(l, _)| l)
@@ -209,8 +193,8 @@ impl Envelope {
 
     /// The `most` measured runs nearest to a setup, nearest first, with the squared distance that
     /// [`Self::nearest`] goes by.
-    pub fn nearest_runs(&self, s: &Setup, p: &Physics, most: usize) -> Vec<(&Landmark, f32)> {
-        let mut all: Vec<(&Landmark, f32)> = self.distances(s, p).collect();
+    pub fn nearest_runs(&self, s: &Setup, p: &Physics, most: usize) -> Vec<(Landmark, f32)> {
+        let mut all: Vec<(Landmark, f32)> = self.distances(s, p).collect();
         all.sort_by(|a, b| a.1.total_cmp(&b.1));
         all.truncate(most);
         all
@@ -222,11 +206,7 @@ impl Envelope {
         Some((name, *origin))
     }
 
-    fn distances<'a>(
-        &'a self,
-        s: &Setup,
-        p: &Physics,
-    ) -> impl Iterator<Item = (&'a Landmark, f32)> + use<'a> {
+    fn distances(&self, s: &Setup, p: &Physics) -> impl Iterator<Item = (Landmark, f32)> {
         let at = place(s, p).map(|x| x.ln() as f32);
         let family = self.families.iter().position(|f| *f == s.card.family);
         let here = |m: &Patch| m.gpu == s.gpu.name && m.precision == s.precision.pooled().name();
@@ -240,12 +220,13 @@ impl Envelope {
                 + other(family == Some(l.family.into()), 1.0)
                 + other(patch == Some(l.patch.into()), 2.0)
         };
-        self.landmarks.iter().map(move |l| (l, distance(l)))
+        self.landmarks.iter().map(move |l| (l, distance(&l)))
     }
 
     /// A measured run in words: `Mixtral-8x7B on H100-SXM x 2, fp8`.
     pub fn describe(&self, l: &Landmark) -> String {
-        let model = l.model.rsplit('/').next().unwrap_or(&l.model);
+        let model = self.landmarks.model(l);
+        let model = model.rsplit('/').next().unwrap_or(model);
         match self.patches.get(usize::from(l.patch)) {
             Some(m) => format!("{model} on {} x {}, {}", m.gpu, l.tp, m.precision),
             None => model.to_owned(),
@@ -254,12 +235,8 @@ impl Envelope {
 
     /// True where every index points somewhere and every number is finite.
     pub fn is_sound(&self) -> bool {
-        self.landmarks.iter().all(|l| {
-            usize::from(l.family) < self.families.len()
-                && usize::from(l.source) < self.sources.len()
-                && usize::from(l.patch) < self.patches.len()
-                && l.at.iter().all(|x| x.is_finite())
-        })
+        self.landmarks
+            .is_sound([self.sources.len(), self.families.len(), self.patches.len()])
     }
 }
 

@@ -21,13 +21,6 @@ const FEWEST_HOME_CELLS: usize = 9;
 /// Fewest laboratories from which the step between them is measured.
 const FEWEST_LABORATORIES: usize = 3;
 
-/// Shares of the Gaussian process in the centre that are tried.
-const BLENDS: [f64; 11] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
-
-/// Largest relative error that counts when shares are compared: a few hopeless rows must not
-/// decide.
-const LARGEST_ERROR: f64 = 3.0;
-
 /// Rows of one target, in the order of the samples.
 pub(super) struct Held<'a> {
     pub(super) samples: &'a [&'a Sample<'a>],
@@ -145,22 +138,6 @@ fn campaign<'a>(s: &'a Sample, by_version: bool) -> (&'a str, &'a str) {
             ""
         },
     )
-}
-
-/// The share of the first residuals in their sum with the second at which held-out rows err least.
-pub(super) fn best_blend(process: &[f64], trees: &[f64]) -> f64 {
-    let error = |r: f64| ((-r.clamp(-3.0, 3.0)).exp() - 1.0).abs().min(LARGEST_ERROR);
-    let loss = |w: f64| {
-        process
-            .iter()
-            .zip(trees)
-            .map(|(p, t)| error(w * p + (1.0 - w) * t))
-            .sum::<f64>()
-    };
-    BLENDS
-        .into_iter()
-        .min_by(|a, b| loss(*a).total_cmp(&loss(*b)))
-        .unwrap_or(0.5)
 }
 
 /// Least widening (log) of a step between laboratories while too few are known to measure it:

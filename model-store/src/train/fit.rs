@@ -13,10 +13,12 @@ use crate::advisor::support::Envelope;
 use crate::advisor::{Catalogue, Evidence, Origin, Run, Target};
 
 use super::boost::Binned;
-use super::calibrate::{Held, best_blend, home_calibration};
-use super::gauss::{self, MOST_POINTS};
+use super::calibrate::{Held, home_calibration};
+use super::centre::{Centre, Learners};
+use super::gauss::{self, Level, MOST_POINTS};
 use super::krige::Kriging;
-use super::learn::{CENTRE, Gaussian, Learner, SPREAD, Trees};
+use super::learn::{CENTRE, Gaussian, SPREAD, Trees};
+use super::local::{self, Locals};
 use super::prepare::{Prepared, Sample, is_advised_on, prepare, shows_performance};
 use super::report::{Report, TargetReport};
 
@@ -208,20 +210,6 @@ fn points(n: usize) -> Vec<Option<usize>> {
         .collect()
 }
 
-fn fit_process(task: &Task, points: &[Option<usize>]) -> Option<gauss::Fitted> {
-    let chosen: Vec<usize> = (0..task.y.len()).filter(|i| points[*i].is_some()).collect();
-    let pick = |of: &[f64]| chosen.iter().map(|i| of[*i]).collect::<Vec<f64>>();
-    gauss::fit(
-        &chosen.iter().map(|i| &task.rows[*i]).collect::<Vec<_>>(),
-        &chosen
-            .iter()
-            .map(|i| task.categories[*i])
-            .collect::<Vec<_>>(),
-        &pick(&task.y),
-        &pick(&task.weights),
-    )
-}
-
 /// The doubt about each row: with its whole fold out of sight, and with itself alone out of sight.
 fn doubts(process: &Process, task: &Task, points: &[Option<usize>], held: &Held) -> Vec<[f64; 2]> {
     let fold_of_point: Vec<usize> = (0..task.y.len())
@@ -229,7 +217,7 @@ fn doubts(process: &Process, task: &Task, points: &[Option<usize>], held: &Held)
         .map(|i| held.fold_of(task.samples[i]))
         .collect();
     let one = |i: usize| {
-        let near = process.distances(&process.scale.place(&task.rows[i], task.categories[i]));
+        let near = process.distances(&process.place(&task.rows[i], task.categories[i]));
         let fold = held.fold_of(task.samples[i]);
         [
             process.doubt_of(&near, |p| fold_of_point[p] == fold),
@@ -240,95 +228,90 @@ fn doubts(process: &Process, task: &Task, points: &[Option<usize>], held: &Held)
 }
 
 fn fit_target(task: &Task, home: &Task) -> (TargetModel, TargetReport) {
-    let unknown = || {
-        (
-            TargetModel::default(),
-            TargetReport::unknown(task.target, task.y.len()),
-        )
+    let points = points(task.y.len());
+    let table = local::Table {
+        rows: &task.rows,
+        categories: &task.categories,
+        y: &task.y,
+        weights: &task.weights,
+        points: &points,
     };
+    let Some(fitted) = gauss::fit(&table.chosen(|_| true), Level::Own) else {
+        let unknown = TargetReport::unknown(task.target, task.y.len());
+        return (TargetModel::default(), unknown);
+    };
+    let beside = beside(&fitted.process, task, &points);
+    let rows: Vec<Row> = task.rows.iter().map(|r| for_trees(*r)).collect();
+    let data = Binned::new(&rows);
+    let locals = Locals::fit(&table);
     let held = Held {
         samples: &task.samples,
     };
-    let points = points(task.y.len());
-    let Some(fitted) = fit_process(task, &points) else {
-        return unknown();
+    let learners = Learners {
+        common: Gaussian {
+            fitted: &fitted,
+            points: &points,
+            beside: &beside,
+        },
+        locals: &locals,
+        trees: Trees {
+            data: &data,
+            rows: &rows,
+            y: &task.y,
+            weights: &task.weights,
+            plan: CENTRE,
+        },
     };
-    let process = &fitted.process;
-    let place = |i: usize| process.scale.place(&task.rows[i], task.categories[i]);
-    let beside: Vec<f64> = (0..task.y.len())
-        .map(|i| {
-            if points[i].is_some() {
-                0.0
-            } else {
-                task.y[i] - process.guess(&place(i)).mean
-            }
-        })
-        .collect();
-    let gaussian = Gaussian {
-        fitted: &fitted,
-        points: &points,
-        beside: &beside,
-    };
-    let mut rows: Vec<Row> = task.rows.iter().map(|r| for_trees(*r)).collect();
-    let data = Binned::new(&rows);
-    let trees = Trees {
-        data: &data,
-        rows: &rows,
-        y: &task.y,
-        weights: &task.weights,
-        plan: CENTRE,
-    };
-    let (by_process, by_trees) = (held.out_of_fold(&gaussian), held.out_of_fold(&trees));
-    let blend = best_blend(&by_process, &by_trees);
-    let mix = |p: &[f64], t: &[f64]| -> Vec<f64> {
-        p.iter()
-            .zip(t)
-            .map(|(p, t)| blend * p + (1.0 - blend) * t)
-            .collect()
-    };
-    let remains = mix(&by_process, &by_trees);
-    let without = |held: &[usize]| {
-        mix(
-            &gaussian.remains_without(held),
-            &trees.remains_without(held),
-        )
-    };
-    let campaigns_remain = held
-        .campaigns()
-        .into_iter()
-        .map(|c| (without(&c), c))
-        .collect::<Vec<_>>();
-    let forest = trees.without(&[]);
-
-    let doubts = doubts(process, task, &points, &held);
-    for (i, row) in rows.iter_mut().enumerate() {
-        fill_spread_slots(row, doubts[i][0], by_trees[i] - by_process[i]);
-    }
-    let (spread, foreseen) = fit_spread(task, &rows, &remains, &held);
-    let same_source = held.bands(&remains, &foreseen);
-    let tails = same_source
-        .pooled
-        .map_or([1.0, 1.0], |t| t.map(|x| x.max(0.0)));
-    let ends = |s: f64| [-tails[0] * s, tails[1] * s];
-    let elsewhere = held.elsewhere(task.target, &campaigns_remain, &|i| ends(foreseen[i]));
-    let mut model = TargetModel {
-        runs: u32::try_from(task.y.len() + home.y.len()).unwrap_or(u32::MAX),
-        blend,
-        forest,
-        spread,
-        tails,
-        most_doubt: most_doubt(&doubts),
-        this_cluster: held.at_home(&remains, &|i| ends(foreseen[i])),
-        same_source,
-        elsewhere,
-        process: fitted.into_process(),
-        ..TargetModel::default()
-    };
+    let centre = Centre::choose(learners, &held);
+    let doubts = doubts(&fitted.process, task, &points, &held);
+    let mut model = calibrated(task, &centre, &doubts, &held);
+    model.runs = u32::try_from(task.y.len() + home.y.len()).unwrap_or(u32::MAX);
+    model.most_doubt = most_doubt(&doubts);
+    let (remains, own_shares) = (centre.remains, centre.own_shares);
+    model.locals = locals.publish(&own_shares);
+    model.process = fitted.into_process();
     if !home.y.is_empty() {
         settle_at_home(&mut model, home);
     }
     let report = target_report(task, &remains, &model);
     (model, report)
+}
+
+/// What remains of rows that are no points about all points.
+fn beside(process: &Process, task: &Task, points: &[Option<usize>]) -> Vec<f64> {
+    let remains = |i: usize| match points[i] {
+        Some(_) => 0.0,
+        None => {
+            let place = process.place(&task.rows[i], task.categories[i]);
+            task.y[i] - process.mean_at(&place)
+        }
+    };
+    (0..task.y.len()).map(remains).collect()
+}
+
+/// Trees, spread and calibration about a centre; its processes are still missing.
+fn calibrated(task: &Task, centre: &Centre, doubts: &[[f64; 2]], held: &Held) -> TargetModel {
+    let mut rows = centre.learners.trees.rows.to_vec();
+    for (i, row) in rows.iter_mut().enumerate() {
+        fill_spread_slots(row, doubts[i][0], centre.disputes[i]);
+    }
+    let (spread, foreseen) = fit_spread(task, &rows, &centre.remains, held);
+    let same_source = held.bands(&centre.remains, &foreseen);
+    let tails = same_source
+        .pooled
+        .map_or([1.0, 1.0], |t| t.map(|x| x.max(0.0)));
+    let ends = |i: usize| [-tails[0] * foreseen[i], tails[1] * foreseen[i]];
+    let left_out = centre.without_each_campaign(held);
+    TargetModel {
+        shares: centre.shares,
+        forest: centre.learners.trees.without(&[]),
+        spread,
+        tails,
+        this_cluster: held.at_home(&centre.remains, &ends),
+        elsewhere: held.elsewhere(task.target, &left_out, &ends),
+        same_source,
+        ..TargetModel::default()
+    }
 }
 
 /// The doubt that all but a few measured runs stay below when each is left out.

@@ -6,7 +6,8 @@ use std::sync::Mutex;
 
 use super::linalg::Square;
 use crate::advisor::features::{CATEGORIES, Categories, Row};
-use crate::advisor::kernel::{NUMBERS, Place, Process, Scale, matern};
+use crate::advisor::kernel::{NUMBERS, Process, Scale};
+use crate::advisor::matern;
 
 /// Rows to which lengths are fitted. 900 of them gave the same errors on unseen cells.
 const SUBSET: usize = 500;
@@ -16,6 +17,10 @@ pub(super) const MOST_POINTS: usize = 6500;
 
 /// Steps of the search for lengths.
 const SEARCH: usize = 70;
+
+/// What is added to the diagonal, in variances of the process: the first that leaves a factor. The
+/// covariance is good to six digits, which rows without noise can use up.
+const JITTERS: [f64; 3] = [1e-6, 1e-5, 1e-4];
 
 /// Lengths, categories, level of the process, noise.
 const PARAMETERS: usize = NUMBERS + CATEGORIES + 2;
@@ -37,41 +42,67 @@ pub(super) struct Fitted {
     unit: f64,
 }
 
-/// Fits a process to `y` at these rows; noise of a row is divided by its weight.
-pub(super) fn fit(
-    rows: &[&Row],
-    categories: &[Categories],
-    y: &[f64],
-    weights: &[f64],
-) -> Option<Fitted> {
+/// What a process is fitted to.
+pub(super) struct Rows<'a> {
+    pub(super) rows: Vec<&'a Row>,
+    pub(super) categories: Vec<Categories>,
+    pub(super) y: Vec<f64>,
+    /// The noise of a row is divided by its weight.
+    pub(super) weights: Vec<f64>,
+}
+
+/// What is believed of the level of a process before its rows are seen.
+#[derive(Clone, Copy)]
+pub(super) enum Level {
+    /// The median of its rows.
+    Own,
+    /// Normal about this mean, with this variance: what all rows show of each other.
+    Shared(f64, f64),
+}
+
+/// Fits a process.
+pub(super) fn fit(of: &Rows, level: Level) -> Option<Fitted> {
+    let Rows {
+        rows,
+        categories,
+        y,
+        weights,
+    } = of;
     let scale = Scale::of(rows);
-    let places: Vec<Place> = rows
-        .iter()
-        .zip(categories)
-        .map(|(r, c)| scale.place(r, *c))
-        .collect();
-    let level = median(y);
+    let own = median(y);
     let unit =
-        (y.iter().map(|v| (v - level).powi(2)).sum::<f64>() / y.len().max(1) as f64).sqrt() + 1e-6;
+        (y.iter().map(|v| (v - own).powi(2)).sum::<f64>() / y.len().max(1) as f64).sqrt() + 1e-6;
+    let (level, step) = match level {
+        Level::Own => (own, 0.0),
+        Level::Shared(mean, variance) => (mean, variance / (unit * unit)),
+    };
     let z: Vec<f64> = y.iter().map(|v| (v - level) / unit).collect();
-    let parameters = search(&places, &z, &scale);
-    let mut process = blank(&places, scale, &parameters);
+    let pairs = Pairs::of(rows, categories, &z, &scale, step);
+    let parameters = super::descent::minimise(prior(), SEARCH, |p| pairs.loss(p), bounds);
+    let weight: Vec<f64> = parameters[..NUMBERS + CATEGORIES]
+        .iter()
+        .map(|p| p.exp())
+        .collect();
+    let mut process = Process::at(rows, categories, scale, &weight);
     let _turn = ONE_AT_A_TIME
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     let variance = parameters[PARAMETERS - 2].exp();
     let noise = parameters[PARAMETERS - 1].exp();
-    let mut covariance = covariance(&process, &places, variance);
-    for (i, w) in weights.iter().enumerate() {
-        covariance.at[i * places.len() + i] += noise / w + 1e-6;
-    }
-    if !covariance.cholesky() {
-        return None;
-    }
-    let inverse = covariance.inverse_of_factor();
-    drop(covariance);
+    let factor = JITTERS.iter().find_map(|jitter| {
+        let mut covariance = covariance(&process, rows, categories, variance);
+        covariance.at.iter_mut().for_each(|k| *k += step);
+        for (i, w) in weights.iter().enumerate() {
+            covariance.at[i * rows.len() + i] += noise / w + jitter * variance.max(1.0);
+        }
+        covariance.cholesky().then_some(covariance)
+    })?;
+    let inverse = factor.inverse_of_factor();
+    drop(factor);
     let pull = inverse.inverse_times(&z);
-    process.mean = level as f32;
+    // The part of the level that the rows showed.
+    let shown = step * pull.iter().sum::<f64>() * unit;
+    process.mean = (level + shown) as f32;
     process.noise = (noise / variance) as f32;
     process.pull = pull.iter().map(|p| (p * variance * unit) as f32).collect();
     Some(Fitted {
@@ -106,38 +137,17 @@ fn median(y: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
 }
 
-fn blank(places: &[Place], scale: Scale, parameters: &Parameters) -> Process {
-    let vary = |i: usize| scale.spread.get(i).is_some_and(|s| *s > 1e-6);
-    let weight = |i: usize| {
-        if vary(i) {
-            parameters[i].exp() as f32
-        } else {
-            0.0
-        }
-    };
-    Process {
-        numbers: (0..NUMBERS).map(weight).collect(),
-        categories: (0..CATEGORIES)
-            .map(|i| parameters[NUMBERS + i].exp() as f32)
-            .collect(),
-        points: (0..NUMBERS)
-            .flat_map(|d| places.iter().map(move |p| p.numbers[d]))
-            .collect(),
-        codes: (0..CATEGORIES)
-            .flat_map(|d| places.iter().map(move |p| p.categories[d]))
-            .collect(),
-        pull: vec![0.0; places.len()],
-        scale,
-        ..Process::default()
-    }
-}
-
 /// The lower triangle of the covariance of all points, row by row.
-fn covariance(process: &Process, places: &[Place], variance: f64) -> Square {
-    let n = places.len();
+fn covariance(
+    process: &Process,
+    rows: &[&Row],
+    categories: &[Categories],
+    variance: f64,
+) -> Square {
+    let n = rows.len();
     let mut out = Square::zeros(n);
-    for (i, place) in places.iter().enumerate() {
-        let distances = process.distances(place);
+    for (i, (row, codes)) in rows.iter().zip(categories).enumerate() {
+        let distances = process.distances(&process.place(row, *codes));
         for (k, d) in out.at[i * n..i * n + i + 1].iter_mut().zip(distances) {
             *k = variance * f64::from(matern(d));
         }
@@ -150,6 +160,8 @@ struct Pairs {
     m: usize,
     apart: Vec<Vec<f32>>,
     z: Vec<f64>,
+    /// Variance of the level that all share.
+    step: f64,
 }
 
 /// Where the search starts and what it believes: every length long, little noise.
@@ -174,15 +186,10 @@ fn bounds(i: usize) -> (f64, f64) {
     }
 }
 
-fn search(places: &[Place], z: &[f64], scale: &Scale) -> Parameters {
-    let pairs = Pairs::of(places, z, scale);
-    super::descent::minimise(prior(), SEARCH, |p| pairs.loss(p), bounds)
-}
-
 impl Pairs {
-    fn of(places: &[Place], z: &[f64], _scale: &Scale) -> Self {
+    fn of(rows: &[&Row], categories: &[Categories], z: &[f64], scale: &Scale, step: f64) -> Self {
         // Spread over the rows by a fixed shuffle: rows are sorted by source.
-        let mut order: Vec<usize> = (0..places.len()).collect();
+        let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|i| {
             (*i as u64 + 1)
                 .wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -191,32 +198,25 @@ impl Pairs {
         });
         order.truncate(SUBSET);
         let m = order.len();
-        let chosen: Vec<&Place> = order.iter().map(|i| &places[*i]).collect();
-        let pair = |of: &dyn Fn(&Place, &Place) -> f32| -> Vec<f32> {
+        let numbers: Vec<[f32; NUMBERS]> = order.iter().map(|i| scale.standard(rows[*i])).collect();
+        let codes: Vec<Categories> = order.iter().map(|i| categories[*i]).collect();
+        let pair = |of: &dyn Fn(usize, usize) -> f32| -> Vec<f32> {
             (0..m)
                 .flat_map(|a| (0..a).map(move |b| (a, b)))
-                .map(|(a, b)| of(chosen[a], chosen[b]))
+                .map(|(a, b)| of(a, b))
                 .collect()
         };
         let mut apart = Vec::with_capacity(NUMBERS + CATEGORIES);
-        for d in 0..NUMBERS {
-            apart.push(pair(&|a, b| {
-                ((f32::from(a.numbers[d]) - f32::from(b.numbers[d])) / 2048.0).powi(2)
-            }));
-        }
-        for d in 0..CATEGORIES {
-            apart.push(pair(&|a, b| {
-                if a.categories[d] == b.categories[d] && a.categories[d] != u16::MAX {
-                    0.0
-                } else {
-                    1.0
-                }
-            }));
-        }
+        apart.extend((0..NUMBERS).map(|d| pair(&|a, b| (numbers[a][d] - numbers[b][d]).powi(2))));
+        apart.extend((0..CATEGORIES).map(|d| {
+            let same = |a: usize, b: usize| codes[a][d] == codes[b][d] && codes[a][d] != u16::MAX;
+            pair(&|a, b| if same(a, b) { 0.0 } else { 1.0 })
+        }));
         Self {
             m,
             apart,
             z: order.iter().map(|i| z[*i]).collect(),
+            step,
         }
     }
 
@@ -237,10 +237,10 @@ impl Pairs {
         for a in 0..m {
             for (b, k) in factor.at[a * m..a * m + a + 1].iter_mut().enumerate() {
                 *k = if a == b {
-                    variance + noise + 1e-6
+                    self.step + variance + noise + 1e-6
                 } else {
-                    pair.next()
-                        .map_or(0.0, |d| variance * f64::from(matern(*d)))
+                    let covariance = pair.next().map_or(0.0, |d| f64::from(matern(*d)));
+                    self.step + variance * covariance
                 };
             }
         }
@@ -340,12 +340,7 @@ mod tests {
         let (rows, categories, y) = rows(60);
         let all: Vec<&Row> = rows.iter().collect();
         let scale = Scale::of(&all);
-        let places: Vec<Place> = all
-            .iter()
-            .zip(&categories)
-            .map(|(r, c)| scale.place(r, *c))
-            .collect();
-        let pairs = Pairs::of(&places, &y, &scale);
+        let pairs = Pairs::of(&all, &categories, &y, &scale, 0.3);
         let p = prior();
         let (_, gradient) = pairs.loss(&p).unwrap();
         for i in [0, 1, PARAMETERS - 2, PARAMETERS - 1] {
@@ -367,15 +362,22 @@ mod tests {
     fn leaving_rows_out_by_blocks_is_leaving_them_out() {
         let (rows, categories, y) = rows(120);
         let all: Vec<&Row> = rows.iter().collect();
-        let fitted = fit(&all, &categories, &y, &[1.0; 120]).unwrap();
-        let held: Vec<usize> = (0..20).collect();
-        let remains = fitted.remains_without(&held);
-        assert!(remains.iter().all(|r| r.abs() < 0.2), "{remains:?}");
-        for i in 0..20 {
-            let guess = fitted
-                .process
-                .guess(&fitted.process.scale.place(&rows[i], categories[i]));
-            assert!((guess.mean - y[i]).abs() < 0.05, "{} {}", guess.mean, y[i]);
+        let of = Rows {
+            rows: all,
+            categories: categories.clone(),
+            y: y.clone(),
+            weights: vec![1.0; 120],
+        };
+        for level in [Level::Own, Level::Shared(-1.0, 2.0)] {
+            let fitted = fit(&of, level).unwrap();
+            let held: Vec<usize> = (0..20).collect();
+            let remains = fitted.remains_without(&held);
+            assert!(remains.iter().all(|r| r.abs() < 0.2), "{remains:?}");
+            for i in 0..20 {
+                let place = fitted.process.place(&rows[i], categories[i]);
+                let mean = fitted.process.mean_at(&place);
+                assert!((mean - y[i]).abs() < 0.05, "{mean} {}", y[i]);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod boost;
 mod calibrate;
+mod centre;
 mod descent;
 pub mod evaluate;
 mod fit;
@@ -15,6 +16,7 @@ mod krige;
 mod launch;
 mod learn;
 mod linalg;
+mod local;
 pub mod preferences;
 mod prepare;
 pub mod queue;

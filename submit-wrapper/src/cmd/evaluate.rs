@@ -224,6 +224,15 @@ fn target(out: &mut impl Write, t: &TargetScore) -> std::io::Result<()> {
 }
 
 fn groups(out: &mut impl Write, t: &TargetScore) -> std::io::Result<()> {
+    if let Some(f) = t.mape_in_support.filter(|f| f.n < t.mape.n) {
+        let (name, protocol) = (t.target, t.protocol.name());
+        writeln!(
+            out,
+            "  {name} {protocol} in support: MAPE {} % of {}",
+            share(&f),
+            f.n
+        )?;
+    }
     let worst = t
         .groups
         .iter()

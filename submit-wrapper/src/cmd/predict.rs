@@ -145,7 +145,7 @@ fn predict(model: &Model, catalogue: &Catalogue, case: Result<CaseRow, RowError>
     let nearest = model
         .envelope
         .nearest(&setup, &p)
-        .map(|l| l.run_id.clone())
+        .map(|l| model.envelope.landmarks.run_id(&l).to_owned())
         .unwrap_or_default();
     Line {
         predictions: model.predict(&setup, model.step_to(&row.source)),

@@ -24,6 +24,8 @@ pub struct TargetScore {
     pub protocol: Protocol,
     /// Mean absolute percentage error, as a share.
     pub mape: Figure,
+    /// The same over the rows that are not called out of support.
+    pub mape_in_support: Option<Figure>,
     /// Median absolute percentage error, as a share.
     pub median: Figure,
     /// R2 of the logarithms.
@@ -142,10 +144,16 @@ fn target(foreseen: &[Foreseen], target: Target, protocol: Protocol) -> Option<T
         .collect();
     let points: Vec<(u64, Point)> = rows.iter().map(|(f, p)| (f.cell, *p)).collect();
     let figure = |of: fn(Point) -> f64| figure_of(&points, of);
+    let in_support: Vec<(u64, Point)> = rows
+        .iter()
+        .filter(|(f, _)| !f.flagged)
+        .map(|(f, p)| (f.cell, *p))
+        .collect();
     Some(TargetScore {
         target: target.name(),
         protocol,
         mape: figure(Point::error)?,
+        mape_in_support: figure_of(&in_support, Point::error),
         median: Figure::of(&points, |ps| {
             median(&ps.iter().map(|p| p.error()).collect::<Vec<_>>())
         })?,

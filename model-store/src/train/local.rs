@@ -1,0 +1,293 @@
+//! Processes of single stacks (engine and workload): a stack with many runs has lengths of its own,
+//! and its rows say more of each other than another stack's do.
+
+use std::collections::BTreeMap;
+
+use super::gauss::{Fitted, Level, Rows, fit};
+use super::learn::Learner;
+use crate::advisor::features::{Categories, Row, stack};
+use crate::advisor::model::{Local, Shares};
+
+/// Fewest rows of a stack from which it gets a process of its own.
+const FEWEST_ROWS: usize = 100;
+
+/// Of all rows in one stack, its process would be the common one again.
+const LARGEST_SHARE: f64 = 0.9;
+
+/// Largest relative error that counts when shares are compared: a few hopeless rows must not
+/// decide.
+const LARGEST_ERROR: f64 = 3.0;
+
+/// Rows at which a stack's own errors weigh as much as those of all stacks when its shares are
+/// chosen.
+const SHRINKAGE: f64 = 30.0;
+
+/// Steps of a share that are tried.
+const STEPS: u32 = 10;
+
+/// The rows of one target.
+pub(super) struct Table<'a> {
+    pub(super) rows: &'a [Row],
+    pub(super) categories: &'a [Categories],
+    pub(super) y: &'a [f64],
+    pub(super) weights: &'a [f64],
+    /// For each row its place among the points of the processes, where it is one.
+    pub(super) points: &'a [Option<usize>],
+}
+
+impl Table<'_> {
+    /// What a process is fitted to: the points that `takes`.
+    pub(super) fn chosen(&self, takes: impl Fn(usize) -> bool) -> Rows<'_> {
+        let chosen: Vec<usize> = (0..self.y.len())
+            .filter(|i| self.points[*i].is_some() && takes(*i))
+            .collect();
+        Rows {
+            rows: chosen.iter().map(|i| &self.rows[*i]).collect(),
+            categories: chosen.iter().map(|i| self.categories[*i]).collect(),
+            y: chosen.iter().map(|i| self.y[*i]).collect(),
+            weights: chosen.iter().map(|i| self.weights[*i]).collect(),
+        }
+    }
+}
+
+/// The fitted processes of all stacks that have one.
+pub(super) struct Locals {
+    stacks: Vec<([u16; 2], Fitted)>,
+    /// Stack of each row that has a process.
+    stack_of: Vec<Option<usize>>,
+    /// Place of each row among the points of its stack, where it is one.
+    place_of: Vec<Option<usize>>,
+    /// What remains of rows that are no points about all points of their stack.
+    beside: Vec<f64>,
+}
+
+impl Locals {
+    /// Fits one process a stack that has enough points.
+    pub(super) fn fit(table: &Table) -> Self {
+        let n = table.y.len();
+        let stacks: Vec<[u16; 2]> = table.categories.iter().map(|c| stack(*c)).collect();
+        let mut counts: BTreeMap<[u16; 2], usize> = BTreeMap::new();
+        for i in (0..n).filter(|i| table.points[*i].is_some()) {
+            *counts.entry(stacks[i]).or_default() += 1;
+        }
+        let all: usize = counts.values().sum();
+        counts.retain(|_, n| *n >= FEWEST_ROWS && (*n as f64) < LARGEST_SHARE * all as f64);
+        let level = level_of_all(table);
+        let fitted: Vec<([u16; 2], Fitted)> = counts
+            .into_keys()
+            .filter_map(|s| Some((s, fit(&table.chosen(|i| stacks[i] == s), level)?)))
+            .collect();
+        let stack_of: Vec<Option<usize>> = stacks
+            .iter()
+            .map(|s| fitted.binary_search_by_key(s, |(own, _)| *own).ok())
+            .collect();
+        let mut out = Self {
+            place_of: places(&stack_of, table.points, fitted.len()),
+            beside: vec![0.0; n],
+            stacks: fitted,
+            stack_of,
+        };
+        for i in (0..n).filter(|i| table.points[*i].is_none()) {
+            if let Some(s) = out.stack_of[i] {
+                let process = &out.stacks[s].1.process;
+                let place = process.place(&table.rows[i], table.categories[i]);
+                out.beside[i] = table.y[i] - process.mean_at(&place);
+            }
+        }
+        out
+    }
+
+    /// True where a row's stack has a process of its own.
+    pub(super) fn has(&self, row: usize) -> bool {
+        self.stack_of[row].is_some()
+    }
+
+    /// What `per_stack` says of a row's stack; `otherwise` where it has no process of its own.
+    pub(super) fn of<T: Copy>(&self, per_stack: &[T], row: usize, otherwise: T) -> T {
+        self.stack_of[row].map_or(otherwise, |s| per_stack[s])
+    }
+
+    /// The shares of each stack at which its held-out rows err least: residuals about the common
+    /// process, the stack's own and the trees. A stack with few rows follows all stacks.
+    pub(super) fn shares(&self, remains: [&[f64]; 3]) -> Vec<Shares> {
+        let tried = every_mixture();
+        let mut losses = vec![vec![0.0; tried.len()]; self.stacks.len()];
+        let mut rows = vec![0.0; self.stacks.len()];
+        for (i, s) in self.stack_of.iter().enumerate() {
+            let Some(s) = *s else { continue };
+            rows[s] += 1.0;
+            for (loss, shares) in losses[s].iter_mut().zip(&tried) {
+                *loss += relative_error(shares.mix(remains[0][i], remains[1][i], remains[2][i]));
+            }
+        }
+        let all: f64 = rows.iter().sum::<f64>().max(1.0);
+        let of_all = |k: usize| losses.iter().map(|l| l[k]).sum::<f64>() / all;
+        let best = |own: &Vec<f64>| {
+            let loss = |k: &usize| own[*k] + SHRINKAGE * of_all(*k);
+            let best = (0..tried.len()).min_by(|a, b| loss(a).total_cmp(&loss(b)));
+            best.map_or_else(Shares::default, |k| tried[k])
+        };
+        losses.iter().map(best).collect()
+    }
+
+    /// The published part.
+    pub(super) fn publish(self, shares: &[Shares]) -> Vec<Local> {
+        let publish = |((stack, fitted), shares): (([u16; 2], Fitted), &Shares)| Local {
+            stack,
+            process: fitted.into_process(),
+            shares: *shares,
+        };
+        self.stacks.into_iter().zip(shares).map(publish).collect()
+    }
+}
+
+impl Learner for Locals {
+    /// Zero for a row whose stack has no process of its own.
+    fn remains_without(&self, held: &[usize]) -> Vec<f64> {
+        let mut inside: Vec<Vec<usize>> = vec![Vec::new(); self.stacks.len()];
+        for i in held {
+            if let (Some(s), Some(place)) = (self.stack_of[*i], self.place_of[*i]) {
+                inside[s].push(place);
+            }
+        }
+        let mut remains: Vec<_> = self
+            .stacks
+            .iter()
+            .zip(&inside)
+            .map(|((_, fitted), places)| fitted.remains_without(places).into_iter())
+            .collect();
+        let one = |i: &usize| match (self.stack_of[*i], self.place_of[*i]) {
+            (Some(s), Some(_)) => remains[s].next().unwrap_or(0.0),
+            _ => self.beside[*i],
+        };
+        held.iter().map(one).collect()
+    }
+}
+
+/// The place of each row among the points of its stack.
+fn places(
+    stack_of: &[Option<usize>],
+    points: &[Option<usize>],
+    stacks: usize,
+) -> Vec<Option<usize>> {
+    let mut next = vec![0; stacks];
+    let mut place = |(stack, point): (&Option<usize>, &Option<usize>)| {
+        let s = point.and(*stack)?;
+        next[s] += 1;
+        Some(next[s] - 1)
+    };
+    stack_of.iter().zip(points).map(&mut place).collect()
+}
+
+/// Mean and variance of all rows: what a stack's level is believed to be before its rows are seen.
+fn level_of_all(table: &Table) -> Level {
+    let n = table.y.len().max(1) as f64;
+    let mean = table.y.iter().sum::<f64>() / n;
+    let variance = table.y.iter().map(|y| (y - mean).powi(2)).sum::<f64>() / n;
+    Level::Shared(mean, variance)
+}
+
+/// Shares in steps of a tenth.
+fn every_mixture() -> Vec<Shares> {
+    let share = |tenths: u32| tenths as f32 / STEPS as f32;
+    let of = |process: u32, local: u32| Shares {
+        process: share(process),
+        local: share(local),
+        trees: share(STEPS - process - local),
+    };
+    (0..=STEPS)
+        .flat_map(|p| (0..=STEPS - p).map(move |l| of(p, l)))
+        .collect()
+}
+
+/// The share of the first residuals in their sum with the second at which held-out rows err least.
+pub(super) fn common_shares(process: &[f64], trees: &[f64]) -> Shares {
+    let of = |tenths: u32| Shares {
+        process: tenths as f32 / STEPS as f32,
+        local: 0.0,
+        trees: (STEPS - tenths) as f32 / STEPS as f32,
+    };
+    let loss = |shares: &Shares| -> f64 {
+        let both = process.iter().zip(trees);
+        both.map(|(p, t)| relative_error(shares.mix(*p, 0.0, *t)))
+            .sum()
+    };
+    (0..=STEPS)
+        .map(of)
+        .min_by(|a, b| loss(a).total_cmp(&loss(b)))
+        .unwrap_or(of(STEPS / 2))
+}
+
+/// Relative error of a prediction that is off by this much in logarithms.
+fn relative_error(log: f64) -> f64 {
+    ((-log.clamp(-3.0, 3.0)).exp() - 1.0)
+        .abs()
+        .min(LARGEST_ERROR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advisor::features::{CATEGORIES, FEATURES, PLACE};
+
+    /// Two stacks whose rows follow different curves at different levels.
+    fn two_stacks() -> (Vec<Row>, Vec<Categories>, Vec<f64>) {
+        let one = |i: usize| {
+            let x = (i / 2) as f32 / 150.0;
+            let own = (i % 2) as u16;
+            let mut row = [0.0; FEATURES];
+            row[PLACE[0]] = x;
+            let mut categories = [0; CATEGORIES];
+            categories[6] = own;
+            let y = f64::from(own) * 5.0 + f64::from((x * (3.0 + 20.0 * f32::from(own))).sin());
+            (row, categories, y)
+        };
+        let all: Vec<_> = (0..300).map(one).collect();
+        (
+            all.iter().map(|a| a.0).collect(),
+            all.iter().map(|a| a.1).collect(),
+            all.iter().map(|a| a.2).collect(),
+        )
+    }
+
+    #[test]
+    fn a_stack_that_is_left_out_does_not_keep_its_level() {
+        let (rows, categories, y) = two_stacks();
+        let points: Vec<Option<usize>> = (0..300).map(Some).collect();
+        let weights = vec![1.0; 300];
+        let locals = Locals::fit(&Table {
+            rows: &rows,
+            categories: &categories,
+            y: &y,
+            weights: &weights,
+            points: &points,
+        });
+        assert_eq!(locals.stacks.len(), 2);
+        let beside: Vec<usize> = (101..140).step_by(2).collect();
+        let near = locals.remains_without(&beside);
+        assert!(near.iter().all(|r| r.abs() < 0.2), "{near:?}");
+        // All of it gone, what is left is the level of everything: 2.5 here, not 5.
+        let all: Vec<usize> = (1..300).step_by(2).collect();
+        let far = locals.remains_without(&all);
+        let mean = far.iter().sum::<f64>() / far.len() as f64;
+        assert!((2.0..3.2).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn shares_go_to_the_learner_that_is_right() {
+        let (rows, categories, y) = two_stacks();
+        let points: Vec<Option<usize>> = (0..300).map(Some).collect();
+        let locals = Locals::fit(&Table {
+            rows: &rows,
+            categories: &categories,
+            y: &y,
+            weights: &vec![1.0; 300],
+            points: &points,
+        });
+        let (bad, good) = (vec![0.5; 300], vec![0.0; 300]);
+        let shares = locals.shares([&bad, &good, &bad]);
+        assert_eq!(shares.len(), 2);
+        assert!(shares.iter().all(|s| s.local == 1.0), "{shares:?}");
+        assert_eq!(common_shares(&good, &bad).process, 1.0);
+    }
+}
