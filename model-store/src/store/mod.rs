@@ -181,13 +181,16 @@ fn check_magic(path: &Path) -> Result<(), StoreError> {
 /// The schema version of a database that is ours, or empty (version 0).
 fn check_identity(db: &Connection, path: &Path) -> Result<i32, StoreError> {
     let wrap = |source| StoreError::from_sqlite(path, source);
-    let pragma = |name| {
-        db.pragma_query_value(None, name, |row| row.get::<_, i32>(0))
-            .map_err(wrap)
-    };
-    let (id, version) = (pragma("application_id")?, pragma("user_version")?);
-    let tables: i64 = db
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+    // In one statement: another command may be making the store right now, and its tables must not
+    // be seen without its mark.
+    let (id, version, tables): (i32, i32, i64) = db
+        .query_row(
+            "SELECT (SELECT application_id FROM pragma_application_id),
+                    (SELECT user_version FROM pragma_user_version),
+                    (SELECT count(*) FROM sqlite_schema)",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
         .map_err(wrap)?;
     if id == APPLICATION_ID && version > SCHEMA_VERSION {
         return Err(StoreError::Newer {

@@ -130,6 +130,7 @@ fn jobs_far_from_their_intervals_widen_these_at_once_and_call_for_training() {
         // A tenth of what it could be, say after an upgrade.
         told.windows[0].output_tok_s = 60.0 + job as f64;
         told.windows[0].concurrency = Some(8.0 + job as f64);
+        told.windows[0].tpot_ms = Some((8.0 + job as f64) / (60.0 + job as f64) * 1e3);
         site.put(&format!("{job}.json"), &told);
     }
     let report = site.ingest();
