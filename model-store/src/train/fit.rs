@@ -12,7 +12,7 @@ use crate::advisor::site::SiteRun;
 use crate::advisor::support::Envelope;
 use crate::advisor::{Catalogue, Evidence, Origin, Run, Target};
 
-use super::boost::Binned;
+use super::boost::{Binned, Plan};
 use super::calibrate::{Held, home_calibration};
 use super::centre::{Centre, Learners};
 use super::gauss::{self, Level, MOST_POINTS};
@@ -131,9 +131,9 @@ fn derive_request_rate(reports: &mut [TargetReport]) {
 }
 
 /// What one target is fitted to.
-struct Task<'a> {
+pub(super) struct Task<'a> {
     target: Target,
-    samples: Vec<&'a Sample<'a>>,
+    pub(super) samples: Vec<&'a Sample<'a>>,
     rows: Vec<Row>,
     categories: Vec<Categories>,
     y: Vec<f64>,
@@ -141,15 +141,15 @@ struct Task<'a> {
 }
 
 /// Everything that all targets share.
-struct Table<'a> {
-    samples: &'a [Sample<'a>],
-    rows: &'a [Row],
-    categories: &'a [Categories],
+pub(super) struct Table<'a> {
+    pub(super) samples: &'a [Sample<'a>],
+    pub(super) rows: &'a [Row],
+    pub(super) categories: &'a [Categories],
 }
 
 impl<'a> Table<'a> {
     /// The rows of a target among those that `takes`.
-    fn task(&self, target: Target, takes: impl Fn(&Sample) -> bool) -> Task<'a> {
+    pub(super) fn task(&self, target: Target, takes: impl Fn(&Sample) -> bool) -> Task<'a> {
         let measured = |i: usize| {
             self.samples[i]
                 .residual(target)
@@ -227,49 +227,94 @@ fn doubts(process: &Process, task: &Task, points: &[Option<usize>], held: &Held)
     (0..task.y.len()).map(one).collect()
 }
 
+/// One target with everything that its learners stand on.
+pub(super) struct Ready<'a> {
+    task: &'a Task<'a>,
+    points: Vec<Option<usize>>,
+    fitted: gauss::Fitted,
+    beside: Vec<f64>,
+    /// Rows as trees take them.
+    rows: Vec<Row>,
+    data: Binned,
+    locals: Locals,
+}
+
+impl<'a> Ready<'a> {
+    /// Fits the processes; `None` where no covariance can be factored.
+    pub(super) fn new(task: &'a Task<'a>) -> Option<Self> {
+        let points = points(task.y.len());
+        let table = local::Table {
+            rows: &task.rows,
+            categories: &task.categories,
+            y: &task.y,
+            weights: &task.weights,
+            points: &points,
+        };
+        let fitted = gauss::fit(&table.chosen(|_| true), Level::Own)?;
+        let locals = Locals::fit(&table);
+        let rows: Vec<Row> = task.rows.iter().map(|r| for_trees(*r)).collect();
+        Some(Self {
+            beside: beside(&fitted.process, task, &points),
+            data: Binned::new(&rows),
+            task,
+            points,
+            fitted,
+            rows,
+            locals,
+        })
+    }
+
+    /// Trees of another plan than that of the centre.
+    pub(super) fn trees(&self, plan: Plan) -> Trees<'_> {
+        Trees {
+            data: &self.data,
+            rows: &self.rows,
+            y: &self.task.y,
+            weights: &self.task.weights,
+            plan,
+        }
+    }
+
+    /// The learners of the centre.
+    pub(super) fn learners(&self) -> Learners<'_> {
+        Learners {
+            common: Gaussian {
+                fitted: &self.fitted,
+                points: &self.points,
+                beside: &self.beside,
+            },
+            locals: &self.locals,
+            trees: self.trees(CENTRE),
+        }
+    }
+
+    /// Log residuals about the physics.
+    pub(super) fn targets(&self) -> &[f64] {
+        &self.task.y
+    }
+
+    /// The rows, to be held out.
+    pub(super) fn held(&self) -> Held<'_> {
+        Held {
+            samples: &self.task.samples,
+        }
+    }
+}
+
 fn fit_target(task: &Task, home: &Task) -> (TargetModel, TargetReport) {
-    let points = points(task.y.len());
-    let table = local::Table {
-        rows: &task.rows,
-        categories: &task.categories,
-        y: &task.y,
-        weights: &task.weights,
-        points: &points,
-    };
-    let Some(fitted) = gauss::fit(&table.chosen(|_| true), Level::Own) else {
+    let Some(ready) = Ready::new(task) else {
         let unknown = TargetReport::unknown(task.target, task.y.len());
         return (TargetModel::default(), unknown);
     };
-    let beside = beside(&fitted.process, task, &points);
-    let rows: Vec<Row> = task.rows.iter().map(|r| for_trees(*r)).collect();
-    let data = Binned::new(&rows);
-    let locals = Locals::fit(&table);
-    let held = Held {
-        samples: &task.samples,
-    };
-    let learners = Learners {
-        common: Gaussian {
-            fitted: &fitted,
-            points: &points,
-            beside: &beside,
-        },
-        locals: &locals,
-        trees: Trees {
-            data: &data,
-            rows: &rows,
-            y: &task.y,
-            weights: &task.weights,
-            plan: CENTRE,
-        },
-    };
-    let centre = Centre::choose(learners, &held);
-    let doubts = doubts(&fitted.process, task, &points, &held);
+    let held = ready.held();
+    let centre = Centre::choose(ready.learners(), &held);
+    let doubts = doubts(&ready.fitted.process, task, &ready.points, &held);
     let mut model = calibrated(task, &centre, &doubts, &held);
     model.runs = u32::try_from(task.y.len() + home.y.len()).unwrap_or(u32::MAX);
     model.most_doubt = most_doubt(&doubts);
     let (remains, own_shares) = (centre.remains, centre.own_shares);
-    model.locals = locals.publish(&own_shares);
-    model.process = fitted.into_process();
+    model.locals = ready.locals.publish(&own_shares);
+    model.process = ready.fitted.into_process();
     if !home.y.is_empty() {
         settle_at_home(&mut model, home);
     }

@@ -26,6 +26,20 @@ pub(super) const SPREAD: Plan = Plan {
     columns: 0.5,
 };
 
+/// How each tree of a quantile forest is grown: deep, to medians, and each on other rows.
+pub(super) const FOREST: Plan = Plan {
+    loss: Loss::Quantile(0.5),
+    trees: 1,
+    rate: 1.0,
+    leaves: 256,
+    least_in_leaf: 2.0,
+    ridge: 0.0,
+    columns: 1.0,
+};
+
+/// Trees of a quantile forest.
+const FOREST_TREES: u64 = 40;
+
 /// A way to learn a residual. Rows are named by their place among those of the target.
 pub(super) trait Learner {
     /// What remains of the held rows about a fit to all the others.
@@ -85,5 +99,45 @@ impl Learner for Trees<'_> {
         held.iter()
             .map(|i| self.y[*i] - forest.value(&self.rows[*i]))
             .collect()
+    }
+}
+
+/// A quantile forest: the mean of the medians that deep trees give, each grown on as many rows
+/// drawn with replacement (N. Meinshausen, Quantile Regression Forests, 2006). It serves the
+/// comparison of learners and is not published.
+pub(super) struct QuantileForest<'a>(pub(super) Trees<'a>);
+
+impl Learner for QuantileForest<'_> {
+    fn remains_without(&self, held: &[usize]) -> Vec<f64> {
+        let Trees {
+            data,
+            rows,
+            y,
+            weights,
+            plan,
+        } = &self.0;
+        let mut out = vec![false; rows.len()];
+        held.iter().for_each(|i| out[*i] = true);
+        let kept: Vec<u32> = (0u32..)
+            .zip(&out)
+            .filter(|(_, out)| !**out)
+            .map(|(i, _)| i)
+            .collect();
+        let grow = |n: u64| {
+            let mut random = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut draw = |_: &u32| {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                kept[(random >> 33) as usize % kept.len()]
+            };
+            let drawn: Vec<u32> = kept.iter().map(&mut draw).collect();
+            fit(data, &drawn, y, weights, *plan)
+        };
+        let forest: Vec<_> = (1..=FOREST_TREES).map(grow).collect();
+        let mean = |i: usize| {
+            forest.iter().map(|tree| tree.value(&rows[i])).sum::<f64>() / FOREST_TREES as f64
+        };
+        held.iter().map(|i| y[*i] - mean(*i)).collect()
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Measured runs from files instead of the store (rows of runs-csv)
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
-    /// Only these: cells, rows, source, family, gpu, leakage [default: all]
+    /// Only these: cells, rows, source, family, gpu, leakage, learners [default: all]
     #[arg(long, value_name = "PROTOCOL", value_delimiter = ',', value_parser = protocol)]
     only: Vec<Protocol>,
     /// Assignments of cells to folds
@@ -189,6 +189,21 @@ fn print(e: &Evaluation) -> std::io::Result<()> {
             out,
             "\nleakage: {} copies and {} cells on both sides; log R2 after dealing the outcomes anew {chance}",
             l.copies_on_both_sides, l.cells_on_both_sides
+        )?;
+    }
+    if !e.learners.is_empty() {
+        writeln!(
+            out,
+            "\n{:<14}{:<18}{:>6}  {:<22}median %",
+            "target", "learner alone", "n", "MAPE %"
+        )?;
+    }
+    for l in &e.learners {
+        let (mape, median) = (share(&l.mape), share(&l.median));
+        writeln!(
+            out,
+            "{:<14}{:<18}{:>6}  {mape:<22}{median}",
+            l.target, l.learner, l.mape.n
         )?;
     }
     Ok(())

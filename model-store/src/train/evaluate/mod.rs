@@ -10,6 +10,7 @@
 mod decide;
 mod foreseen;
 mod leakage;
+mod learners;
 mod score;
 mod split;
 mod statistics;
@@ -21,6 +22,7 @@ use crate::advisor::{Catalogue, Run};
 pub use decide::{Decisions, Policy};
 pub use foreseen::Foreseen;
 pub use leakage::Leakage;
+pub use learners::LearnerScore;
 pub use score::{Answered, GroupScore, LeftOut, TargetScore};
 pub use split::{Protocol, Split, splits};
 pub use statistics::Figure;
@@ -65,6 +67,8 @@ pub struct Evaluation {
     pub left_out: Vec<LeftOut>,
     /// Checks that no outcome leaks into a prediction.
     pub leakage: Option<Leakage>,
+    /// Each learner alone beside their mixture.
+    pub learners: Vec<LearnerScore>,
 }
 
 /// Evaluates. `progress` is told the name of each split before it is fitted.
@@ -88,7 +92,13 @@ pub fn evaluate(
         progress("leakage");
         leakage::check(runs, catalogue, &chosen)
     });
+    let learners = if wanted(Protocol::Learners) {
+        learners::compare(runs, catalogue, progress)
+    } else {
+        Vec::new()
+    };
     Evaluation {
+        learners,
         scored_rows: split::scored_rows(runs, catalogue).len(),
         runs: runs.len(),
         targets: score::targets(&foreseen),

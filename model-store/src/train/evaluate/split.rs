@@ -33,17 +33,20 @@ pub enum Protocol {
     Gpu,
     /// No rows of its own: the checks against leakage.
     Leakage,
+    /// No rows of its own: each learner alone, on the folds that training holds out.
+    Learners,
 }
 
 impl Protocol {
     /// All, in the order in which they are reported.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Cells,
         Self::Rows,
         Self::Source,
         Self::Family,
         Self::Gpu,
         Self::Leakage,
+        Self::Learners,
     ];
 
     /// Name in options and output.
@@ -55,6 +58,7 @@ impl Protocol {
             Self::Family => "family",
             Self::Gpu => "gpu",
             Self::Leakage => "leakage",
+            Self::Learners => "learners",
         }
     }
 
@@ -161,7 +165,7 @@ fn index_of(runs: &[Run], run: &Run) -> usize {
     (std::ptr::from_ref(run).addr() - runs.as_ptr().addr()) / size_of::<Run>().max(1)
 }
 
-fn is_scored(s: &Sample) -> bool {
+pub(super) fn is_scored(s: &Sample) -> bool {
     SCORED_GPUS.contains(&s.setup.gpu.name)
         && s.setup.variant.is_plain()
         && s.run.measured.outcome == RunOutcome::Ok
