@@ -22,7 +22,7 @@ use crate::advisor::{
 const MARK: &[u8; 16] = b"OmniPilot model\n";
 
 /// Version of the body; a snapshot of another version is refused, not guessed at.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// Largest snapshot that is read, bytes.
 pub const LARGEST: u64 = 64 << 20;
@@ -374,7 +374,7 @@ mod tests {
         let mut bytes = sample().encode();
         bytes[16] = 9;
         let text = decode(&bytes).unwrap_err().to_string();
-        assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 5");
+        assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 6");
     }
 
     proptest! {

@@ -4,10 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::features::Row;
+use super::packed;
 
 /// One node. A leaf has `feature == LEAF` and carries its value in `number`; elsewhere `number`
 /// is the threshold: `row[feature] <= number` goes to `left`, the rest to `left + 1`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Node {
     /// Feature index, or [`Node::LEAF`].
     pub feature: u8,
@@ -36,6 +37,7 @@ pub struct Forest {
     /// Index of each tree's root.
     pub roots: Vec<u32>,
     /// Nodes of all trees; children lie behind their parent.
+    #[serde(with = "table")]
     pub nodes: Vec<Node>,
 }
 
@@ -87,5 +89,71 @@ impl Forest {
         self.base.is_finite()
             && self.roots.iter().all(|r| u64::from(*r) < len)
             && self.nodes.iter().enumerate().all(sound)
+    }
+}
+
+/// Nodes as one table of bytes: feature, steps to the left child (0 for a leaf), number.
+mod table {
+    use serde::de::Error;
+    use serde::{Deserializer, Serializer};
+
+    use super::{Node, packed};
+
+    /// Bytes of a node.
+    const BYTES: usize = 7;
+
+    pub(super) fn serialize<S: Serializer>(nodes: &[Node], to: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::with_capacity(nodes.len() * BYTES);
+        for (at, node) in (0u32..).zip(nodes) {
+            let inner = node.feature != Node::LEAF;
+            // Trees are small: their children are never 65,536 nodes away.
+            let steps = node.left.saturating_sub(at).min(u16::MAX.into()) as u16;
+            bytes.push(node.feature);
+            bytes.extend(if inner { steps } else { 0 }.to_le_bytes());
+            bytes.extend(node.number.to_le_bytes());
+        }
+        to.serialize_bytes(&bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Node>, D::Error> {
+        let bytes = packed::bytes(from)?;
+        if bytes.len() % BYTES != 0 {
+            return Err(D::Error::custom("a node cut short"));
+        }
+        let node = |(at, b): (u32, &[u8; BYTES])| {
+            let [feature, low, high, number @ ..] = *b;
+            let steps = u32::from(u16::from_le_bytes([low, high]));
+            Node {
+                feature,
+                number: f32::from_le_bytes(number),
+                left: if feature == Node::LEAF { 0 } else { at + steps },
+            }
+        };
+        let (nodes, _) = bytes.as_chunks::<BYTES>();
+        Ok((0u32..).zip(nodes).map(node).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn nodes_come_back_as_they_were(
+            told in prop::collection::vec((any::<u8>(), 1u32..200, -9.0f32..9.0), 0..60),
+        ) {
+            let nodes: Vec<Node> = (0u32..)
+                .zip(told)
+                .map(|(at, (feature, steps, number))| {
+                    let left = if feature == Node::LEAF { 0 } else { at + steps };
+                    Node { feature, number, left }
+                })
+                .collect();
+            let forest = Forest { base: 1.0, roots: vec![0], nodes };
+            let bytes = postcard::to_allocvec(&forest).unwrap();
+            prop_assert_eq!(postcard::from_bytes::<Forest>(&bytes).unwrap(), forest);
+        }
     }
 }

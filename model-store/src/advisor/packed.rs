@@ -3,6 +3,24 @@
 use serde::de::{Error, Visitor};
 use serde::{Deserializer, Serializer};
 
+/// The bytes of a table, borrowed from what is read.
+pub(super) fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<&'de [u8], D::Error> {
+    struct Bytes;
+
+    impl<'de> Visitor<'de> for Bytes {
+        type Value = &'de [u8];
+
+        fn expecting(&self, to: &mut std::fmt::Formatter) -> std::fmt::Result {
+            write!(to, "a table of numbers as bytes")
+        }
+
+        fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+            Ok(bytes)
+        }
+    }
+    from.deserialize_bytes(Bytes)
+}
+
 macro_rules! packed {
     ($name:ident, $number:ty, $what:literal) => {
         #[doc = concat!("For `#[serde(with)]` on tables of ", $what, ".")]
@@ -20,27 +38,15 @@ macro_rules! packed {
             pub(in crate::advisor) fn deserialize<'de, D: Deserializer<'de>>(
                 from: D,
             ) -> Result<Vec<$number>, D::Error> {
-                from.deserialize_bytes(Table)
-            }
-
-            struct Table;
-
-            impl Visitor<'_> for Table {
-                type Value = Vec<$number>;
-
-                fn expecting(&self, to: &mut std::fmt::Formatter) -> std::fmt::Result {
-                    write!(to, "a table of {}", $what)
+                let bytes = bytes(from)?;
+                let (numbers, rest) = bytes.as_chunks();
+                if !rest.is_empty() {
+                    return Err(D::Error::custom("a number cut short"));
                 }
-
-                fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-                    let numbers = bytes.chunks_exact(size_of::<$number>());
-                    if !numbers.remainder().is_empty() {
-                        return Err(E::custom("a number cut short"));
-                    }
-                    Ok(numbers
-                        .map(|b| <$number>::from_le_bytes(b.try_into().unwrap_or_default()))
-                        .collect())
-                }
+                Ok(numbers
+                    .iter()
+                    .map(|b| <$number>::from_le_bytes(*b))
+                    .collect())
             }
         }
     };
