@@ -95,6 +95,28 @@ impl Landmarks {
         self.run_ids.push('\n');
     }
 
+    /// Keeps `most` of them, evenly: beyond some thousands a nearer one is hardly nearer.
+    pub fn thin(&mut self, most: usize) {
+        let n = self.numbers.len() / NUMBERS;
+        if n <= most {
+            return;
+        }
+        let kept = |i: &usize| i * most / n != (i + 1) * most / n;
+        let chosen: Vec<usize> = (0..n).filter(kept).collect();
+        let rows = |width: usize| chosen.iter().flat_map(move |i| i * width..(i + 1) * width);
+        let numbers = rows(NUMBERS).filter_map(|at| self.numbers.get(at).copied());
+        let codes = rows(CODES).filter_map(|at| self.codes.get(at).copied());
+        let (numbers, codes) = (numbers.collect(), codes.collect());
+        let mut at = 0;
+        let named = self.run_ids.split_inclusive('\n').filter(|_| {
+            at += 1;
+            kept(&(at - 1))
+        });
+        self.run_ids = named.collect();
+        self.numbers = numbers;
+        self.codes = codes;
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Landmark> + '_ {
         let numbers = self.numbers.chunks_exact(NUMBERS);
@@ -158,6 +180,14 @@ mod tests {
             let found: Vec<String> = all.iter().map(|l| all.run_id(&l).to_owned()).collect();
             let told: Vec<String> = names.iter().map(|n| n.replace('\n', " ")).collect();
             prop_assert_eq!(found, told);
+            let most = names.len().div_ceil(2);
+            let mut fewer = all.clone();
+            fewer.thin(most);
+            prop_assert_eq!(fewer.iter().count(), most);
+            for l in fewer.iter() {
+                let i = (f64::from(l.at[0]).exp() - 1.0).round() as usize;
+                prop_assert_eq!(fewer.run_id(&l), names[i].replace('\n', " "));
+            }
             prop_assert!(all.is_sound([1, 2, 3]) && !all.is_sound([0, 2, 3]));
             prop_assert!(!all.is_sound([1, 1, 3]) && !all.is_sound([1, 2, 2]));
         }

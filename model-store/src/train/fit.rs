@@ -464,6 +464,7 @@ fn envelope(prepared: &Prepared) -> Envelope {
     for s in prepared.samples.iter().filter(|s| shows_performance(s)) {
         envelope.add(&s.run.run_id, s.run.origin, &s.setup, &s.physics);
     }
+    envelope.landmarks.thin(MOST_POINTS);
     envelope
 }
 
