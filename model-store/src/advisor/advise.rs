@@ -92,6 +92,9 @@ pub fn settle_layout(known: Knowledge, request: &mut Request) {
     }
 }
 
+/// GPUs of the largest node that replicas are counted for.
+const MOST_GPUS: u32 = 64;
+
 /// A candidate and, where a stated rate asks for more than one instance, its replicas inside the
 /// node: as many as serve the rate at the lower end of the interval, and all fewer.
 fn assess_all(known: Knowledge, request: &Request, config: Configuration) -> Vec<Assessed> {
@@ -99,7 +102,8 @@ fn assess_all(known: Knowledge, request: &Request, config: Configuration) -> Vec
     let most = match (request.load.rate, request.pins.layout) {
         (None, _) | (_, Layout::OneInstance) => 1,
         _ if config.pp > 1 || !has_replicas(&request.engine) => 1,
-        _ => per_node / config.tp.max(1),
+        // What a snapshot says of a node bounds the work, so it is bounded itself.
+        _ => per_node.min(MOST_GPUS) / config.tp.max(1),
     };
     let demand = request.load.rate.unwrap_or(0.0) * request.load.osl;
     let mut out = vec![assess(known, request, config)];

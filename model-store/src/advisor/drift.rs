@@ -59,7 +59,8 @@ impl Tracker {
     pub fn push(&mut self, score: f64) -> bool {
         let held = score <= self.widening();
         let miss = f64::from(u8::from(!held));
-        self.misses += GAMMA * (1.0 - LEVEL - miss);
+        // Intervals are never narrowed here, so good times earn no credit against bad ones.
+        self.misses = (self.misses + GAMMA * (1.0 - LEVEL - miss)).min(1.0 - LEVEL);
         self.scores.push(score);
         held
     }
