@@ -120,7 +120,11 @@ pub fn same_configuration(c: &Configuration, case: &Case) -> bool {
     c.gpu == case.gpu
         && Some(c.tp) == case.tp
         && (c.pp, c.dp) == (case.pp.max(1), case.dp.max(1))
-        && precision.is_none_or(|p| p.pooled() == c.precision.pooled())
+        && match precision {
+            Some(p) => p.pooled() == c.precision.pooled(),
+            // What names no format runs in the checkpoint's own.
+            None => c.checkpoint.is_none() && !c.quantise_at_load,
+        }
 }
 
 fn contributions(advice: &Advice, a: &Assessed) -> [Option<f64>; 7] {

@@ -77,10 +77,11 @@ pub(super) fn table(samples: &[Sample]) -> LaunchTable {
     let strength = strength(&each, pooled);
     let prior = [pooled * strength, (1.0 - pooled) * strength];
     // What was never launched here is only known where this cluster's own launches are.
-    let home = samples
+    let home: BTreeSet<_> = samples
         .iter()
-        .filter(|s| s.run.origin == Origin::ThisCluster)
-        .count();
+        .filter(|s| s.run.origin == Origin::ThisCluster && says_something(s))
+        .map(|s| launch(s.run))
+        .collect();
     let total = each.iter().fold(Launches::default(), |mut sum, g| {
         sum.ok += g.ok;
         for (all, one) in sum.failures.iter_mut().zip(g.failures) {
@@ -88,7 +89,7 @@ pub(super) fn table(samples: &[Sample]) -> LaunchTable {
         }
         sum
     });
-    let anywhere = (home >= FEWEST as usize)
+    let anywhere = (home.len() >= FEWEST as usize)
         .then(|| rate(&Launches::default(), prior))
         .flatten()
         .map(|r| Rate {

@@ -16,11 +16,21 @@ pub(super) struct Sample<'a> {
     /// same cell would give the answer away.
     pub(super) cell: u64,
     pub(super) group: GroupKey,
+    /// Its throughput, latencies and concurrency contradict each other: none of them is learnt
+    /// from, but its launch and its power are.
+    pub(super) contradicts: bool,
 }
 
 impl Sample<'_> {
     /// `ln(measured / estimated)` of one target, where it was measured.
     pub(super) fn residual(&self, target: Target) -> Option<f64> {
+        let of_load = matches!(
+            target,
+            Target::OutputTokS | Target::ReqS | Target::TtftMs | Target::TpotMs
+        );
+        if self.contradicts && of_load {
+            return None;
+        }
         let value = self
             .run
             .measured
@@ -47,7 +57,14 @@ pub(super) fn prepare<'a>(runs: &'a [Run], catalogue: &'a Catalogue) -> Prepared
     let mut samples = Vec::new();
     for run in runs {
         match sample(run, catalogue) {
-            Ok(sample) => samples.push(sample),
+            Ok(sample) => {
+                if sample.contradicts {
+                    let reason =
+                        "figures of load of runs that contradict themselves (Little's law)";
+                    *left_out.entry(reason.into()).or_default() += 1;
+                }
+                samples.push(sample);
+            }
             Err(reason) => *left_out.entry(reason).or_default() += 1,
         }
     }
@@ -68,11 +85,6 @@ fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, Stri
     if run.notes.starts_with("SUSPECT") {
         return Err("its own source doubts it (`SUSPECT` in the notes)".into());
     }
-    if contradicts_itself(run) {
-        return Err(
-            "its throughput, latencies and concurrency contradict each other (Little's law)".into(),
-        );
-    }
     let setup = Setup::of_case(&run.case, &run.source, catalogue).map_err(|axis| match axis {
         "family" => format!(
             "no card for model {}",
@@ -91,6 +103,7 @@ fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, Stri
     let cell = cell(run, &setup);
     let group = group_key(&setup);
     Ok(Sample {
+        contradicts: contradicts_itself(run),
         run,
         cell,
         group,
@@ -188,6 +201,7 @@ pub(super) fn shows_performance(s: &Sample) -> bool {
     let m = &s.run.measured;
     s.setup.variant.is_plain()
         && is_advised_on(s)
+        && !s.contradicts
         && m.outcome == RunOutcome::Ok
         && [m.output_tok_s, m.ttft_ms, m.tpot_ms]
             .iter()

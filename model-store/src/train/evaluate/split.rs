@@ -168,6 +168,7 @@ fn index_of(runs: &[Run], run: &Run) -> usize {
 pub(super) fn is_scored(s: &Sample) -> bool {
     SCORED_GPUS.contains(&s.setup.gpu.name)
         && s.setup.variant.is_plain()
+        && !s.contradicts
         && s.run.measured.outcome == RunOutcome::Ok
 }
 
