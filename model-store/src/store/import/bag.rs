@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 const LONGEST: usize = 80;
 /// Most kept values.
 const MOST: usize = 40;
+/// No figure of any unit is larger; beyond it, seconds told in milliseconds could end up infinite.
+const LARGEST: f64 = 1e15;
 
 /// An object of which keys are taken.
 pub(super) struct Bag<'a> {
@@ -71,13 +73,13 @@ impl<'a> Bag<'a> {
     }
 }
 
-/// A finite number from 0 up; a number in quotes counts.
+/// A number from 0 to [`LARGEST`]; a number in quotes counts.
 pub(super) fn as_number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::String(text) => text.trim().parse().ok()?,
         other => other.as_f64()?,
     };
-    (number.is_finite() && number >= 0.0).then_some(number)
+    (0.0..=LARGEST).contains(&number).then_some(number)
 }
 
 /// Requests/s that were asked for: infinite where all come at once.

@@ -5,16 +5,12 @@ use serde_json::Value;
 
 use super::Reading;
 use super::bag::{Bag, rate};
-use super::vllm::workload;
+use super::vllm::{lengths, measured, workload};
 use crate::advisor::Measured;
 
 pub(super) fn read(document: &Value) -> Result<Reading, String> {
     let mut bag = Bag::of(document);
-    let completed = bag.number(&["completed"]).unwrap_or(0.0);
-    if completed == 0.0 {
-        return Err("no request was completed".into());
-    }
-    let per_request = |total: Option<f64>| total.map(|t| t / completed).filter(|x| *x > 0.0);
+    let [isl, osl] = lengths(&mut bag)?;
     let request_rate = rate(bag.take(&["request_rate"]));
     let asked = bag.positive(&["max_concurrency"]);
     // What was reached stands in where nothing was asked for.
@@ -49,23 +45,16 @@ pub(super) fn read(document: &Value) -> Result<Reading, String> {
             _ => String::new(),
         },
         engine_version: info.text(&["version"]),
-        isl: per_request(bag.number(&["total_input_tokens"])),
-        osl: per_request(bag.number(&["total_output_tokens"])),
+        isl,
+        osl,
         workload: workload(request_rate, asked),
         concurrency: asked.or(reached),
         request_rate,
         measured: Measured {
-            output_tok_s: bag.positive(&["output_throughput"]),
             total_tok_s: bag.positive(&["total_throughput"]),
-            req_s: bag.positive(&["request_throughput"]),
-            ttft_ms: bag.positive(&["mean_ttft_ms"]),
-            ttft_p50_ms: bag.positive(&["median_ttft_ms"]),
-            ttft_p99_ms: bag.positive(&["p99_ttft_ms"]),
-            tpot_ms: bag.positive(&["mean_tpot_ms"]),
-            tpot_p99_ms: bag.positive(&["p99_tpot_ms"]),
             e2e_ms: bag.positive(&["mean_e2e_latency_ms"]),
             e2e_p99_ms: bag.positive(&["p99_e2e_latency_ms"]),
-            ..Measured::default()
+            ..measured(&mut bag)
         },
         notes: bag.rest(),
         ..Reading::default()

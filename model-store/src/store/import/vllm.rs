@@ -9,30 +9,17 @@ use crate::advisor::{Measured, Workload};
 
 pub(super) fn read(document: &Value) -> Result<Reading, String> {
     let mut bag = Bag::of(document);
-    let completed = bag.number(&["completed"]).unwrap_or(0.0);
-    if completed == 0.0 {
-        return Err("no request was completed".into());
-    }
-    let per_request = |total: Option<f64>| total.map(|t| t / completed).filter(|x| *x > 0.0);
+    let [isl, osl] = lengths(&mut bag)?;
     let request_rate = rate(bag.take(&["request_rate"]));
     let concurrency = bag.positive(&["max_concurrency"]);
     let model = bag.text(&["model_id"]);
     let backend = bag.text(&["backend"]);
     let endpoint = bag.text(&["endpoint_type"]);
-    let isl = per_request(bag.number(&["total_input_tokens"]));
-    let osl = per_request(bag.number(&["total_output_tokens"]));
     let measured = Measured {
-        output_tok_s: bag.positive(&["output_throughput"]),
         total_tok_s: bag.positive(&["total_token_throughput"]),
-        req_s: bag.positive(&["request_throughput"]),
-        ttft_ms: bag.positive(&["mean_ttft_ms"]),
-        ttft_p50_ms: bag.positive(&["median_ttft_ms"]),
-        ttft_p99_ms: bag.positive(&["p99_ttft_ms"]),
-        tpot_ms: bag.positive(&["mean_tpot_ms"]),
-        tpot_p99_ms: bag.positive(&["p99_tpot_ms"]),
         e2e_ms: bag.positive(&["mean_e2el_ms"]),
         e2e_p99_ms: bag.positive(&["p99_e2el_ms"]),
-        ..Measured::default()
+        ..measured(&mut bag)
     };
     Ok(Reading {
         gpu: bag.text(&["gpu"]),
@@ -50,6 +37,34 @@ pub(super) fn read(document: &Value) -> Result<Reading, String> {
         notes: bag.rest(),
         ..Reading::default()
     })
+}
+
+/// Mean input and output tokens of a completed request, here and in SGLang's client, which was made
+/// after this one.
+pub(super) fn lengths(bag: &mut Bag) -> Result<[Option<f64>; 2], String> {
+    let completed = bag.number(&["completed"]).unwrap_or(0.0);
+    if completed == 0.0 {
+        return Err("no request was completed".into());
+    }
+    Ok(["total_input_tokens", "total_output_tokens"].map(|key| {
+        bag.number(&[key])
+            .map(|t| t / completed)
+            .filter(|x| *x > 0.0)
+    }))
+}
+
+/// The figures that both clients give the same names.
+pub(super) fn measured(bag: &mut Bag) -> Measured {
+    Measured {
+        output_tok_s: bag.positive(&["output_throughput"]),
+        req_s: bag.positive(&["request_throughput"]),
+        ttft_ms: bag.positive(&["mean_ttft_ms"]),
+        ttft_p50_ms: bag.positive(&["median_ttft_ms"]),
+        ttft_p99_ms: bag.positive(&["p99_ttft_ms"]),
+        tpot_ms: bag.positive(&["mean_tpot_ms"]),
+        tpot_p99_ms: bag.positive(&["p99_tpot_ms"]),
+        ..Measured::default()
+    }
 }
 
 /// How load reached the engine: at a rate below saturation, so many at once, or all at once.
