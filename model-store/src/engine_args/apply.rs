@@ -314,15 +314,12 @@ impl Edit {
             self.words.extend(wanted.value.clone());
             return Ok(());
         };
-        let asked = split(args[at])
-            .1
-            .or(args.get(at + 1).copied())
-            .unwrap_or_default()
-            .to_owned();
+        let next = args.get(at + 1).copied().filter(|w| !w.starts_with("--"));
+        let asked = split(args[at]).1.or(next);
         match &wanted.value {
-            Some(value) if *value != asked => Err(ApplyError::Contradiction {
+            Some(value) if Some(value.as_str()) != asked => Err(ApplyError::Contradiction {
                 flag: wanted.flag.clone(),
-                asked,
+                asked: asked.unwrap_or_default().to_owned(),
                 advised: value.clone(),
             }),
             _ => Ok(()),
