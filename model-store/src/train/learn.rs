@@ -3,6 +3,7 @@
 use super::boost::{Binned, Loss, Plan, fit};
 use super::gauss::Fitted;
 use crate::advisor::features::Row;
+use crate::advisor::forest::Forest;
 
 /// How the trees of the centre are grown.
 pub(super) const CENTRE: Plan = Plan {
@@ -81,15 +82,22 @@ pub(super) struct Trees<'a> {
 
 impl Trees<'_> {
     /// Grown on all rows but those held.
-    pub(super) fn without(&self, held: &[usize]) -> crate::advisor::forest::Forest {
+    pub(super) fn without(&self, held: &[usize]) -> Forest {
+        self.grown_on(&self.all_but(held))
+    }
+
+    fn grown_on(&self, rows: &[u32]) -> Forest {
+        fit(self.data, rows, self.y, self.weights, self.plan)
+    }
+
+    fn all_but(&self, held: &[usize]) -> Vec<u32> {
         let mut out = vec![false; self.rows.len()];
         held.iter().for_each(|i| out[*i] = true);
-        let kept: Vec<u32> = (0u32..)
+        (0u32..)
             .zip(&out)
             .filter(|(_, out)| !**out)
             .map(|(i, _)| i)
-            .collect();
-        fit(self.data, &kept, self.y, self.weights, self.plan)
+            .collect()
     }
 }
 
@@ -109,20 +117,8 @@ pub(super) struct QuantileForest<'a>(pub(super) Trees<'a>);
 
 impl Learner for QuantileForest<'_> {
     fn remains_without(&self, held: &[usize]) -> Vec<f64> {
-        let Trees {
-            data,
-            rows,
-            y,
-            weights,
-            plan,
-        } = &self.0;
-        let mut out = vec![false; rows.len()];
-        held.iter().for_each(|i| out[*i] = true);
-        let kept: Vec<u32> = (0u32..)
-            .zip(&out)
-            .filter(|(_, out)| !**out)
-            .map(|(i, _)| i)
-            .collect();
+        let trees = &self.0;
+        let kept = trees.all_but(held);
         let grow = |n: u64| {
             let mut random = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
             let mut draw = |_: &u32| {
@@ -132,12 +128,13 @@ impl Learner for QuantileForest<'_> {
                 kept[(random >> 33) as usize % kept.len()]
             };
             let drawn: Vec<u32> = kept.iter().map(&mut draw).collect();
-            fit(data, &drawn, y, weights, *plan)
+            trees.grown_on(&drawn)
         };
         let forest: Vec<_> = (1..=FOREST_TREES).map(grow).collect();
         let mean = |i: usize| {
-            forest.iter().map(|tree| tree.value(&rows[i])).sum::<f64>() / FOREST_TREES as f64
+            let values = forest.iter().map(|tree| tree.value(&trees.rows[i]));
+            values.sum::<f64>() / FOREST_TREES as f64
         };
-        held.iter().map(|i| y[*i] - mean(*i)).collect()
+        held.iter().map(|i| trees.y[*i] - mean(*i)).collect()
     }
 }

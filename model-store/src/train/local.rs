@@ -202,20 +202,16 @@ fn every_mixture() -> Vec<Shares> {
 
 /// The share of the first residuals in their sum with the second at which held-out rows err least.
 pub(super) fn common_shares(process: &[f64], trees: &[f64]) -> Shares {
-    let of = |tenths: u32| Shares {
-        process: tenths as f32 / STEPS as f32,
-        local: 0.0,
-        trees: (STEPS - tenths) as f32 / STEPS as f32,
-    };
     let loss = |shares: &Shares| -> f64 {
         let both = process.iter().zip(trees);
         both.map(|(p, t)| relative_error(shares.mix(*p, 0.0, *t)))
             .sum()
     };
-    (0..=STEPS)
-        .map(of)
+    every_mixture()
+        .into_iter()
+        .filter(|shares| shares.local == 0.0)
         .min_by(|a, b| loss(a).total_cmp(&loss(b)))
-        .unwrap_or(of(STEPS / 2))
+        .unwrap_or_default()
 }
 
 /// Relative error of a prediction that is off by this much in logarithms.
