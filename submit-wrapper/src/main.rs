@@ -4,13 +4,16 @@
 //! Each verb is one module under [`cmd`]: it parses nothing itself, takes its arguments and the
 //! [`Site`](site::Site), and prints data on standard output and everything else on standard error.
 
+mod account;
 mod ask;
 mod cmd;
 mod drift;
 mod engine;
 mod exit;
 mod input;
+mod json;
 mod kept;
+mod plugstack;
 mod preferences;
 mod publish;
 mod site;
@@ -35,6 +38,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Set OmniPilot up on this cluster, and print the line that switches the plugin on
+    Setup(cmd::setup::Args),
+    /// Check everything that advice depends on, and say what to do about each finding
+    Doctor(cmd::doctor::Args),
     /// Make a store of past runs from the built-in published figures
     Init(cmd::init::Args),
     /// Ask Slurm for the cluster's nodes, GPUs and load
@@ -64,6 +71,8 @@ enum Verb {
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let result = match cli.verb {
+        Verb::Setup(args) => cmd::setup::run(&cli.site, &args),
+        Verb::Doctor(args) => cmd::doctor::run(&cli.site, &args),
         Verb::Init(args) => cmd::init::run(&cli.site, &args),
         Verb::Observe(args) => cmd::observe::run(&cli.site, &args),
         Verb::Train(args) => cmd::train::run(&cli.site, &args),

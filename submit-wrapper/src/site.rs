@@ -29,16 +29,7 @@ impl SiteArgs {
         if let (None, Some(store)) = (&self.config, &self.store) {
             return Ok(Config::beside_store(store));
         }
-        let named = || {
-            std::env::var_os("OMNIPILOT_CONFIG")
-                .filter(|name| !name.is_empty())
-                .map(PathBuf::from)
-        };
-        let path = self
-            .config
-            .clone()
-            .or_else(named)
-            .unwrap_or_else(|| DEFAULT_PATH.into());
+        let path = self.file().unwrap_or_else(|| DEFAULT_PATH.into());
         let mut config = Config::read(&path).map_err(|e| {
             exit::with_code(
                 exit::USAGE,
@@ -50,6 +41,12 @@ impl SiteArgs {
             config.store.clone_from(store);
         }
         Ok(config)
+    }
+
+    /// The configuration file that was named, by `--config` or by the environment.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let named = std::env::var_os("OMNIPILOT_CONFIG").filter(|name| !name.is_empty());
+        self.config.clone().or_else(|| named.map(PathBuf::from))
     }
 
     /// Another verb with the options that this one was given, to be told to the user.

@@ -4,6 +4,7 @@
 mod circle;
 mod controller;
 mod facts;
+mod hands;
 mod install;
 mod launcher;
 mod scripts;

@@ -1,6 +1,7 @@
 //! One module a verb.
 
 pub(crate) mod advise;
+pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod import;
@@ -10,5 +11,6 @@ pub(crate) mod models;
 pub(crate) mod observe;
 pub(crate) mod predict;
 pub(crate) mod run;
+pub(crate) mod setup;
 pub(crate) mod submit;
 pub(crate) mod train;

@@ -7,6 +7,7 @@
 pub(crate) mod accounting;
 pub(crate) mod cluster;
 pub(crate) mod command;
+pub(crate) mod conf;
 pub(crate) mod gres;
 pub(crate) mod nodes;
 pub(crate) mod pending;

@@ -1,0 +1,92 @@
+//! Slurm's accounting: without it no outcome is believed.
+
+use super::{Seen, span};
+use crate::publish;
+use crate::slurm::command;
+use model_store::store::Store;
+
+/// `ingest` reads accounting at each call; its timer comes each five minutes.
+const STALE: i64 = 3600;
+
+pub(super) fn check(seen: &mut Seen) {
+    let Some(slurm) = seen.slurm.clone() else {
+        return seen.skipped("accounting", "Slurm does not answer");
+    };
+    let kind = slurm.get("AccountingStorageType").unwrap_or("none");
+    if !kind.contains("slurmdbd") {
+        return seen.error(
+            "accounting",
+            format!("AccountingStorageType is {kind}, so no outcome of a job is believed, and nothing is learnt"),
+            "set `AccountingStorageType=accounting_storage/slurmdbd` in slurm.conf",
+        );
+    }
+    match command::output("sacct", &["-n", "-X", "-S", "now-1hours"]) {
+        Ok(_) => seen.ok("accounting", format!("{kind}, `sacct` answers")),
+        Err(e) => seen.error("accounting", e.to_string(), e.hint()),
+    }
+    if slurm.has("AccountingStoreFlags", "job_comment") {
+        seen.ok("job comments", "AccountingStoreFlags has job_comment");
+    } else {
+        let flags = slurm.get("AccountingStoreFlags").unwrap_or("none");
+        seen.warning(
+            "job comments",
+            format!("AccountingStoreFlags is {flags}: without job_comment the advice that a job went by is not in accounting"),
+            "set `AccountingStoreFlags=job_comment` (with what is there) in slurm.conf and `scontrol reconfigure`",
+        );
+    }
+    gpu_tres(seen, &slurm);
+    freshness(seen);
+}
+
+/// GPU types come from `AllocTRES`, which names only what is tracked.
+fn gpu_tres(seen: &mut Seen, slurm: &crate::slurm::conf::SlurmConf) {
+    let pools = seen.snapshot.as_ref().map(|s| &s.body.cluster.pools);
+    let types: Vec<String> = pools
+        .into_iter()
+        .flatten()
+        .map(|p| p.gres.clone())
+        .collect();
+    let missing: Vec<String> = types
+        .iter()
+        .map(|t| format!("gres/gpu:{t}"))
+        .filter(|t| !slurm.has("AccountingStorageTRES", t))
+        .collect();
+    if types.is_empty() {
+        return seen.skipped("gpu accounting", "the snapshot knows no GPU types");
+    }
+    if missing.is_empty() {
+        let words = format!("AccountingStorageTRES has all {} GPU types", types.len());
+        return seen.ok("gpu accounting", words);
+    }
+    seen.error(
+        "gpu accounting",
+        format!(
+            "AccountingStorageTRES lacks {} of {} GPU types, so outcomes on these are never taken",
+            missing.len(),
+            types.len()
+        ),
+        format!(
+            "add {} in slurm.conf and restart slurmctld",
+            missing.join(",")
+        ),
+    );
+}
+
+fn freshness(seen: &mut Seen) {
+    let Some(config) = &seen.config else { return };
+    let read = Store::open(&config.store).and_then(|s| s.watermark("sacct"));
+    let now = publish::now();
+    let hint = "`omnipilot ingest` does; `omnipilot-ingest.timer` does so each five minutes";
+    match read {
+        Err(_) => {} // said of the store already
+        Ok(None) => seen.warning("ingestion", "accounting has never been read", hint),
+        Ok(Some(at)) if now - at > STALE => {
+            let words = format!("accounting was read {} ago", span(now - at));
+            seen.warning("ingestion", words, hint);
+        }
+        Ok(Some(at)) => seen.ok(
+            "ingestion",
+            format!("accounting was read {} ago", span(now - at)),
+        ),
+    }
+}
