@@ -6,8 +6,8 @@
 #                 below target/ (1.2 GB, made once; root only)
 #   make bench    times of advice, sbatch and training on this machine
 #   make bench-load   2,000 submissions of 50 users with the plugin and without it, while snapshots are published
-#   make build    the plugin and the command, in target/release
-#   make install  the plugin, the command and examples, nothing switched on: [DESTDIR=] [PREFIX=/usr] [SLURM_PLUGIN_DIR=PREFIX/lib/slurm]
+#   make build    the plugin, its advisor library and the command, in target/plugin and target/release
+#   make install  the plugin with its library, the command and examples, nothing switched on: [DESTDIR=] [PREFIX=/usr] [SLURM_PLUGIN_DIR=PREFIX/lib/slurm]
 #   make uninstall   takes these away again, with the same variables
 #   make lint     rustfmt, clippy and shellcheck
 #   make clean    deletes everything that the above made
@@ -21,10 +21,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all-slurm bench bench-load build install uninstall lint clean deps standin launcher
+.PHONY: help demo test test-all-slurm bench bench-load build plugin install uninstall lint clean deps standin launcher
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
-export OMNIPILOT_PLUGIN := $(TARGET)/release/libspank_omnipilot.so
+export OMNIPILOT_PLUGIN := $(TARGET)/plugin/libspank_omnipilot.so
+export OMNIPILOT_ADVISOR := $(TARGET)/release/libomnipilot_advisor.so
 export OMNIPILOT_BIN := $(TARGET)/release/omnipilot
 export OMNIPILOT_STANDIN := $(TARGET)/release/standin-engine
 export OMNIPILOT_BENCH := $(TARGET)/release/bench
@@ -36,12 +37,16 @@ deps:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
 	@tests/cluster/deps.sh
 
-build: deps
-	cargo build --release --locked -p spank-plugin -p submit-wrapper
+build: deps plugin
+	cargo build --release --locked -p spank-advisor -p submit-wrapper
+
+# The plugin has a profile of its own, and is built alone so that no other crate's features reach it.
+plugin: deps
+	cargo rustc --profile plugin --locked -p spank-plugin --crate-type cdylib
 
 # With the demo's engine (no model and no GPU, only the endpoints that OmniPilot reads) and what `make bench` measures with.
-standin: deps
-	cargo build --release --locked -p spank-plugin -p submit-wrapper -p e2e
+standin: deps plugin
+	cargo build --release --locked -p spank-advisor -p submit-wrapper -p e2e
 
 demo: standin
 	@demo/demo.sh

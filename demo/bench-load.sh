@@ -9,7 +9,8 @@ TARGET=${TARGET:-$ROOT/target}
 SUBMISSIONS=${LOAD_SUBMISSIONS:-2000}
 USERS=${LOAD_USERS:-50}
 FIRST_UID=52000
-export OMNIPILOT_PLUGIN=${OMNIPILOT_PLUGIN:-$TARGET/release/libspank_omnipilot.so}
+export OMNIPILOT_PLUGIN=${OMNIPILOT_PLUGIN:-$TARGET/plugin/libspank_omnipilot.so}
+export OMNIPILOT_ADVISOR=${OMNIPILOT_ADVISOR:-$TARGET/release/libomnipilot_advisor.so}
 
 FOLDER=$(mktemp -d)
 trap 'rm -rf -- "$FOLDER"' EXIT

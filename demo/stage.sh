@@ -2,7 +2,8 @@
 # stage.sh: what demo.sh and bench.sh share: a folder, a cluster, the plugin in it. To be sourced.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-: "${OMNIPILOT_PLUGIN:=$ROOT/target/release/libspank_omnipilot.so}"
+: "${OMNIPILOT_PLUGIN:=$ROOT/target/plugin/libspank_omnipilot.so}"
+: "${OMNIPILOT_ADVISOR:=$ROOT/target/release/libomnipilot_advisor.so}"
 : "${OMNIPILOT_BIN:=$ROOT/target/release/omnipilot}"
 : "${OMNIPILOT_STANDIN:=$ROOT/target/release/standin-engine}"
 
@@ -26,7 +27,7 @@ reachable() { setpriv --reuid=65534 --regid=65534 --clear-groups test -x "$1"; }
 
 built() {
   local file
-  for file in "$OMNIPILOT_PLUGIN" "$OMNIPILOT_BIN" "$OMNIPILOT_STANDIN"; do
+  for file in "$OMNIPILOT_PLUGIN" "$OMNIPILOT_ADVISOR" "$OMNIPILOT_BIN" "$OMNIPILOT_STANDIN"; do
     [ -e "$file" ] || { echo "$file is not built: run \`make build\` first" >&2; exit 1; }
   done
 }
@@ -48,6 +49,7 @@ install_product() {
   mkdir -p "$PREFIX"/{bin,lib,omnipilot/spool}
   chmod 1777 "$PREFIX/omnipilot/spool"
   install -m 755 "$OMNIPILOT_PLUGIN" "$PREFIX/lib/spank_omnipilot.so"
+  install -m 755 "$OMNIPILOT_ADVISOR" "$PREFIX/lib/omnipilot_advisor.so"
   install -m 755 "$OMNIPILOT_BIN" "$PREFIX/bin/omnipilot"
   install -m 755 "$OMNIPILOT_STANDIN" "$PREFIX/bin/standin-engine"
   cat >"$PREFIX/bin/vllm" <<STANDIN

@@ -6,8 +6,8 @@
 # From the environment:
 #   DESTDIR            put before every path, for packagers (default nothing)
 #   PREFIX             (default /usr)
-#   SLURM_PLUGIN_DIR   folder of the plugin (default PREFIX/lib/slurm; any will do, plugstack.conf names the file)
-#   OMNIPILOT_PLUGIN, OMNIPILOT_BIN   what was built
+#   SLURM_PLUGIN_DIR   folder of the plugin and its library (default PREFIX/lib/slurm; any will do, plugstack.conf names the file)
+#   OMNIPILOT_PLUGIN, OMNIPILOT_ADVISOR, OMNIPILOT_BIN   what was built
 #
 # Nothing is switched on and no daemon is restarted: Slurm reads plugstack.conf afresh at each submission, so the line in the
 # example does that, once it stands in /etc/slurm/plugstack.conf.d. Configuration, store and spool are never touched.
@@ -19,6 +19,7 @@ PREFIX=${PREFIX:-/usr}
 SLURM_PLUGIN_DIR=${SLURM_PLUGIN_DIR:-$PREFIX/lib/slurm}
 EXAMPLES=$PREFIX/share/doc/omnipilot/examples
 PLUGIN=$SLURM_PLUGIN_DIR/spank_omnipilot.so
+ADVISOR=$SLURM_PLUGIN_DIR/omnipilot_advisor.so
 COMMAND=$PREFIX/bin/omnipilot
 
 die() {
@@ -40,10 +41,12 @@ plugstack_example() { sed "s|^optional [^ ]*|optional $PLUGIN|" "$ROOT/etc/plugs
 
 install_all() {
   local file
-  for file in "$OMNIPILOT_PLUGIN" "$OMNIPILOT_BIN"; do
+  for file in "$OMNIPILOT_PLUGIN" "$OMNIPILOT_ADVISOR" "$OMNIPILOT_BIN"; do
     [ -e "$file" ] || die "$file is not built: run \`make build\` first, as yourself"
   done
   put 755 "$OMNIPILOT_BIN" "$COMMAND"
+  # Where one of the two is of another release, a tagged job goes as written, with a line.
+  put 755 "$OMNIPILOT_ADVISOR" "$ADVISOR"
   put 755 "$OMNIPILOT_PLUGIN" "$PLUGIN"
   put 644 "$ROOT/etc/omnipilot.toml" "$EXAMPLES/omnipilot.toml"
   put 644 "$ROOT/etc/job_submit.lua" "$EXAMPLES/job_submit.lua"
@@ -59,7 +62,7 @@ uninstall_all() {
   if [ -e "$entry" ]; then
     die "$entry still loads the plugin; without the file every sbatch would complain. Remove that entry first"
   fi
-  rm -f "$DESTDIR$COMMAND" "$DESTDIR$PLUGIN"
+  rm -f "$DESTDIR$COMMAND" "$DESTDIR$PLUGIN" "$DESTDIR$ADVISOR"
   rm -f "$DESTDIR$EXAMPLES"/{omnipilot.toml,job_submit.lua,cli_filter.lua} "$DESTDIR$EXAMPLES/plugstack.conf.d/omnipilot.conf"
   rm -f "$DESTDIR$EXAMPLES"/systemd/omnipilot-*.{service,timer}
   rmdir --ignore-fail-on-non-empty "$DESTDIR$EXAMPLES/systemd" "$DESTDIR$EXAMPLES/plugstack.conf.d" "$DESTDIR$EXAMPLES" "${DESTDIR}${EXAMPLES%/*}" 2>/dev/null || true

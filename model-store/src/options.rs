@@ -1,80 +1,9 @@
-//! The one table of `--llm-*` options. The plugin registers it, `omnipilot advise` and
-//! `omnipilot submit` accept it, man page and docs are generated from it.
+//! What the `--llm-*` options mean. The one table of them is in `plugin_contract`, since the plugin, which
+//! registers it, is built without std.
+
+pub use plugin_contract::options::{OPTIONS, OptionSpec};
 
 use crate::advisor::{Pins, Precision, Slo};
-
-/// One option as users see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OptionSpec {
-    /// Long name without the leading dashes.
-    pub name: &'static str,
-    /// Placeholder of the value, in capitals.
-    pub metavar: &'static str,
-    /// One line of help, without a trailing period.
-    pub help: &'static str,
-}
-
-impl OptionSpec {
-    /// The environment variable that stands for the option: `OMNIPILOT_TP` for `--llm-tp`.
-    pub fn variable(&self) -> String {
-        let name = self.name.strip_prefix("llm-").unwrap_or(self.name);
-        format!("OMNIPILOT_{}", name.replace('-', "_").to_ascii_uppercase())
-    }
-}
-
-/// Every option, in the order in which help lists them.
-pub const OPTIONS: [OptionSpec; 10] = [
-    OptionSpec {
-        name: "llm-model",
-        metavar: "MODEL",
-        help: "model to serve: a catalogue name or a directory with config.json; the tag that asks for advice",
-    },
-    OptionSpec {
-        name: "llm-isl",
-        metavar: "TOKENS",
-        help: "mean input tokens of a request",
-    },
-    OptionSpec {
-        name: "llm-osl",
-        metavar: "TOKENS",
-        help: "mean output tokens of a request",
-    },
-    OptionSpec {
-        name: "llm-concurrency",
-        metavar: "N",
-        help: "requests in flight; without it the engine is taken as saturated",
-    },
-    OptionSpec {
-        name: "llm-rate",
-        metavar: "REQ_S",
-        help: "requests per second that will arrive",
-    },
-    OptionSpec {
-        name: "llm-slo",
-        metavar: "SLO",
-        help: "latency targets in ms, such as ttft=500,tpot=50",
-    },
-    OptionSpec {
-        name: "llm-gpu",
-        metavar: "TYPE",
-        help: "use this GPU type (a pin)",
-    },
-    OptionSpec {
-        name: "llm-tp",
-        metavar: "N",
-        help: "use this tensor-parallel degree (a pin)",
-    },
-    OptionSpec {
-        name: "llm-precision",
-        metavar: "FORMAT",
-        help: "use this weight format (a pin)",
-    },
-    OptionSpec {
-        name: "llm-advice",
-        metavar: "MODE",
-        help: "rewrite (default), check (advise, change nothing), explore (submit as written, learn from it), off",
-    },
-];
 
 /// What to do with the advice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -117,25 +117,4 @@ pub struct Window {
 
 /// Environment of a job that was submitted under an advice. The plugin and `omnipilot submit`
 /// set these; `omnipilot run` and users' scripts read them.
-pub mod env {
-    /// Tensor-parallel degree.
-    pub const TP: &str = "SLURM_LLM_TP";
-    /// Weight format.
-    pub const PRECISION: &str = "SLURM_LLM_PRECISION";
-    /// Slurm GPU type (gres).
-    pub const GPU: &str = "SLURM_LLM_GPU";
-    /// Advice id.
-    pub const ADVICE: &str = "SLURM_LLM_ADVICE";
-    /// Engine arguments that carry out the advice, separated by blanks.
-    pub const ENGINE_ARGS: &str = "SLURM_LLM_ENGINE_ARGS";
-    /// Model as the user named it.
-    pub const MODEL: &str = "SLURM_LLM_MODEL";
-    /// Stated input length, tokens.
-    pub const ISL: &str = "SLURM_LLM_ISL";
-    /// Stated output length, tokens.
-    pub const OSL: &str = "SLURM_LLM_OSL";
-    /// Stated requests in flight.
-    pub const CONCURRENCY: &str = "SLURM_LLM_CONCURRENCY";
-    /// Spool directory for outcome files.
-    pub const SPOOL: &str = "SLURM_LLM_SPOOL";
-}
+pub use plugin_contract::environment::job as env;

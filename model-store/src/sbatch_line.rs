@@ -338,7 +338,7 @@ impl Component {
         };
         last.extend(of(&self.directives));
         for spec in &OPTIONS {
-            last.extend(env(&spec.variable()).map(|value| (spec.name, value)));
+            last.extend(env(spec.variable).map(|value| (spec.name, value)));
         }
         last.extend(of(&self.typed));
         last.extend_from_slice(more);

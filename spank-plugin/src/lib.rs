@@ -1,52 +1,45 @@
-//! The SPANK plugin: advice inside `sbatch`, `srun` and `salloc`.
+//! The SPANK plugin `spank_omnipilot.so`: what Slurm loads into every `sbatch`, `srun`, `salloc` and into the daemon of every step.
 //!
-//! From a submission that carries `--llm-model` to the same submission with other GPUs, a few
-//! `SLURM_LLM_*` variables and a note in its comment; or to a refusal; or, when anything is broken,
-//! to the submission as it was typed.
-//!
-//! The way of a request: Slurm calls [`slurm_spank_init`], which registers the options, and later
-//! [`slurm_spank_init_post_opt`], which reads what was typed (`submission`), asks for advice in a
-//! child process under a time limit (`ask`), and changes the job (`rewrite`).
+//! From the options of a submission to the advisor library, and for a submission without a tag to nothing: a few kilobytes that
+//! register the options, keep what they were given, and load `omnipilot_advisor.so`, which lies beside this file, for a tagged
+//! job alone.
 //!
 //! Architecture invariants:
 //! * outside the allocator and local contexts every hook returns 0 at once: no I/O, no exit;
+//! * an untagged submission costs no system call beyond loading this file;
 //! * this file is the only one that exports symbols, and exports no other hook: a prolog or epilog hook
 //!   would make slurmd run a helper process for every job;
-//! * no panic leaves a hook, and none of the advisor's faults can reach the process of the user's
-//!   `sbatch`: the advisor runs in the child.
+//! * nothing here can panic: in the profile that users get (`plugin`) the panic handler names a function that
+//!   does not exist, so that a place which panics does not link. Without std, without an allocator.
 
+#![cfg_attr(panic = "abort", no_std)]
 #![cfg_attr(
     not(test),
-    warn(
+    deny(
         clippy::indexing_slicing,
         clippy::panic,
         clippy::unreachable,
-        clippy::string_slice
+        clippy::string_slice,
+        clippy::unwrap_used,
+        clippy::expect_used
     )
 )]
+#![deny(clippy::undocumented_unsafe_blocks)]
 #![allow(
     non_upper_case_globals,
     reason = "Slurm looks its symbols up by these names"
 )]
 
-mod ask;
-mod child;
-mod ffi;
-mod guard;
-mod host;
-mod inherit;
+mod advisor;
+mod environment;
 mod options;
-mod others;
-mod rewrite;
-mod say;
-mod script;
+mod place;
 mod session;
-mod submission;
+mod slurm;
+mod text;
 mod version;
 
-use std::ffi::{c_char, c_int, c_void};
-
-use guard::Hook;
+use core::ffi::{c_char, c_int, c_void};
 
 /// Name of the plugin: part of the names of the variables in which Slurm passes its options on.
 #[unsafe(no_mangle)]
@@ -68,7 +61,8 @@ pub extern "C" fn slurm_spank_init(
     _argc: c_int,
     _argv: *const *const c_char,
 ) -> c_int {
-    guard::hook(Hook::Init, || session::begin(spank))
+    session::begin(spank);
+    0
 }
 
 /// Called by Slurm when every option of the submission (of one component of it) is known.
@@ -78,5 +72,17 @@ pub extern "C" fn slurm_spank_init_post_opt(
     argc: c_int,
     argv: *const *const c_char,
 ) -> c_int {
-    guard::hook(Hook::PostOpt, || session::decide(|| ffi::words(argc, argv)))
+    session::decide(argc, argv);
+    0
+}
+
+/// Keeps the plugin from linking where anything in it could panic.
+#[cfg(panic = "abort")]
+#[panic_handler]
+fn on_panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        fn this_plugin_could_panic() -> !;
+    }
+    // SAFETY: there is no such function: a plugin in which this is reached does not link.
+    unsafe { this_plugin_could_panic() }
 }

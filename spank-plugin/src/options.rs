@@ -1,168 +1,147 @@
-//! The `--llm-*` options as Slurm sees them: registered from the one table, collected from the callbacks.
+//! The `--llm-*` options as Slurm sees them: registered from the one table, and kept as they were given. What a value means, and
+//! whether it is one, the advisor library says.
 
-use std::collections::BTreeMap;
-use std::ffi::{CString, c_char, c_int, c_void};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
-use model_store::options::{OPTIONS, OptionError, OptionSpec, RawOptions};
+use plugin_contract::options::{ADVICE, COUNT, MODEL, OPTIONS};
 
-use crate::ffi::{self, SpankOption};
-use crate::guard::{self, Hook, Then};
-use crate::{host, inherit};
+use crate::environment;
+use crate::slurm::{self, SpankOption};
 
-/// What one submission (one component of it) was given.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Typed {
-    /// The values that were taken.
-    pub(crate) options: RawOptions,
-    /// Those that were not, by option; a later good value of the same option takes its entry away.
-    wrong: BTreeMap<usize, OptionError>,
-    /// True where any option was given at all.
-    given: bool,
-}
-
-impl Typed {
-    /// True where no option was given: the submission is none of the plugin's business.
-    pub(crate) const fn is_empty(&self) -> bool {
-        !self.given
+/// As Slurm takes them; the number of an option is its place.
+#[allow(clippy::indexing_slicing, reason = "worked out by the compiler")]
+static REGISTERED: [SpankOption; COUNT] = {
+    let mut number = 0;
+    let mut all = [described(0); COUNT];
+    while number < COUNT {
+        all[number] = described(number);
+        number += 1;
     }
+    all
+};
 
-    /// The first value that was not taken, in the order of the table.
-    pub(crate) fn first_wrong(&self) -> Option<&OptionError> {
-        self.wrong.values().next()
-    }
-
-    fn take_value(&mut self, number: usize, spec: &OptionSpec, value: &str) {
-        self.given = true;
-        self.wrong.remove(&number);
-        if let Err(error) = self.options.set(spec.name, value) {
-            self.wrong.insert(number, error);
-        }
-    }
-}
-
-static TYPED: Mutex<Option<Typed>> = Mutex::new(None);
-
-fn typed() -> MutexGuard<'static, Option<Typed>> {
-    TYPED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Hands over what has been collected, and begins anew: the next component of a heterogeneous job has options of its
-/// own.
-pub(crate) fn take() -> Typed {
-    typed().take().unwrap_or_default()
-}
-
-/// Registers every option of the table.
-pub(crate) fn register(spank: *mut c_void) {
-    for (number, spec) in OPTIONS.iter().enumerate() {
-        // Slurm keeps pointers to it: it lives as long as the process.
-        let option = Box::leak(Box::new(described(number, spec)));
-        host::register(spank, option);
-    }
-}
-
-fn described(number: usize, spec: &OptionSpec) -> SpankOption {
-    let forever = |text: String| ffi::c_string(text).into_raw().cast_const();
+#[allow(clippy::indexing_slicing, reason = "worked out by the compiler")]
+const fn described(number: usize) -> SpankOption {
+    let listed = OPTIONS[number].listed;
     SpankOption {
-        name: forever(spec.name.into()),
-        arginfo: forever(spec.metavar.into()),
-        usage: forever(format!("[omnipilot] {}", spec.help)),
+        name: listed.name.as_ptr(),
+        arginfo: listed.metavar.as_ptr(),
+        usage: listed.usage.as_ptr(),
         has_arg: 1,
-        val: c_int::try_from(number).unwrap_or(-1),
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_possible_wrap,
+            reason = "one of ten"
+        )]
+        val: number as c_int,
         cb: Some(on_option),
     }
 }
 
-/// Called by Slurm once for each occurrence of an option. Never refuses here: a wrong value is told when all are known,
-/// in the plugin's own words.
-extern "C" fn on_option(number: c_int, value: *const c_char, remote: c_int) -> c_int {
-    guard::hook(Hook::Option, || {
-        if remote == 0 {
-            guard::inject(Hook::Option);
-            collect(number, value);
-        }
-        Then::Continue
-    })
+/// Registers every option of the table.
+pub(crate) fn register(spank: *mut c_void) {
+    slurm::register(spank, &REGISTERED);
 }
 
-fn collect(number: c_int, value: *const c_char) {
-    let Some((number, spec)) = usize::try_from(number)
-        .ok()
-        .and_then(|n| Some((n, OPTIONS.get(n)?)))
-    else {
+/// What each option was given last in this component; a copy of our own, or null.
+static GIVEN: [AtomicPtr<c_char>; COUNT] = [const { AtomicPtr::new(null_mut()) }; COUNT];
+
+/// Called by Slurm once for each occurrence of an option. Never refuses here: a wrong value is told when all are known, by the
+/// library in its own words.
+extern "C" fn on_option(number: c_int, value: *const c_char, remote: c_int) -> c_int {
+    if remote == 0 && !value.is_null() {
+        keep(number, value);
+    }
+    0
+}
+
+fn keep(number: c_int, value: *const c_char) {
+    let Some(number) = usize::try_from(number).ok() else {
         return;
     };
-    let text = if inherit::is_inherited(spec, value) {
-        inherit::of_the_user(spec)
-    } else {
-        ffi::text(value)
+    let (Some(spec), Some(slot)) = (OPTIONS.get(number), GIVEN.get(number)) else {
+        return;
     };
-    if let Some(text) = text {
-        typed()
-            .get_or_insert_default()
-            .take_value(number, spec, &readable(text));
+    let value = if environment::is_inherited(spec, value) {
+        environment::of_the_user(spec).map_or(core::ptr::null(), CStr::as_ptr)
+    } else {
+        value
+    };
+    if !value.is_null() {
+        // SAFETY: a text that ends with NUL, of Slurm's or of the environment.
+        replace(slot, unsafe { libc::strdup(value) });
     }
 }
 
-/// Bytes that are no UTF-8 become the replacement character, which no option takes for more than a name.
-fn readable(text: CString) -> String {
-    text.into_string().unwrap_or_else(|error| {
-        String::from_utf8_lossy(error.into_cstring().as_bytes()).into_owned()
-    })
+fn replace(slot: &AtomicPtr<c_char>, copy: *mut c_char) {
+    let former = slot.swap(copy, Ordering::Relaxed);
+    // SAFETY: null, or a copy made by `strdup` that nobody else has.
+    unsafe { libc::free(former.cast()) };
 }
 
-/// As Slurm would call it.
-#[cfg(test)]
-fn pass(name: &str, value: &str) {
-    let number = OPTIONS.iter().position(|spec| spec.name == name).unwrap();
-    let value = ffi::c_string(value);
-    assert_eq!(
-        on_option(c_int::try_from(number).unwrap(), value.as_ptr(), 0),
-        0
-    );
+/// True where any option was given: the submission may be the advisor's business.
+pub(crate) fn any_given() -> bool {
+    values().iter().any(|value| !value.is_null())
+}
+
+/// What each option was given last; null where nothing.
+pub(crate) fn values() -> [*const c_char; COUNT] {
+    GIVEN
+        .each_ref()
+        .map(|slot| slot.load(Ordering::Relaxed).cast_const())
+}
+
+/// Forgets what was given: the next component of a heterogeneous job has options of its own.
+pub(crate) fn forget() {
+    for slot in &GIVEN {
+        replace(slot, null_mut());
+    }
+}
+
+/// True where a model is named and advice is not switched off.
+pub(crate) fn ask_for_advice() -> bool {
+    text(MODEL).is_some() && text(ADVICE).is_none_or(|mode| mode.trim_ascii() != b"off")
+}
+
+fn text(number: usize) -> Option<&'static [u8]> {
+    let value = GIVEN.get(number)?.load(Ordering::Relaxed);
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: a copy of ours, which ends with NUL and is not given back before this component is done.
+    Some(unsafe { CStr::from_ptr(value) }.to_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_last_value_counts_and_heals_a_wrong_one() {
-        pass("llm-tp", "nonsense");
-        pass("llm-model", "a");
-        pass("llm-model", "b");
-        let before = typed().clone().unwrap();
-        assert!(
-            before
-                .first_wrong()
-                .unwrap()
-                .reason
-                .contains("--llm-tp=nonsense")
-        );
-        pass("llm-tp", "2");
-        let all = take();
-        assert!(all.first_wrong().is_none());
-        assert_eq!(all.options.model.as_deref(), Some("b"));
-        assert_eq!(all.options.pins.tp, Some(2));
-        assert!(take().is_empty(), "the next component begins with nothing");
+    /// As Slurm would call it.
+    fn pass(number: usize, value: &CStr) {
+        let number = c_int::try_from(number).unwrap();
+        assert_eq!(on_option(number, value.as_ptr(), 0), 0);
     }
 
     #[test]
-    fn numbers_that_slurm_never_gave_out_are_passed_over() {
+    fn the_last_value_counts_until_it_is_forgotten() {
+        let _turn = environment::TURN.lock().unwrap();
+        assert!(!any_given() && !ask_for_advice());
+        pass(MODEL, c"a");
+        pass(MODEL, c"b");
+        assert_eq!(text(MODEL), Some(&b"b"[..]));
+        assert!(ask_for_advice());
+        pass(ADVICE, c" off ");
+        assert!(any_given() && !ask_for_advice());
+        forget();
+        assert!(!any_given());
+        // What Slurm never gave out, and what comes on a compute node.
         for number in [-1, 10, c_int::MAX] {
-            collect(number, c"x".as_ptr());
+            on_option(number, c"x".as_ptr(), 0);
         }
-        collect(0, std::ptr::null());
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_value_does_any_harm(number in 0..10, value in proptest::collection::vec(1_u8..=255, 0..2000)) {
-            let mut typed = Typed::default();
-            let spec = &OPTIONS[usize::try_from(number).unwrap()];
-            typed.take_value(0, spec, &readable(ffi::c_string(value)));
-            proptest::prop_assert!(typed.first_wrong().is_none_or(|error| !error.reason.contains('\n')));
-        }
+        on_option(0, core::ptr::null(), 0);
+        on_option(0, c"x".as_ptr(), 1);
+        assert!(!any_given());
     }
 }

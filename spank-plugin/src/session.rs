@@ -1,213 +1,58 @@
-//! The course of one submission, from the options to what is done with the job.
+//! The course of one submission, from the options to the advisor's answer.
 
-use std::ffi::{CStr, CString, c_void};
-use std::sync::atomic::{AtomicU32, Ordering};
+use core::ffi::{c_char, c_int, c_void};
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use model_store::component::name_for;
-use model_store::consult::exit_code;
-use model_store::options::AdviceMode;
+use plugin_contract::question::Question;
 
-use crate::ask::ask;
-use crate::child::Terms;
-use crate::guard::{self, Hook, Then};
-use crate::host::{self, Context, JobOptions, Level, SlurmOptions};
-use crate::options::{self, Typed};
-use crate::submission::Submission;
-use crate::{inherit, others, rewrite, say};
-use model_store::decision::Decision;
-use model_store::outcome::env::ADVICE;
+use crate::advisor;
+use crate::slurm::{self, Context};
+use crate::{environment, options};
 
 /// Makes the options known. Nothing is read here.
-pub(crate) fn begin(spank: *mut c_void) -> Then {
-    let context = host::context();
+pub(crate) fn begin(spank: *mut c_void) {
+    let context = slurm::context();
     if context == Context::Elsewhere {
-        return Then::Continue;
+        return;
     }
-    guard::inject(Hook::Init);
-    if inherit::inside_job() {
-        inherit::forget_options();
+    if environment::inside_job() {
+        environment::forget_options();
         if context == Context::Allocator {
-            inherit::forget_advice();
+            environment::forget_advice();
         }
+    } else {
+        environment::offer_options();
     }
-    inherit::offer_environment();
     options::register(spank);
-    Then::Continue
 }
 
 /// Components of a heterogeneous job that have been decided on.
 static DECIDED: AtomicU32 = AtomicU32::new(0);
 
-/// Decides on a submission. `arguments` are asked for only if there is something to decide.
-pub(crate) fn decide(arguments: impl FnOnce() -> Vec<CString>) -> Then {
-    let context = host::context();
+/// Decides on a submission. `argc` and `argv` are the arguments of the line in `plugstack.conf`.
+pub(crate) fn decide(argc: c_int, argv: *const *const c_char) {
+    let context = slurm::context();
     if context == Context::Elsewhere {
-        return Then::Continue;
-    }
-    let component = DECIDED.fetch_add(1, Ordering::Relaxed);
-    if component > 0
-        && let Some(mut job) = SlurmOptions::find()
-    {
-        rewrite::take_back(&mut job);
-    }
-    let typed = options::take();
-    if typed.is_empty() || is_step(context) {
-        return Then::Continue;
-    }
-    guard::inject(Hook::PostOpt);
-    if let Some(wrong) = typed.first_wrong() {
-        say::lines(
-            Level::Error,
-            &[wrong.reason.clone(), format!("hint: {}", wrong.hint)],
-        );
-        return Then::Exit(exit_code::USAGE);
-    }
-    if typed.options.model.is_none() {
-        return Then::Continue;
-    }
-    advised(typed, &arguments(), component)
-}
-
-/// A step runs inside what its job was given.
-fn is_step(context: Context) -> bool {
-    context == Context::Local
-        && (inherit::inside_job() || SlurmOptions::find().is_some_and(|job| job.is_set(c"jobid")))
-}
-
-fn advised(typed: Typed, arguments: &[CString], component: u32) -> Then {
-    let off = typed.options.mode == AdviceMode::Off;
-    let Some(mut job) = SlurmOptions::find() else {
-        if !off {
-            say::fault("this Slurm does not let a plugin see a job's options");
-        }
-        return Then::Continue;
-    };
-    let submission = Submission::gather(&job, typed.options, arguments, component);
-    let is_batch = !submission.words.is_empty();
-    let heard = ask(&submission);
-    let answer = match heard.answer {
-        // Nobody asked for what is not there.
-        Decision::Fault { .. } | Decision::Left { .. } if off => Decision::Leave,
-        answer => within_reach(answer, component, is_batch),
-    };
-    let several = component == 0 && !heard.others.is_empty();
-    if let (Decision::Rewrite { environment, .. }, true) = (&answer, several) {
-        others::of_component(environment, 0).for_each(|(name, value)| inherit::set(&name, &value));
-    }
-    let then = carry_out(&mut job, answer, heard.terms, component);
-    if then == Then::Continue {
-        heard
-            .others
-            .iter()
-            .for_each(|(name, value)| inherit::set(name, value));
-    }
-    then
-}
-
-/// What the script of a batch job is to know of a further component stands in the first one's environment by now, or cannot
-/// reach it any more: GPUs that nothing tells the engine of would be worse than those that were asked for.
-fn within_reach(answer: Decision, component: u32, is_batch: bool) -> Decision {
-    let Decision::Rewrite { environment, .. } = &answer else {
-        return answer;
-    };
-    let id = environment.iter().find(|(name, _)| name == ADVICE);
-    let known = inherit::get(&name_for(ADVICE, component));
-    if component == 0
-        || !is_batch
-        || known.as_deref().map(CStr::to_bytes) == id.map(|(_, id)| id.as_bytes())
-    {
-        return answer;
-    }
-    Decision::Left {
-        reason: format!(
-            "the advice of component {component} cannot reach the script, whose environment is the first component's; \
-             `--llm-model` there too, with `--llm-advice=off` where it serves nothing, makes room"
-        ),
-    }
-}
-
-fn carry_out(job: &mut impl JobOptions, answer: Decision, terms: Terms, component: u32) -> Then {
-    match answer {
-        Decision::Leave => Then::Continue,
-        Decision::Rewrite {
-            edits,
-            comment,
-            environment,
-            message,
-        } => {
-            if let Err(reason) = rewrite::apply(job, &edits, &comment) {
-                return broken(job, &reason, "", terms);
-            }
-            put(&environment, component);
-            tell(job, &message);
-            Then::Continue
-        }
-        Decision::Explore {
-            comment,
-            environment,
-            message,
-        } => {
-            if !comment.is_empty() && rewrite::note(job, &comment).is_err() {
-                say::fault("Slurm does not take --comment");
-                return Then::Continue;
-            }
-            put(&environment, component);
-            tell(job, &message);
-            Then::Continue
-        }
-        Decision::Check { message } => {
-            say::lines(Level::Info, &message);
-            Then::Continue
-        }
-        Decision::Refuse { code, message } => {
-            say::lines(Level::Error, &message);
-            Then::Exit(code)
-        }
-        Decision::Left { reason } => {
-            say::fault(&reason);
-            Then::Continue
-        }
-        Decision::Fault { reason, hint } => broken(job, &reason, &hint, terms),
-    }
-}
-
-/// Gives the job its variables: the first component under their own names, and every component of a heterogeneous job under
-/// names that say which one it is.
-fn put(environment: &[(String, String)], component: u32) {
-    if component == 0 {
-        for (name, value) in environment {
-            match value.as_str() {
-                "" if !name.starts_with("SLURM_LLM_") => inherit::remove(name),
-                value => inherit::set(name, value),
-            }
-        }
         return;
     }
-    others::of_component(environment, component)
-        .for_each(|(name, value)| inherit::set(&name, &value));
-}
-
-fn tell(job: &impl JobOptions, message: &[String]) {
-    if say::is_wanted(job) {
-        say::lines(Level::Info, message);
+    let component = DECIDED.fetch_add(1, Ordering::Relaxed);
+    // A component without a tag may have been handed something of the one before it, which the library takes back.
+    if !(options::any_given() || advisor::is_loaded()) {
+        return;
     }
-}
-
-/// Something is broken: the job goes as written, unless the site wants otherwise.
-fn broken(job: &impl JobOptions, reason: &str, hint: &str, terms: Terms) -> Then {
-    let hint = Some(format!("hint: {hint}")).filter(|_| !hint.is_empty());
-    if terms.refuse_on_fault {
-        let reason = format!("no advice: {reason}");
-        say::lines(
-            Level::Error,
-            &[Some(reason), hint]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>(),
-        );
-        return Then::Exit(exit_code::FAULT);
+    // A step runs inside what its job was given.
+    if !(context == Context::Local && environment::inside_job()) {
+        let question = Question {
+            component,
+            in_srun: context == Context::Local,
+            argument_count: argc,
+            arguments: argv,
+            values: options::values(),
+        };
+        let code = advisor::ask(&question, options::ask_for_advice());
+        if code != 0 {
+            slurm::exit(code);
+        }
     }
-    say::fault(reason);
-    tell(job, hint.as_slice());
-    Then::Continue
+    options::forget();
 }

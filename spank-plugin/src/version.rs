@@ -5,9 +5,10 @@
 //! Three generations from Debian were tried (22.05, 24.11, 26.05). A release newer than the table is
 //! asked through a plugin of its own; where that fails too, Slurm declines this plugin in one line and goes on.
 
-use std::ffi::{CStr, CString, c_char, c_long, c_void};
+use core::ffi::{CStr, c_char, c_long, c_void};
 
-use crate::ffi::{self, function};
+use crate::place::{path_of, sibling};
+use crate::slurm;
 
 /// API numbers of libslurm from 38 on, as (year, month) of the release.
 const RELEASES: [(u32, u32); 8] = [
@@ -42,10 +43,7 @@ extern "C" fn set_version() {
 }
 
 fn of_this_process() -> Option<u32> {
-    let api = function!(c"slurm_api_version" as ffi::ApiVersion)?;
-    // SAFETY: takes nothing, returns a number.
-    let api = unsafe { api() };
-    of_api(api).or_else(|| of_a_sibling(api_address()?))
+    of_api(slurm::api_version()?).or_else(|| of_a_sibling(api_address()?))
 }
 
 /// `SLURM_VERSION_NUMBER` of a release, without micro, from what `slurm_api_version` returns.
@@ -55,32 +53,16 @@ fn of_api(api: c_long) -> Option<u32> {
     Some((year << 16) | (month << 8))
 }
 
-fn api_address() -> Option<*mut c_void> {
-    ffi::symbol(c"slurm_api_version").map(std::ptr::NonNull::as_ptr)
+fn api_address() -> Option<*const c_void> {
+    slurm::symbol(c"slurm_api_version").map(|address| address.as_ptr().cast_const())
 }
 
 /// Version of a plugin that lies in the folder of the library which holds this address.
-fn of_a_sibling(address: *mut c_void) -> Option<u32> {
-    let folder = folder_of(address)?;
+fn of_a_sibling(address: *const c_void) -> Option<u32> {
+    let library = path_of(address)?;
     SIBLINGS
         .iter()
-        .find_map(|name| version_of_file(&beside(&folder, name)))
-}
-
-fn folder_of(address: *mut c_void) -> Option<Vec<u8>> {
-    // SAFETY: Dl_info is plain data for which zeroes are valid.
-    let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are valid; dladdr only looks the address up.
-    if unsafe { libc::dladdr(address, &raw mut info) } == 0 {
-        return None;
-    }
-    let path = ffi::text(info.dli_fname)?.into_bytes();
-    let end = path.iter().rposition(|byte| *byte == b'/')?;
-    path.get(..end).map(<[u8]>::to_vec)
-}
-
-fn beside(folder: &[u8], name: &CStr) -> CString {
-    ffi::c_string([folder, b"/", name.to_bytes()].concat())
+        .find_map(|name| version_of_file(sibling(library, name)?.as_c()))
 }
 
 fn version_of_file(path: &CStr) -> Option<u32> {
@@ -117,6 +99,9 @@ mod tests {
 
     #[test]
     fn a_folder_without_plugins_tells_nothing() {
-        assert_eq!(of_a_sibling(ffi::symbol(c"malloc").unwrap().as_ptr()), None);
+        assert_eq!(
+            of_a_sibling(slurm::symbol(c"malloc").unwrap().as_ptr()),
+            None
+        );
     }
 }

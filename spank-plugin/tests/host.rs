@@ -1,7 +1,9 @@
-//! The built plugin in a stand-in for Slurm's processes: each context, each hook broken on purpose, and what the library
-//! exports. `tests/host.c` is the stand-in.
+//! The built plugin and its library in a stand-in for Slurm's processes: each context, each place broken on purpose, a library that
+//! is not there or not of this release, and what both export. `tests/host.c` is the stand-in.
 #![allow(clippy::unwrap_used, reason = "a failed test is to stop")]
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -10,12 +12,21 @@ const REMOTE: &str = "2";
 const ALLOCATOR: &str = "3";
 const LOCAL: &str = "1";
 
-/// The library that cargo built together with this test.
-fn plugin() -> PathBuf {
+/// A library that cargo built together with this test.
+fn built(name: &str) -> PathBuf {
     let here = std::env::current_exe().unwrap();
-    let plugin = here.with_file_name("libspank_omnipilot.so");
-    assert!(plugin.exists(), "{} is not built", plugin.display());
-    plugin
+    let library = here.with_file_name(format!("lib{name}.so"));
+    assert!(library.exists(), "{} is not built", library.display());
+    library
+}
+
+/// Both libraries as they are installed.
+fn installed() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |from: &str, to: &str| fs::copy(built(from), folder.path().join(to)).unwrap();
+    put("spank_omnipilot", "spank_omnipilot.so");
+    put("omnipilot_advisor", "omnipilot_advisor.so");
+    folder
 }
 
 /// Builds the stand-in once a flavour.
@@ -45,11 +56,15 @@ struct Ran {
 }
 
 fn run(flavour: &'static str, inject: &str, arguments: &[&str]) -> Ran {
+    run_in(installed().path(), flavour, inject, arguments)
+}
+
+fn run_in(folder: &Path, flavour: &'static str, inject: &str, arguments: &[&str]) -> Ran {
     let mut command = Command::new(host(flavour));
     command
         .env_clear()
         .env("OMNIPILOT_INJECT", inject)
-        .arg(plugin())
+        .arg(folder.join("spank_omnipilot.so"))
         .args(arguments);
     let output = command.output().unwrap();
     assert_eq!(
@@ -79,11 +94,16 @@ fn says(ran: &Ran) -> Vec<&str> {
 #[test]
 fn outside_submitting_commands_nothing_happens() {
     for context in ["0", REMOTE, "4", "5", "77"] {
-        for inject in ["", "panic:Init", "panic:PostOpt"] {
-            let ran = run("", inject, &[context]);
+        for inject in ["", "panic:Command", "panic:Child"] {
+            let ran = run("", inject, &[context, "--llm-model=m"]);
             assert_eq!(
                 ran.lines[1..],
-                ["init: 0", "options: 0", "post_opt: 0"],
+                [
+                    "init: 0",
+                    "options: 0",
+                    "callback llm-model: -99",
+                    "post_opt: 0"
+                ],
                 "context {context}, {inject}"
             );
             assert_eq!(ran.code, Some(0));
@@ -138,11 +158,9 @@ fn a_tagged_job_goes_as_written_when_the_site_has_no_configuration() {
 }
 
 #[test]
-fn no_broken_hook_harms_the_submission() {
+fn no_broken_advisor_harms_the_submission() {
     let cases = [
-        ("panic:Init", "internal error"),
-        ("panic:Option", ""),
-        ("panic:PostOpt", "internal error"),
+        ("panic:Command", "internal error"),
         ("panic:Child", "ended without an answer"),
         ("abort:Child", "ended without an answer"),
         ("exit:Child", "ended without an answer"),
@@ -236,21 +254,92 @@ fn an_unknown_slurm_finds_no_stamp() {
     );
 }
 
+/// The one line of a submission that goes as written.
+fn told(ran: &Ran) -> String {
+    assert_eq!(ran.code, Some(0), "{:?}", ran.lines);
+    assert!(
+        ran.lines.iter().any(|line| line == "job gres=gpu:a100:2"),
+        "{:?}",
+        ran.lines
+    );
+    let [line] = says(ran)[..] else {
+        panic!("{:?}", ran.lines)
+    };
+    let line = line.strip_prefix("info: omnipilot: no advice: ").unwrap();
+    line.strip_suffix("; the job goes as written")
+        .unwrap()
+        .to_owned()
+}
+
 #[test]
-fn nothing_but_the_hooks_is_exported() {
-    let output = Command::new("nm")
-        .args(["-D", "--defined-only", "--format=posix"])
-        .arg(plugin())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let mut names: Vec<&str> = text
+fn a_library_that_cannot_be_asked_costs_the_advice_alone() {
+    let folder = installed();
+    let library = folder.path().join("omnipilot_advisor.so");
+    let whole = fs::read(&library).unwrap();
+    let tagged = |reason: &str| {
+        let ran = run_in(
+            folder.path(),
+            "",
+            "",
+            &[ALLOCATOR, "gres=gpu:a100:2", "--llm-model=m"],
+        );
+        let line = told(&ran);
+        assert!(line.contains(reason), "{line}");
+        for unasked in [
+            &[][..],
+            &["--llm-tp=2"],
+            &["--llm-model=m", "--llm-advice=off"],
+        ] {
+            let ran = run_in(folder.path(), "", "", &[&[ALLOCATOR], unasked].concat());
+            assert_eq!((ran.code, says(&ran).len()), (Some(0), 0), "{unasked:?}");
+        }
+    };
+    fs::write(&library, "").unwrap();
+    tagged("the advisor library: ");
+    fs::write(&library, "no library\n").unwrap();
+    tagged("the advisor library: ");
+    fs::write(&library, &whole).unwrap();
+    fs::set_permissions(&library, fs::Permissions::from_mode(0o757)).unwrap();
+    tagged("others than the plugin's owner and root may write ");
+    // Of another release, by its number, by its form, and by what it exports.
+    fs::remove_file(&library).unwrap();
+    tagged("cannot open shared object file");
+    for source in [
+        "struct { unsigned interface; char release[32]; void *decide; } omnipilot_advisor = { 1, \"0.0.1\", 0 };",
+        "struct { unsigned interface; char release[32]; } omnipilot_advisor = { 99, \"\" };",
+        "int something_else;",
+    ] {
+        compile(source, &library);
+        tagged("of another release than the plugin is ");
+    }
+}
+
+/// Makes a library of a line of C.
+fn compile(source: &str, library: &Path) {
+    let file = library.with_extension("c");
+    fs::write(&file, source).unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o"]).arg(library).arg(&file);
+    assert!(cc.status().unwrap().success());
+}
+
+/// Symbols that a library has of its own, or wants from others.
+fn symbols(library: &str, which: &str) -> Vec<String> {
+    let mut nm = Command::new("nm");
+    nm.args(["-D", which, "--format=posix"]).arg(built(library));
+    let text = String::from_utf8(nm.output().unwrap().stdout).unwrap();
+    let mut names: Vec<String> = text
         .lines()
-        .filter_map(|line| line.split(' ').next())
+        .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
         .collect();
     names.sort_unstable();
+    names
+}
+
+#[test]
+fn nothing_but_the_hooks_is_exported() {
     assert_eq!(
-        names,
+        symbols("spank_omnipilot", "--defined-only"),
         [
             "plugin_name",
             "plugin_type",
@@ -259,16 +348,21 @@ fn nothing_but_the_hooks_is_exported() {
             "slurm_spank_init_post_opt"
         ]
     );
+    assert_eq!(
+        symbols("omnipilot_advisor", "--defined-only"),
+        ["omnipilot_advisor"]
+    );
 }
 
-/// Every Slurm symbol is looked up at run time, so a release that lacks one still loads the plugin.
+/// Every Slurm symbol is looked up at run time, so a release that lacks one still loads both.
 #[test]
 fn nothing_of_slurm_is_needed_to_load() {
-    let output = Command::new("nm")
-        .args(["-D", "--undefined-only", "--format=posix"])
-        .arg(plugin())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(!text.contains("spank") && !text.contains("slurm"), "{text}");
+    for library in ["spank_omnipilot", "omnipilot_advisor"] {
+        let names = symbols(library, "--undefined-only");
+        let of_slurm = |name: &String| name.contains("spank") || name.contains("slurm");
+        assert!(
+            !names.is_empty() && !names.iter().any(of_slurm),
+            "{library}: {names:?}"
+        );
+    }
 }

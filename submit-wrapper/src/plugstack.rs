@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// File name of the plugin.
 pub(crate) const PLUGIN: &str = "spank_omnipilot.so";
+/// File name of the library that it loads from its own folder.
+pub(crate) const ADVISOR: &str = "omnipilot_advisor.so";
 /// File of the entry in a folder that the list includes.
 pub(crate) const ENTRY: &str = "omnipilot.conf";
 /// How deep files may include others.

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use e2e::{ALICE, artifacts};
@@ -68,19 +69,62 @@ fn a_system_call_ends_the_stand_in() {
     );
 }
 
-/// What breaks the hooks on purpose is compiled for tests alone.
+/// What breaks the library on purpose is compiled for tests alone.
 #[test]
-fn the_plugin_that_users_get_cannot_be_broken_on_purpose() {
-    let plugin = artifacts::plugin().unwrap();
-    if plugin
-        .parent()
-        .is_some_and(|folder| folder.ends_with("debug"))
-    {
+fn the_library_that_users_get_cannot_be_broken_on_purpose() {
+    let library = artifacts::advisor().unwrap();
+    if built_for_tests(&library) {
         return;
     }
-    let bytes = fs::read(plugin).unwrap();
+    let bytes = fs::read(library).unwrap();
     let switch = b"OMNIPILOT_INJECT";
     assert!(!bytes.windows(switch.len()).any(|found| found == switch));
+}
+
+fn built_for_tests(library: &Path) -> bool {
+    library
+        .parent()
+        .is_some_and(|folder| folder.ends_with("debug"))
+}
+
+/// Functions of the C library that the plugin may call: none that allocates but the copy of an option's value, none that
+/// unwinds, none of Slurm's, which it looks up. Anything else means that more is loaded into each command than was thought.
+const CALLED: [&str; 19] = [
+    "bcmp", "dladdr", "dlclose", "dlerror", "dlopen", "dlsym", "environ", "exit", "free", "getenv",
+    "memcpy", "memmove", "memset", "setenv", "stat", "strdup", "strlen", "unsetenv", "memcmp",
+];
+
+/// A plugin in which anything could panic does not link; this shows that it was linked so, with nothing of Rust's standard library.
+#[test]
+#[cfg_attr(not(e2e_native), ignore = "no C compiler, and so no binutils")]
+fn the_plugin_that_users_get_has_no_place_that_panics() {
+    let plugin = artifacts::plugin().unwrap();
+    if built_for_tests(&plugin) {
+        return;
+    }
+    let mut nm = Command::new("nm");
+    nm.args(["-D", "--undefined-only", "--format=posix"]);
+    let text = String::from_utf8(nm.arg(&plugin).output().unwrap().stdout).unwrap();
+    let wanted: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split([' ', '@']).next())
+        .collect();
+    assert!(!wanted.is_empty());
+    assert!(
+        wanted.iter().all(|name| CALLED.contains(name)),
+        "{wanted:?}"
+    );
+    let mut readelf = Command::new("readelf");
+    readelf.arg("-d").arg(&plugin);
+    let text = String::from_utf8(readelf.output().unwrap().stdout).unwrap();
+    let needed: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("(NEEDED)"))
+        .collect();
+    assert!(
+        needed.len() == 1 && needed[0].contains("[libc.so.6]"),
+        "{needed:?}"
+    );
 }
 
 /// Both processes of a tagged submission, with every read and write of memory looked at.

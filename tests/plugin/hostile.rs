@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -115,25 +116,68 @@ fn sibling() -> PathBuf {
     files.into_iter().find(|file| file.exists()).unwrap()
 }
 
-/// The plugin needs one library beside libc, and the user's `LD_LIBRARY_PATH` may hold something else of that name.
+/// The advisor library needs one library beside those of libc, and the user's `LD_LIBRARY_PATH` may hold something else of that
+/// name; the plugin needs none.
 #[test]
 #[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
-fn a_library_path_full_of_garbage_keeps_no_job_from_going() {
+fn a_library_path_full_of_garbage_costs_the_advice_alone() {
     let site = Site::start();
     site.cluster
         .file("garbage/libgcc_s.so.1", "no library\n")
         .unwrap();
-    let mut sbatch = site.cluster.command(ALICE, "sbatch").unwrap();
-    sbatch.env("LD_LIBRARY_PATH", site.path("garbage"));
-    let output = finish(sbatch.args(["--hold", "--gres=gpu:a100:2", "--wrap=true"]));
-    let record = site.cluster.show_job(output.id().unwrap()).unwrap();
-    assert_eq!(
-        (output.code, &*gpus(&record)),
-        (Some(0), "gpu:a100:2"),
-        "{output}"
-    );
-    assert!(output.stderr.lines().count() <= 2, "{output}");
+    let submit = |tag: &[&str]| {
+        let mut sbatch = site.cluster.command(ALICE, "sbatch").unwrap();
+        sbatch.env("LD_LIBRARY_PATH", site.path("garbage"));
+        let output = finish(
+            sbatch
+                .args(["--hold", "--gres=gpu:a100:2"])
+                .args(tag)
+                .arg("--wrap=true"),
+        );
+        let record = site.cluster.show_job(output.id().unwrap()).unwrap();
+        assert_eq!(
+            (output.code, &*gpus(&record)),
+            (Some(0), "gpu:a100:2"),
+            "{output}"
+        );
+        output
+    };
+    assert_eq!(submit(&[]).stderr, "");
+    assert_one_line(&submit(&[MODEL]), "libgcc_s.so.1");
     nobody_else_notices(&site);
+}
+
+/// Missing, of nothing, cut, of another release, or open to others: the advice is lost, and no job.
+#[test]
+#[cfg_attr(
+    not(all(e2e_slurm, e2e_native)),
+    ignore = "needs Slurm and a C compiler"
+)]
+fn a_library_that_cannot_be_asked_costs_the_advice_alone() {
+    let site = Site::start();
+    let library = site.path("lib/omnipilot_advisor.so");
+    let whole = fs::read(&library).unwrap();
+    let put = |bytes: &[u8]| {
+        // A new file: the one that is there may be mapped by a process.
+        fs::remove_file(&library).unwrap();
+        fs::write(&library, bytes).unwrap();
+    };
+    put(b"");
+    goes_as_written(&site, "the advisor library: ");
+    put(&whole[..100]);
+    goes_as_written(&site, "the advisor library: ");
+    put(&fs::read(artifacts::native("games")).unwrap());
+    goes_as_written(&site, "of another release than the plugin is ");
+    put(&whole);
+    let mode = |mode| fs::set_permissions(&library, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o757);
+    goes_as_written(&site, "others than the plugin's owner and root may write ");
+    mode(0o755);
+    nobody_else_notices(&site);
+    fs::remove_file(&library).unwrap();
+    goes_as_written(&site, "cannot open shared object file");
+    let record = site.held(&["--gres=gpu:a100:1"], "true");
+    assert_eq!(gpus(&record), "gpu:a100:1", "untagged: in silence");
 }
 
 /// A plugin that is none: Slurm's own lines, and the job goes. (One that is cut further behind ends any command in the dynamic

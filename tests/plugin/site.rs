@@ -36,8 +36,7 @@ impl Site {
         };
         site.configure("");
         let arguments = format!("config={}", site.path("omnipilot.toml").display());
-        let plugin = artifacts::plugin().unwrap();
-        site.cluster.plugin(&plugin, &arguments).unwrap();
+        site.cluster.plugin(&arguments).unwrap();
         site
     }
 

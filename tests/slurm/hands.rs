@@ -19,10 +19,15 @@ impl Bare {
             .install(&artifacts::omnipilot().unwrap(), "omnipilot")
             .unwrap();
         let bare = Self { cluster };
-        let plugin = bare.path("lib/slurm/spank_omnipilot.so");
-        fs::create_dir_all(plugin.parent().unwrap()).unwrap();
-        fs::copy(artifacts::plugin().unwrap(), &plugin).unwrap();
-        fs::set_permissions(&plugin, Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(bare.path("lib/slurm")).unwrap();
+        for (from, to) in [
+            (artifacts::plugin(), "spank_omnipilot.so"),
+            (artifacts::advisor(), "omnipilot_advisor.so"),
+        ] {
+            let file = bare.path("lib/slurm").join(to);
+            fs::copy(from.unwrap(), &file).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+        }
         bare
     }
 
@@ -222,7 +227,7 @@ fn breaks(bare: &Bare) {
     let write =
         |name: &'static str, text: String| move |b: &Bare| fs::write(b.path(name), &text).unwrap();
     let mode = |name: &'static str, mode: u32| move |b: &Bare| b.mode(name, mode);
-    let cases: [(&str, &str, Box<dyn Fn(&Bare)>, Box<dyn Fn(&Bare)>); 8] = [
+    let cases: [(&str, &str, Box<dyn Fn(&Bare)>, Box<dyn Fn(&Bare)>); 9] = [
         (
             "snapshot",
             "other users cannot read",
@@ -270,6 +275,12 @@ fn breaks(bare: &Bare) {
             "can be written by more",
             Box::new(mode("lib/slurm/spank_omnipilot.so", 0o777)),
             Box::new(mode("lib/slurm/spank_omnipilot.so", 0o755)),
+        ),
+        (
+            "plugstack",
+            "omnipilot_advisor.so can be written by more",
+            Box::new(mode("lib/slurm/omnipilot_advisor.so", 0o777)),
+            Box::new(mode("lib/slurm/omnipilot_advisor.so", 0o755)),
         ),
     ];
     for (check, words, how, mend) in cases {

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use e2e::{ALICE, Cluster, artifacts};
 
 /// Where the files go, below `DESTDIR`, and their modes.
-const FILES: [(&str, u32); 12] = [
+const FILES: [(&str, u32); 13] = [
     ("usr/bin/omnipilot", 0o755),
     ("usr/share/doc/omnipilot/examples/omnipilot.toml", 0o644),
     (
@@ -16,6 +16,7 @@ const FILES: [(&str, u32); 12] = [
         0o644,
     ),
     ("usr/lib64/slurm/spank_omnipilot.so", 0o755),
+    ("usr/lib64/slurm/omnipilot_advisor.so", 0o755),
     ("usr/share/doc/omnipilot/examples/job_submit.lua", 0o644),
     ("usr/share/doc/omnipilot/examples/cli_filter.lua", 0o644),
     (
@@ -105,6 +106,15 @@ fn assert_loads(cluster: &Cluster, root: &Path) {
         .unwrap();
     let help = cluster.run(ALICE, "sbatch", &["--help"]).unwrap();
     assert!(help.stdout.contains("--llm-model"), "{help}");
+    // The library beside it is found: it is what misses the configuration.
+    let tagged = cluster
+        .sbatch(ALICE, &["--hold", "--llm-model=m"], "true")
+        .unwrap();
+    assert_eq!(tagged.code, Some(0), "{tagged}");
+    assert!(
+        tagged.stderr.contains("cannot read the configuration"),
+        "{tagged}"
+    );
     let command = root.join(FILES[0].0).display().to_string();
     let version = cluster.run(ALICE, &command, &["--version"]).unwrap();
     assert!(version.stdout.starts_with("omnipilot "), "{version}");
@@ -139,6 +149,7 @@ fn nothing_is_installed_before_it_is_built() {
     ))
     .arg("install")
     .env("OMNIPILOT_PLUGIN", "/no/such/plugin.so")
+    .env("OMNIPILOT_ADVISOR", "/no/such/library.so")
     .env("OMNIPILOT_BIN", "/no/such/command")
     .env("DESTDIR", "/no/such/folder")
     .output()

@@ -57,9 +57,7 @@ impl Site {
     /// Switches the plugin on.
     pub(crate) fn load_plugin(&self) {
         let arguments = format!("config={}", self.config());
-        self.cluster
-            .plugin(&artifacts::plugin().unwrap(), &arguments)
-            .unwrap();
+        self.cluster.plugin(&arguments).unwrap();
     }
 
     /// A path in the cluster's folder.

@@ -1,7 +1,7 @@
 //! Finds what the other crates built.
 //!
-//! The Makefile names the files in `OMNIPILOT_PLUGIN` and `OMNIPILOT_BIN`. Without these variables they are looked for beside the test
-//! executable: in `target/release`, then in `target/debug`.
+//! The Makefile names the files in `OMNIPILOT_PLUGIN`, `OMNIPILOT_ADVISOR` and `OMNIPILOT_BIN`. Without these variables they are looked
+//! for near the test executable: in `target/plugin`, `target/release`, then in `target/debug`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,15 @@ use crate::{Error, Result};
 /// The plugin as cargo builds it, `libspank_omnipilot.so`.
 pub fn plugin() -> Result<PathBuf> {
     find("OMNIPILOT_PLUGIN", "libspank_omnipilot.so", "spank-plugin")
+}
+
+/// The plugin's advisor library as cargo builds it, `libomnipilot_advisor.so`.
+pub fn advisor() -> Result<PathBuf> {
+    find(
+        "OMNIPILOT_ADVISOR",
+        "libomnipilot_advisor.so",
+        "spank-advisor",
+    )
 }
 
 /// The command `omnipilot`.
@@ -42,12 +51,12 @@ fn find(variable: &str, file: &str, package: &str) -> Result<PathBuf> {
         .find(|path| path.exists())
         .ok_or_else(|| {
             Error::new(format!(
-                "{file} is not built: run `cargo build --release -p {package}` or set {variable}"
+                "{file} (package {package}) is not built: run `make build` or set {variable}"
             ))
         })
 }
 
-/// `target/release` and `target/debug`, from this executable's own place in `target/PROFILE/deps`.
+/// `target/plugin`, `target/release` and `target/debug`, from this executable's own place in `target/PROFILE/deps`.
 fn target_folders() -> impl Iterator<Item = PathBuf> {
     let here = std::env::current_exe().unwrap_or_default();
     let target = here
@@ -57,7 +66,7 @@ fn target_folders() -> impl Iterator<Item = PathBuf> {
         .map(Path::to_path_buf);
     target
         .into_iter()
-        .flat_map(|target| [target.join("release"), target.join("debug")])
+        .flat_map(|target| ["plugin", "release", "debug"].map(|profile| target.join(profile)))
 }
 
 fn is_profile(folder: &Path) -> bool {

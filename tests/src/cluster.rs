@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::{Error, Output, Result, doing, parse_job};
+use crate::{Error, Output, Result, artifacts, doing, parse_job};
 
 /// Who runs a command. Without root everybody is the calling user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,9 +177,10 @@ impl Cluster {
         self.copy(program, &format!("bin/{name}"))
     }
 
-    /// Copies a plugin to where every user can read it, and loads it by `optional` from now on.
-    pub fn plugin(&self, library: &Path, arguments: &str) -> Result<PathBuf> {
-        let copy = self.copy(library, "lib/spank_omnipilot.so")?;
+    /// Copies the plugin and its library to where every user can read them, and loads the plugin by `optional` from now on.
+    pub fn plugin(&self, arguments: &str) -> Result<PathBuf> {
+        self.copy(&artifacts::advisor()?, "lib/omnipilot_advisor.so")?;
+        let copy = self.copy(&artifacts::plugin()?, "lib/spank_omnipilot.so")?;
         self.plugstack(&format!("optional {} {arguments}", copy.display()))?;
         Ok(copy)
     }

@@ -131,7 +131,7 @@ fn options_of(args: &Args, component: &Component, number: usize) -> anyhow::Resu
 
 /// Inside a job the variables count for nothing: its environment is a copy of its submitter's.
 fn of_the_user(name: &str) -> Option<String> {
-    let known = OPTIONS.iter().any(|spec| spec.variable() == name);
+    let known = OPTIONS.iter().any(|spec| spec.variable == name);
     environment(name).filter(|_| known && !launch::inside_job())
 }
 

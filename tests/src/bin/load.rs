@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::stats::{interval_of_median, quantile_of};
-use e2e::{ALICE, Cluster, OPERATOR, Setup, artifacts, parse_job};
+use e2e::{ALICE, Cluster, OPERATOR, Setup, parse_job};
 use model_store::snapshot::Snapshot;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -119,10 +119,7 @@ impl Site {
             + &entry("spool", "spool");
         // Fifty processes share the processors: an advice that has to wait for one is late, not wrong.
         let config = cluster.file("omnipilot.toml", &(config + "time_limit_ms = 30000\n"))?;
-        cluster.plugin(
-            &artifacts::plugin()?,
-            &format!("config={}", config.display()),
-        )?;
+        cluster.plugin(&format!("config={}", config.display()))?;
         let bare =
             fs::read_to_string(cluster.conf())?.replace("/etc/plugstack.conf", "/bare/none.conf");
         let bare = cluster.file("bare/slurm.conf", &bare)?;
@@ -399,7 +396,7 @@ fn controller(rounds: u32) -> Result<()> {
         .conf("JobSubmitPlugins=lua")
         .beside_slurm_conf("job_submit.lua", &lua);
     let cluster = setup.start()?;
-    cluster.plugin(&artifacts::plugin()?, "config=/nowhere/omnipilot.toml")?;
+    cluster.plugin("config=/nowhere/omnipilot.toml")?;
     let kinds: [(&str, &[&str]); 3] = [
         ("no GPUs", &[]),
         (

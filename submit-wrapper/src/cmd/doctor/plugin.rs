@@ -59,8 +59,7 @@ fn one(site: &SiteArgs, seen: &mut Seen, slurm: &crate::slurm::conf::SlurmConf, 
     let below = |folder: &std::path::PathBuf| folder.join(&entry.plugin);
     let absolute = entry.plugin.is_absolute().then(|| entry.plugin.clone());
     let plugin = absolute.or_else(|| folders.iter().map(below).find(|p| p.exists()));
-    let data = plugin.as_deref().and_then(|p| fs::metadata(p).ok());
-    let (Some(plugin), Some(data)) = (plugin, data) else {
+    let Some(plugin) = plugin.filter(|p| p.exists()) else {
         return seen.error(
             "plugstack",
             format!("{} loads {}, which is not there", entry.file.display(), entry.plugin.display()),
@@ -68,13 +67,21 @@ fn one(site: &SiteArgs, seen: &mut Seen, slurm: &crate::slurm::conf::SlurmConf, 
         );
     };
     seen.loaded = true;
-    if data.mode() & 0o022 != 0 {
-        let words = format!("{} can be written by more than its owner", plugin.display());
-        let hint = format!(
-            "`chmod go-w {}`: it runs in every user's sbatch",
-            plugin.display()
-        );
-        return seen.error("plugstack", words, hint);
+    // The plugin loads the library beside it for a tagged job.
+    for file in [plugin.clone(), plugin.with_file_name(plugstack::ADVISOR)] {
+        let Ok(data) = fs::metadata(&file) else {
+            let words = format!("{} is not there, so no job is advised", file.display());
+            let hint = "`make install` or the package brings it together with the plugin";
+            return seen.error("plugstack", words, hint);
+        };
+        if data.mode() & 0o022 != 0 {
+            let words = format!("{} can be written by more than its owner", file.display());
+            let hint = format!(
+                "`chmod go-w {}`: it runs in every user's sbatch",
+                file.display()
+            );
+            return seen.error("plugstack", words, hint);
+        }
     }
     if entry.required {
         seen.warning(

@@ -1,33 +1,15 @@
-//! What Slurm calls and what is called in Slurm, as C sees it. Every address is looked up in the running process:
-//! nothing that a Slurm release could lack keeps the plugin from loading.
+//! What is called in Slurm, as C sees it. Every address is looked up in the running process: nothing that a Slurm release could lack
+//! keeps the library from loading.
 
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr::NonNull;
 
-/// Callback of an option: its number, its value, and 1 on a compute node.
-pub(crate) type OptionCallback =
-    extern "C" fn(val: c_int, optarg: *const c_char, remote: c_int) -> c_int;
-
-/// `struct spank_option`, unchanged from Slurm 19.05 to 26.05.
-#[repr(C)]
-pub(crate) struct SpankOption {
-    pub(crate) name: *const c_char,
-    pub(crate) arginfo: *const c_char,
-    pub(crate) usage: *const c_char,
-    pub(crate) has_arg: c_int,
-    pub(crate) val: c_int,
-    pub(crate) cb: Option<OptionCallback>,
-}
-
-pub(crate) type Context = unsafe extern "C" fn() -> c_int;
-pub(crate) type Register = unsafe extern "C" fn(*mut c_void, *mut SpankOption) -> c_int;
 pub(crate) type Log = unsafe extern "C" fn(*const c_char, ...);
 pub(crate) type OptionGet = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_char;
 pub(crate) type OptionSet =
     unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char, bool) -> c_int;
 pub(crate) type OptionIs = unsafe extern "C" fn(*mut c_void, *const c_char) -> bool;
-pub(crate) type ApiVersion = unsafe extern "C" fn() -> std::ffi::c_long;
 
 /// The address of a symbol of the running process, or `None`.
 pub(crate) fn symbol(name: &CStr) -> Option<NonNull<c_void>> {

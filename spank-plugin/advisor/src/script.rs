@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use model_store::sbatch_line;
 
 use crate::host::{self, JobOptions};
-use crate::{ffi, inherit};
+use crate::{environment, ffi};
 
 /// Largest script that is read, bytes: Slurm's own limit, unless a site raised it.
 const LARGEST: u64 = 4 << 20;
@@ -65,7 +65,7 @@ pub(crate) fn find(job: &impl JobOptions, line: &[u8]) -> Source {
     let Some(first) = host::first_argument() else {
         return Source::Unseen;
     };
-    let path = inherit::get("PATH").unwrap_or_default();
+    let path = environment::get("PATH").unwrap_or_default();
     let chdir = job.is_set(c"chdir");
     match &*program() {
         // It starts the command once for each task.

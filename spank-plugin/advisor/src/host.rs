@@ -1,44 +1,9 @@
-//! The Slurm process around the plugin, in safe words.
+//! The Slurm process around the library, in safe words.
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr::NonNull;
 
 use crate::ffi::{self, function};
-
-/// In which kind of process the plugin runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Context {
-    /// `sbatch`, `salloc`
-    Allocator,
-    /// `srun`
-    Local,
-    /// slurmd, slurmstepd, a prolog's helper, or nothing known: keep out
-    Elsewhere,
-}
-
-/// Asks Slurm in which context it runs.
-pub(crate) fn context() -> Context {
-    const LOCAL: c_int = 1;
-    const ALLOCATOR: c_int = 3;
-    let Some(context) = function!(c"spank_context" as ffi::Context) else {
-        return Context::Elsewhere;
-    };
-    // SAFETY: takes nothing, returns a number.
-    match unsafe { context() } {
-        ALLOCATOR => Context::Allocator,
-        LOCAL => Context::Local,
-        _ => Context::Elsewhere,
-    }
-}
-
-/// Registers an option. It must live as long as the process.
-pub(crate) fn register(spank: *mut c_void, option: &'static mut ffi::SpankOption) -> bool {
-    let Some(register) = function!(c"spank_option_register" as ffi::Register) else {
-        return false;
-    };
-    // SAFETY: the handle is the one that Slurm passed to this hook; the option is static.
-    unsafe { register(spank, option) == 0 }
-}
 
 /// The options of the submission at hand, by their long names.
 pub(crate) trait JobOptions {
@@ -138,10 +103,4 @@ pub(crate) fn first_argument() -> Option<usize> {
     let optind = ffi::symbol(c"optind")?.cast::<c_int>();
     // SAFETY: glibc's variable of that name, an int; nothing else runs in this process meanwhile.
     usize::try_from(unsafe { *optind.as_ptr() }).ok()
-}
-
-/// Ends the process as a refused submission. Slurm's own exit handlers run.
-pub(crate) fn exit(code: u8) {
-    // SAFETY: a submitting command before it has submitted anything, as its own fatal errors do.
-    unsafe { libc::exit(c_int::from(code)) }
 }

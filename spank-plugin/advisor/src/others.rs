@@ -10,7 +10,7 @@ use model_store::outcome::env as names;
 use model_store::sbatch_line::{components, parts};
 use model_store::snapshot::Snapshot;
 
-use crate::inherit;
+use crate::environment;
 use crate::script;
 use crate::submission::Submission;
 
@@ -62,11 +62,11 @@ pub(crate) fn of_component(
 }
 
 fn environment(name: &str) -> Option<String> {
-    inherit::get(name)?.into_string().ok()
+    environment::get(name)?.into_string().ok()
 }
 
 /// What the user set of our own variables.
 fn of_the_user(name: &str) -> Option<String> {
-    let spec = OPTIONS.iter().find(|spec| spec.variable() == name)?;
-    inherit::of_the_user(spec)?.into_string().ok()
+    let spec = OPTIONS.iter().find(|spec| spec.variable == name)?;
+    environment::of_the_user(spec)?.into_string().ok()
 }

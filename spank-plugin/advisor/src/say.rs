@@ -1,7 +1,7 @@
 //! What the plugin says, always on stderr: stdout is the command's own.
 
+use crate::environment;
 use crate::host::{self, JobOptions, Level};
-use crate::inherit;
 
 /// Most lines of one message.
 const MOST_LINES: usize = 4;
@@ -14,7 +14,7 @@ const LONGEST_LINE: usize = 600;
 pub(crate) fn is_wanted(job: &impl JobOptions) -> bool {
     host::stderr_is_terminal()
         || job.is_set(c"verbose")
-        || inherit::get("OMNIPILOT_VERBOSE").is_some_and(|v| !v.is_empty())
+        || environment::get("OMNIPILOT_VERBOSE").is_some_and(|v| !v.is_empty())
 }
 
 /// Says a message of several lines.

@@ -1,24 +1,20 @@
-//! Around every hook: no panic leaves it, none is printed, and the process ends only where a hook decided so.
+//! Around every decision: no panic leaves it, and none is printed.
 
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{host, say};
+use crate::say;
 
-/// The places at which Slurm enters the plugin, and the child process.
+/// The places that tests break on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hook {
-    /// `slurm_spank_init`
-    Init,
-    /// An option's callback
-    Option,
-    /// `slurm_spank_init_post_opt`
-    PostOpt,
-    /// The child process in which the advisor runs
+pub(crate) enum Place {
+    /// The process of the submitting command.
+    Command,
+    /// The child process in which the advisor runs.
     Child,
 }
 
-/// What a hook decided.
+/// What was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
     /// Slurm goes on.
@@ -27,17 +23,16 @@ pub(crate) enum Then {
     Exit(u8),
 }
 
-/// Runs a hook. A panic counts as a fault: one line, and the submission goes on.
-pub(crate) fn hook(hook: Hook, body: impl FnOnce() -> Then) -> c_int {
-    let fallen = match quietly(body) {
-        Some(Then::Continue) => return 0,
-        Some(Then::Exit(code)) => quietly(|| host::exit(code)).is_none(),
-        None => true,
-    };
-    if fallen && hook != Hook::Option {
-        quietly(|| say::fault("an internal error"));
+/// Runs a decision. A panic counts as a fault: one line, and the submission goes on.
+pub(crate) fn decision(body: impl FnOnce() -> Then) -> c_int {
+    match quietly(body) {
+        Some(Then::Continue) => 0,
+        Some(Then::Exit(code)) => c_int::from(code),
+        None => {
+            quietly(|| say::fault("an internal error"));
+            0
+        }
     }
-    0
 }
 
 /// Runs something that might panic, printing nothing; `None` if it did.
@@ -53,14 +48,14 @@ pub(crate) fn quietly<T>(body: impl FnOnce() -> T) -> Option<T> {
 /// Breaks the place named in `OMNIPILOT_INJECT` on purpose. Debug builds only: tests use it.
 #[cfg(debug_assertions)]
 #[allow(clippy::panic, reason = "this is what it is for")]
-pub(crate) fn inject(hook: Hook) {
+pub(crate) fn inject(here: Place) {
     let Ok(wanted) = std::env::var("OMNIPILOT_INJECT") else {
         return;
     };
     let Some((fault, place)) = wanted.split_once(':') else {
         return;
     };
-    if place != format!("{hook:?}") {
+    if place != format!("{here:?}") {
         return;
     }
     match fault {
@@ -74,16 +69,17 @@ pub(crate) fn inject(hook: Hook) {
 
 /// Release builds cannot be broken on purpose.
 #[cfg(not(debug_assertions))]
-pub(crate) const fn inject(_hook: Hook) {}
+pub(crate) const fn inject(_here: Place) {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_in_a_hook_is_not_a_refusal() {
-        assert_eq!(hook(Hook::Option, || panic!("boom")), 0);
-        assert_eq!(hook(Hook::Option, || Then::Continue), 0);
+    fn a_panic_is_not_a_refusal() {
+        assert_eq!(decision(|| panic!("boom")), 0);
+        assert_eq!(decision(|| Then::Continue), 0);
+        assert_eq!(decision(|| Then::Exit(64)), 64);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use model_store::decision::{self, Decision, decide};
 use model_store::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
-use crate::guard::{self, Hook};
+use crate::guard::{self, Place};
 use crate::submission::Submission;
 use crate::{others, script};
 
@@ -37,7 +37,7 @@ pub(crate) struct Terms {
 
 /// Works a submission out and sends what it finds.
 pub(crate) fn run(submission: &Submission, pipe: &mut File) {
-    guard::inject(Hook::Child);
+    guard::inject(Place::Child);
     let answer = match Config::read(&submission.config) {
         Ok(config) => {
             send(pipe, &Frame::Terms(terms(&config)));
