@@ -54,6 +54,68 @@ pub struct Config {
     /// Which runs are trained on.
     #[serde(default)]
     pub training: Training,
+    /// How probes are submitted.
+    #[serde(default)]
+    pub probe: Probes,
+}
+
+/// How `omnipilot probe` measures.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Probes {
+    /// Time limit of one probe, minutes.
+    pub minutes: u32,
+    /// Seconds of load on an engine that is ready.
+    pub load_seconds: u32,
+    /// Requests in flight where the request states none.
+    pub concurrency: f64,
+    /// GPU-hours that one call may ask for, unless it says otherwise.
+    pub gpu_hours: f64,
+    /// Probes of one array that run at once.
+    pub at_once: u32,
+    /// Further options for `sbatch`, such as a partition and an account.
+    pub sbatch: Vec<String>,
+    /// Lines of shell that go before the engine, such as `module load vllm`.
+    pub setup: String,
+    /// The engine's command; `None` = the engine's usual one.
+    pub serve: Option<String>,
+    /// The command that loads it; `None` = the engine's own benchmark client.
+    pub load: Option<String>,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self {
+            minutes: 30,
+            load_seconds: 120,
+            concurrency: 64.0,
+            gpu_hours: 8.0,
+            at_once: 2,
+            sbatch: Vec::new(),
+            setup: String::new(),
+            serve: None,
+            load: None,
+        }
+    }
+}
+
+impl Probes {
+    /// What the types cannot say.
+    fn check(&self) -> Result<(), String> {
+        let seconds = u64::from(self.minutes) * 60;
+        let sound = self.minutes >= 1
+            && self.at_once >= 1
+            && u64::from(self.load_seconds) * 2 <= seconds
+            && (1.0..=1e6).contains(&self.concurrency)
+            && self.gpu_hours > 0.0;
+        if sound {
+            return Ok(());
+        }
+        Err(format!(
+            "[probe] takes minutes, concurrency, gpu_hours and at_once above 0, and load_seconds up to half of the minutes, not {}, {}, {}, {} and {}",
+            self.minutes, self.concurrency, self.gpu_hours, self.at_once, self.load_seconds
+        ))
+    }
 }
 
 /// Which runs are trained on, and how much one user may say.
@@ -223,6 +285,7 @@ impl Config {
             ));
         }
         self.check_rules()?;
+        self.probe.check()?;
         for (name, entry) in &self.gpu {
             if let Some(price) = entry
                 .price_per_hour
@@ -318,6 +381,7 @@ impl Config {
             model: BTreeMap::new(),
             utility: Economy::default(),
             training: Training::default(),
+            probe: Probes::default(),
         }
     }
 }
@@ -436,6 +500,8 @@ mod tests {
             ("stor = \"x\"", "line 4: unknown field"),
             ("[training]\nagreement = 0.5", "[training] takes"),
             ("[training]\nruns_per_cell = 0", "[training] takes"),
+            ("[probe]\nminutes = 1\nload_seconds = 31", "[probe] takes"),
+            ("[probe]\nconcurrency = nan", "[probe] takes"),
         ] {
             let error = Config::parse(&format!("{PATHS}{line}\n")).unwrap_err();
             assert!(error.starts_with(reason), "{error}");

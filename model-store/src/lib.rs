@@ -15,6 +15,8 @@
 //! * [`component`] keeps the advice of a heterogeneous job's components apart.
 //! * [`sbatch_line`] reads the command line of `sbatch` and the directives of a script.
 //! * [`options`] is the one table of `--llm-*` options, shared by plugin, command and docs.
+//! * [`probe`] says which measurements are worth their GPU-hours.
+//! * [`wish`] is what a request without an answer leaves behind.
 //! * `store` (feature `store`) keeps past runs in SQLite.
 //! * `train` (feature `train`) turns runs into a model: fit, calibrate, evaluate.
 
@@ -31,9 +33,11 @@ pub mod job_rewrite;
 pub mod options;
 pub mod outcome;
 pub mod policy;
+pub mod probe;
 pub mod sbatch_line;
 pub mod snapshot;
 #[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod wish;

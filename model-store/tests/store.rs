@@ -9,9 +9,10 @@ use model_store::advisor::{
     Case, ClusterState, GpuPool, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload,
 };
 use model_store::store::{
-    AccountedJob, FileFate, Ingested, ModelState, PublishedModel, Quarantined, Store, StoreError,
-    Wait, WishWhy, content_hash, published_figures,
+    AccountedJob, FileFate, Ingested, ModelState, NewWish, Probe, PublishedModel, Quarantined,
+    Store, StoreError, Wait, content_hash, published_figures,
 };
+use model_store::wish::WishWhy;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -370,11 +371,12 @@ fn the_latest_observation_of_the_cluster_comes_back() {
 }
 
 /// Every schema that was ever in use, in order.
-const SCHEMAS: [&str; 4] = [
+const SCHEMAS: [&str; 5] = [
     include_str!("../src/store/schema/001-first.sql"),
     include_str!("../src/store/schema/002-settings.sql"),
     include_str!("../src/store/schema/003-default-partition.sql"),
     include_str!("../src/store/schema/004-learning-loop.sql"),
+    include_str!("../src/store/schema/005-probes.sql"),
 ];
 
 /// What a store of the first schema may hold: a run of a job, a run from elsewhere, an observation.
@@ -605,29 +607,73 @@ fn refused_files_and_read_accounting_are_remembered() {
     assert_eq!(store.watermark("sacct").unwrap(), Some(50));
 }
 
+fn a_wish(key: &str, uid: u32, why: WishWhy, at: i64) -> NewWish {
+    NewWish {
+        key: key.into(),
+        uid,
+        request: "{}".into(),
+        why,
+        at,
+    }
+}
+
 #[test]
 fn a_wish_counts_by_users_and_one_user_has_so_many() {
     let (_dir, path) = place();
     let mut store = Store::create(&path).unwrap();
-    for (uid, at) in [(1, 10), (1, 11), (1, 11), (2, 12)] {
-        store.wish("k", uid, "{}", WishWhy::Refused, at).unwrap();
-    }
-    for n in 0..300 {
-        let key = format!("flood {n}");
+    // The file and accounting may both tell of one and the same submission.
+    for (uid, at) in [(1, 10), (1, 70), (1, 131), (2, 12)] {
         store
-            .wish(&key, 3, "{}", WishWhy::Explored, 100 + n)
+            .wish(&[a_wish("k", uid, WishWhy::Refused, at)])
             .unwrap();
     }
+    let flood: Vec<NewWish> = (0..300)
+        .map(|n| a_wish(&format!("flood {n:03}"), 3, WishWhy::Explored, 100 + n))
+        .collect();
+    store.wish(&flood).unwrap();
     let wishes = store.wishes(0).unwrap();
     assert_eq!(wishes.len(), 201);
+    let k = wishes.last().unwrap();
     assert_eq!(
-        (
-            wishes[0].key.as_str(),
-            wishes[0].users,
-            wishes[0].asked,
-            wishes[0].last_at
-        ),
-        ("k", 2, 3, 12)
+        (k.key.as_str(), &k.asked, k.last_at),
+        ("k", &[(1, 2), (2, 1)].into(), 131)
     );
-    assert!(store.wishes(0).unwrap().iter().all(|w| w.key != "flood 99"));
+    assert!(wishes.iter().all(|w| w.key != "flood 099"));
+}
+
+#[test]
+fn a_probe_is_recorded_once_and_finds_its_job() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    let probe = |tp, job: &str, at| Probe {
+        key: "k".into(),
+        request: "{}".into(),
+        gres: "h100".into(),
+        tp,
+        precision: "fp8".into(),
+        gpu_hours: 0.5,
+        job: job.into(),
+        submitted_at: at,
+    };
+    let first = [probe(1, "a-1_0", 10), probe(2, "a-1_1", 10)];
+    assert_eq!(store.record_probes(&first, 0).unwrap().len(), 2);
+    let again = [probe(2, "a-2_0", 20), probe(4, "a-2_1", 20)];
+    assert_eq!(store.record_probes(&again, 0).unwrap(), [again[1].clone()]);
+    store.settle_probes("a-1", Some(4711)).unwrap();
+    store.settle_probes("a-2", None).unwrap();
+    let jobs: Vec<String> = store
+        .probes(0)
+        .unwrap()
+        .into_iter()
+        .map(|p| p.job)
+        .collect();
+    assert_eq!(jobs, ["4711_0", "4711_1"]);
+    // Long enough ago it may be done again.
+    assert_eq!(
+        store
+            .record_probes(&[probe(2, "a-3_0", 30)], 11)
+            .unwrap()
+            .len(),
+        1
+    );
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test is to stop")]
 
 use model_store::advisor::Economy;
-use model_store::config::{Config, DEFAULT_PATH, OnFault};
+use model_store::config::{Config, DEFAULT_PATH, OnFault, Probes};
 use model_store::policy::PolicyMode;
 
 const TOML: &str = include_str!("../../etc/omnipilot.toml");
@@ -41,6 +41,7 @@ fn the_example_names_every_key_with_its_default() {
         model,
         utility,
         training,
+        probe,
     } = Config::parse(&all_switched_on()).unwrap();
     assert!(store.is_absolute() && snapshot.is_absolute() && spool.is_absolute());
     let defaults = Config::beside_store(&store);
@@ -67,6 +68,16 @@ fn the_example_names_every_key_with_its_default() {
     };
     assert_eq!(priced, defaults.utility);
     assert_eq!(training, defaults.training);
+    assert_eq!(probe.sbatch.len(), 2);
+    assert!(probe.serve.is_some() && probe.load.is_some() && !probe.setup.is_empty());
+    let usual = Probes {
+        sbatch: Vec::new(),
+        setup: String::new(),
+        serve: None,
+        load: None,
+        ..probe
+    };
+    assert_eq!(usual, defaults.probe);
     for key in ["engine", "time_limit_ms", "on_fault"] {
         assert!(TOML.contains(&format!("\n#{key} = ")), "{key}");
     }

@@ -64,6 +64,8 @@ enum Verb {
     Import(cmd::import::Args),
     /// Predict the eight targets for cases from a CSV file
     Predict(cmd::predict::Args),
+    /// Measure what was asked for and is not known, where it is worth most
+    Probe(cmd::probe::Args),
     /// Hold runs out, predict them, and say how far to trust predictions and decisions
     Evaluate(cmd::evaluate::Args),
 }
@@ -84,6 +86,7 @@ fn main() -> std::process::ExitCode {
         Verb::Ingest(args) => cmd::ingest::run(&cli.site, &args),
         Verb::Import(args) => cmd::import::run(&cli.site, &args),
         Verb::Predict(args) => cmd::predict::run(&cli.site, &args),
+        Verb::Probe(args) => cmd::probe::run(&cli.site, &args),
         Verb::Evaluate(args) => cmd::evaluate::run(&cli.site, &args),
     };
     exit::finish(result)

@@ -289,7 +289,7 @@ fn fallen(request: &Request, a: &Assessed) -> Option<Fallen> {
 
 /// The context that fits in thousands of tokens, where the model's own does not. vLLM checks at its
 /// start that one request of full length fits into the KV cache.
-fn longest_context(s: &Setup) -> Option<u32> {
+pub(crate) fn longest_context(s: &Setup) -> Option<u32> {
     const GRAIN: f64 = 1024.0;
     let fits = memory(s).kv_tokens * 0.9;
     let short = fits < f64::from(s.card.max_context);

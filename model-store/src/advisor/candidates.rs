@@ -115,7 +115,7 @@ pub(super) fn formats(request: &Request) -> Vec<Format> {
 
 /// One instance of a configuration under its share of the load, as the physics and the model see
 /// it; its replicas are alike. `None` for a GPU outside the catalogue.
-pub(super) fn setup<'a>(request: &'a Request, c: &Configuration) -> Option<Setup<'a>> {
+pub fn setup<'a>(request: &'a Request, c: &Configuration) -> Option<Setup<'a>> {
     let share = f64::from(c.dp.max(1));
     Some(Setup {
         card: &request.card,

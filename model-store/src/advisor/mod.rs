@@ -45,6 +45,7 @@ pub use advice::{
     Verdict,
 };
 pub use advise::{Knowledge, SiteGpu, advise};
+pub use candidates::setup as setup_of;
 pub use card::{CardError, Catalogue, ModelCard, name_key, precision_in_name};
 pub use case::{Case, Precision, Variant, Workload, canonical_engine};
 pub use cluster::{ClusterState, GpuPool};

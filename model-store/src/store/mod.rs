@@ -33,7 +33,7 @@ pub use ingest::{AccountedJob, FileFate, Ingested, Quarantined};
 pub use models::{ModelState, PublishedModel};
 pub use queue::{Demand, Wait};
 pub use runs::{ImportedFile, InsertReport, SourceCount, StoredRun};
-pub use wishes::{Probe, Wish, WishWhy};
+pub use wishes::{NewWish, PastRequest, Probe, Wish};
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ use crate::advisor::Run;
 /// `PRAGMA application_id` of a store: "OMNP".
 const APPLICATION_ID: i32 = 0x4f4d_4e50;
 /// `PRAGMA user_version` of the newest schema.
-const SCHEMA_VERSION: i32 = 4;
+const SCHEMA_VERSION: i32 = 5;
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(30);
 /// First bytes of every SQLite database.
@@ -231,6 +231,7 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
         M::up(include_str!("schema/002-settings.sql")),
         M::up(include_str!("schema/003-default-partition.sql")),
         M::up(include_str!("schema/004-learning-loop.sql")),
+        M::up(include_str!("schema/005-probes.sql")),
     ]);
     let mut result = migrations.to_latest(db);
     for _ in 0..3 {

@@ -13,6 +13,7 @@ use crate::child::{self, Frame, Terms};
 use crate::guard;
 use crate::submission::Submission;
 use model_store::decision::Decision;
+use model_store::wish::WishWhy;
 
 /// The terms until the site's are known, and where they never become known.
 const USUAL_TERMS: Terms = Terms {
@@ -22,6 +23,9 @@ const USUAL_TERMS: Terms = Terms {
 
 /// Longest time limit that a configuration can set, ms.
 const LONGEST_MS: u64 = 60_000;
+
+/// How long a child may take to note a request that had no answer.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// Largest answer that is taken, bytes.
 const LARGEST: usize = 1 << 20;
@@ -56,6 +60,10 @@ pub(crate) fn ask(submission: &Submission) -> Heard {
         heard: Vec::new(),
     };
     let answer = listener.listen(&child.pipe);
+    if WishWhy::of(&answer).is_some() {
+        // The child notes what had no answer, and ends.
+        wait_readable(&child.pipe, LINGER);
+    }
     Heard {
         answer,
         terms: listener.terms,

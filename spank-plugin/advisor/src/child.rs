@@ -9,6 +9,7 @@ use model_store::config::{Config, OnFault};
 use model_store::consult::Fault;
 use model_store::decision::{self, Decision, decide};
 use model_store::snapshot::Snapshot;
+use model_store::wish;
 use serde::{Deserialize, Serialize};
 
 use crate::guard::{self, Place};
@@ -38,17 +39,21 @@ pub(crate) struct Terms {
 /// Works a submission out and sends what it finds.
 pub(crate) fn run(submission: &Submission, pipe: &mut File) {
     guard::inject(Place::Child);
-    let answer = match Config::read(&submission.config) {
-        Ok(config) => {
-            send(pipe, &Frame::Terms(terms(&config)));
-            answer(submission, &config, pipe)
+    let config = match Config::read(&submission.config) {
+        Ok(config) => config,
+        Err(error) => {
+            let answer = Decision::Fault {
+                reason: error.to_string(),
+                hint: "`omnipilot --config FILE advise` shows the same".into(),
+            };
+            return send(pipe, &Frame::Answer(answer));
         }
-        Err(error) => Decision::Fault {
-            reason: error.to_string(),
-            hint: "`omnipilot --config FILE advise` shows the same".into(),
-        },
     };
-    send(pipe, &Frame::Answer(answer));
+    send(pipe, &Frame::Terms(terms(&config)));
+    let answer = answer(submission, &config, pipe);
+    send(pipe, &Frame::Answer(answer.clone()));
+    // After the answer: a spool that hangs must not turn a decision into a fault.
+    wish::leave(&config.spool, &submission.options, &answer);
 }
 
 /// A frame is four bytes of length, least significant first, and its text.

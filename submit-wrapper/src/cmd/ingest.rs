@@ -9,6 +9,7 @@ mod claims;
 mod judge;
 mod limits;
 mod spool;
+pub(crate) mod wishes;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -61,6 +62,7 @@ struct Report {
     launches: u64,
     waits: usize,
     demand: usize,
+    wishes: usize,
     more: bool,
     drifted: Vec<Drift>,
     waiting: Reasons,
@@ -106,6 +108,9 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     report.more = listing.more;
     for batch in listing.names.chunks(BATCH) {
         take(&config, &mut store, batch, &mut report)?;
+    }
+    for batch in listing.wishes.chunks(BATCH) {
+        wishes::take(&config, &mut store, batch, &mut report)?;
     }
     accounted::read(&config, &mut store, &mut report)?;
     if report.runs > 0 {
@@ -357,6 +362,9 @@ fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> 
         waiting.total(),
         quarantined.total()
     )?;
+    if report.wishes > 0 {
+        writeln!(out, "{} requests without an answer noted", report.wishes)?;
+    }
     for line in shown {
         writeln!(out, "  {line}")?;
     }
@@ -401,6 +409,7 @@ fn json_of(report: &Report) -> serde_json::Value {
         "launches": report.launches,
         "waits": report.waits,
         "demand": report.demand,
+        "wishes": report.wishes,
         "more": report.more,
         "drifted": report.drifted,
         "waiting": report.waiting.json(),

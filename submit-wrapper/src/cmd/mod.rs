@@ -10,6 +10,7 @@ pub(crate) mod init;
 pub(crate) mod models;
 pub(crate) mod observe;
 pub(crate) mod predict;
+pub(crate) mod probe;
 pub(crate) mod run;
 pub(crate) mod setup;
 pub(crate) mod submit;

@@ -16,6 +16,7 @@ use model_store::job_rewrite::{Edit, GpuForm};
 use model_store::options::{OPTIONS, RawOptions};
 use model_store::sbatch_line::{Component, SbatchLine, components, parts};
 use model_store::snapshot::Snapshot;
+use model_store::wish;
 
 use crate::ask::AskArgs;
 use crate::exit;
@@ -83,7 +84,11 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             read: &|name| script::read_named(name, folder.as_deref()),
             component: number,
         };
-        match decide(&snapshot, &config, &known) {
+        let decision = decide(&snapshot, &config, &known);
+        if !args.dry_run {
+            wish::leave(&config.spool, options, &decision);
+        }
+        match decision {
             Decision::Leave => {}
             Decision::Rewrite {
                 edits,

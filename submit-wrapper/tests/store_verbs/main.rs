@@ -7,5 +7,6 @@ mod attacks;
 mod harvest;
 mod import;
 mod observe;
+mod probes;
 mod site;
 mod training;

@@ -52,6 +52,11 @@ pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> a
     store
         .save_accounting(&advised, &waits, &demand, (WATERMARK, now))
         .map_err(exit::store)?;
+    let explored: Vec<_> = over
+        .iter()
+        .filter_map(|row| super::wishes::explored(row))
+        .collect();
+    store.wish(&explored).map_err(exit::store)?;
     // A file that has not come within the overlap will be preferred when it comes.
     let silent = |row: &&&Row| row.job.ended.is_some_and(|end| end < now - OVERLAP / 2);
     let launches: Vec<(AccountedJob, Run)> = over

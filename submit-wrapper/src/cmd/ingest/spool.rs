@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model_store::outcome::LARGEST;
 use model_store::store::Quarantined;
+use model_store::wish;
 use sha2::{Digest, Sha256};
 
 /// Most names that one call looks at; the rest is for the next one.
@@ -18,6 +19,8 @@ const MOST_NAMES: usize = 200_000;
 /// Most files of one user that may lie in the spool; what is beyond is removed unread, so that a
 /// flood neither fills the disk nor keeps the files of others waiting.
 pub(crate) const MOST_OF_A_USER: usize = 50_000;
+/// Most wishes of one user that may lie there; a fifth of them is kept in any case.
+pub(crate) const MOST_WISHES_OF_A_USER: usize = 1_000;
 /// Most bytes of a refused file that are kept.
 const HEAD: usize = 4096;
 
@@ -70,26 +73,29 @@ impl SpoolFile {
 pub(crate) struct Listing {
     /// Names of outcome files, in order.
     pub(crate) names: Vec<OsString>,
+    /// Names of wishes, in order.
+    pub(crate) wishes: Vec<OsString>,
     /// Names beyond what one user may leave, by owner.
     pub(crate) surplus: BTreeMap<u32, Vec<OsString>>,
     /// There is more for the next call.
     pub(crate) more: bool,
 }
 
-/// The names of outcome files: those that end in `.json` and are not hidden. Files that are being
+/// The names of outcome files, which end in `.json`, and of wishes, which end in `.wish`; neither is hidden. Files that are being
 /// written have other names.
 ///
 /// # Errors
 /// The system's.
 pub(crate) fn list(spool: &Path) -> io::Result<Listing> {
     let mut listing = Listing::default();
-    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(u32, bool), usize> = BTreeMap::new();
     let mut seen = 0;
     for entry in fs::read_dir(spool)? {
         let entry = entry?;
         let name = entry.file_name();
         let text = name.as_encoded_bytes();
-        if !text.ends_with(b".json") || text.starts_with(b".") {
+        let is_wish = text.ends_with(wish::SUFFIX.as_bytes());
+        if !(is_wish || text.ends_with(b".json")) || text.starts_with(b".") {
             continue;
         }
         if seen == MOST_NAMES {
@@ -99,15 +105,23 @@ pub(crate) fn list(spool: &Path) -> io::Result<Listing> {
         seen += 1;
         // Of the name itself, not of what it points to; without an answer it is nobody's.
         let owner = entry.metadata().map_or(u32::MAX, |meta| meta.uid());
-        let count = counts.entry(owner).or_default();
+        let count = counts.entry((owner, is_wish)).or_default();
         *count += 1;
-        if *count <= MOST_OF_A_USER {
+        let most = if is_wish {
+            MOST_WISHES_OF_A_USER
+        } else {
+            MOST_OF_A_USER
+        };
+        if *count <= most && is_wish {
+            listing.wishes.push(name);
+        } else if *count <= most {
             listing.names.push(name);
         } else {
             listing.surplus.entry(owner).or_default().push(name);
         }
     }
     listing.names.sort();
+    listing.wishes.sort();
     Ok(listing)
 }
 
@@ -120,7 +134,7 @@ pub(crate) fn flood(uid: u32, names: &[OsString]) -> Quarantined {
         uid: Some(uid),
         bytes: 0,
         reason: format!(
-            "more than {MOST_OF_A_USER} files of user {uid}: {} removed unread",
+            "more than {MOST_OF_A_USER} files or {MOST_WISHES_OF_A_USER} wishes of user {uid}: {} removed unread",
             names.len()
         ),
         head: Vec::new(),

@@ -1,0 +1,194 @@
+//! Wishes in the spool: requests that had no answer. They claim nothing; what is kept is who asked for what, and how often.
+
+use std::ffi::OsString;
+
+use model_store::config::Config;
+use model_store::options::{AdviceMode, OPTIONS, RawOptions};
+use model_store::store::{NewWish, Quarantined, Store};
+use model_store::wish::{self, WishFile, WishWhy};
+use sha2::{Digest, Sha256};
+
+use super::spool::{self, Entry, SpoolFile};
+use super::{FRESH, Report, remove};
+use crate::slurm::accounting::Row;
+use crate::slurm::serving::value_of;
+use crate::{exit, publish};
+
+/// Longest model name that is kept, bytes.
+const LONGEST_MODEL: usize = 512;
+
+/// Takes the wishes of the spool: all that were read are committed before any file is removed.
+pub(super) fn take(
+    config: &Config,
+    store: &mut Store,
+    names: &[OsString],
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let (mut wishes, mut refused, mut done) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        let file = match spool::read(&config.spool, name) {
+            Entry::File(file) => file,
+            Entry::Junk(junk) => {
+                refused.push(junk);
+                done.push(name);
+                continue;
+            }
+            Entry::Folder => {
+                if let Err(e) = spool::clear_folder(&config.spool, name) {
+                    report
+                        .unremovable
+                        .add(&e.to_string(), &spool::printable(name));
+                }
+                continue;
+            }
+            Entry::Leave(_) | Entry::Gone => continue,
+        };
+        match read(&file) {
+            Ok(wish) => wishes.push(wish),
+            // Its writer may not be done yet.
+            Err(_) if file.age < FRESH => continue,
+            Err(reason) => refused.push(file.refused(reason)),
+        }
+        done.push(name);
+    }
+    store.wish(&wishes).map_err(exit::store)?;
+    store.quarantine(&refused).map_err(exit::store)?;
+    report.wishes += wishes.len();
+    note(&refused, report);
+    for name in done {
+        if let Err(e) = remove(&config.spool, name) {
+            report
+                .unremovable
+                .add(&e.to_string(), &spool::printable(name));
+        }
+    }
+    Ok(())
+}
+
+fn note(refused: &[Quarantined], report: &mut Report) {
+    for q in refused {
+        report.quarantined.add(&q.reason, &q.file);
+    }
+}
+
+fn read(file: &SpoolFile) -> Result<NewWish, String> {
+    if file.bytes.len() as u64 > wish::LARGEST {
+        return Err(format!("a wish larger than {} bytes", wish::LARGEST));
+    }
+    let found: WishFile =
+        serde_json::from_slice(&file.bytes).map_err(|e| format!("no wish: {e}"))?;
+    if found.schema > wish::SCHEMA {
+        let known = wish::SCHEMA;
+        return Err(format!(
+            "a wish in form {}, this version reads {known}",
+            found.schema
+        ));
+    }
+    let options = found.raw().map_err(|e| format!("no wish: {e}"))?;
+    let age = i64::try_from(file.age.as_secs()).unwrap_or(i64::MAX);
+    new_wish(
+        &options,
+        file.uid,
+        found.why,
+        publish::now().saturating_sub(age),
+    )
+}
+
+fn new_wish(options: &RawOptions, uid: u32, why: WishWhy, at: i64) -> Result<NewWish, String> {
+    match options.model.as_deref() {
+        None => return Err("a wish without a model".into()),
+        Some(name) if name.len() > LONGEST_MODEL => {
+            return Err(format!(
+                "a wish whose model's name is longer than {LONGEST_MODEL} bytes"
+            ));
+        }
+        Some(_) => {}
+    }
+    let request = serde_json::to_string(&wish::pairs(options)).map_err(|e| e.to_string())?;
+    Ok(NewWish {
+        key: key(&request),
+        uid,
+        request,
+        why,
+        at,
+    })
+}
+
+/// What tells a request from others: 64 bits of SHA-256 of its options.
+pub(crate) fn key(request: &str) -> String {
+    let hash = Sha256::digest(request.as_bytes());
+    hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
+
+/// The wish behind a job that was submitted as written, from the command line that accounting has: where the spool cannot be written from where
+/// jobs are submitted, it is the only trace.
+pub(super) fn explored(row: &Row) -> Option<NewWish> {
+    let words: Vec<&str> = row.submit_line.split_whitespace().collect();
+    let mut options = RawOptions::default();
+    for spec in &OPTIONS {
+        if let Some(value) = value_of(&words, &format!("--{}", spec.name)) {
+            options.set(spec.name, value).ok()?;
+        }
+    }
+    if options.mode != AdviceMode::Explore {
+        return None;
+    }
+    new_wish(&options, row.job.uid?, WishWhy::Explored, row.job.submit).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn file(text: &str) -> SpoolFile {
+        SpoolFile {
+            name: "1-a.wish".into(),
+            bytes: text.as_bytes().to_vec(),
+            hash: [0; 32],
+            uid: 7,
+            age: Duration::from_secs(5),
+        }
+    }
+
+    #[test]
+    fn a_wish_is_read_as_options_are_and_belongs_to_the_owner_of_its_file() {
+        let text = r#"{"schema":1,"why":"refused","options":{"llm-model":"a/b","llm-isl":"1000"},"new":1}"#;
+        let wish = read(&file(text)).unwrap();
+        assert_eq!((wish.uid, wish.why), (7, WishWhy::Refused));
+        assert_eq!(wish.request, r#"{"llm-isl":"1000","llm-model":"a/b"}"#);
+    }
+
+    #[test]
+    fn what_no_option_takes_is_no_wish() {
+        let wish = |options: &str| {
+            read(&file(&format!(
+                r#"{{"schema":1,"why":"refused","options":{options}}}"#
+            )))
+            .unwrap_err()
+        };
+        for (options, reason) in [
+            ("{}", "a wish without a model"),
+            (
+                r#"{"llm-model":"a","llm-isl":"1e308"}"#,
+                "no wish: --llm-isl=1e308 is not",
+            ),
+            (
+                r#"{"llm-model":"a","llm-isl":"NaN"}"#,
+                "no wish: --llm-isl=NaN is not",
+            ),
+            (r#"{"llm-model":"a\nb"}"#, "no wish: --llm-model=a?b is not"),
+            (
+                r#"{"llm-model":"a","rm":"-rf"}"#,
+                "no wish: unknown option --rm",
+            ),
+        ] {
+            let told = wish(options);
+            assert!(told.starts_with(reason), "{told}");
+        }
+        assert!(wish(&format!(r#"{{"llm-model":"{}"}}"#, "m".repeat(600))).contains("longer"));
+        let newer = read(&file(r#"{"schema":9,"why":"refused","options":{}}"#)).unwrap_err();
+        assert!(newer.contains("form 9"), "{newer}");
+    }
+}
