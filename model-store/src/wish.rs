@@ -196,7 +196,7 @@ mod tests {
         #[test]
         fn what_was_typed_comes_back(
             isl in 1.0..1e8f64, rate in proptest::option::of(1e-6..1e6f64),
-            ttft in proptest::option::of(0.001..1e9f64), tp in proptest::option::of(1u32..=64),
+            ttft in proptest::option::of(0.001..1e8f64), tp in proptest::option::of(1u32..=64),
         ) {
             let mut options = asked();
             options.isl = Some(isl);

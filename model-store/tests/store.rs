@@ -401,6 +401,10 @@ fn a_store_of_every_older_schema_is_brought_up_to_date_and_keeps_what_it_holds()
             .iter()
             .for_each(|schema| sqlite(&path, schema));
         sqlite(&path, HELD);
+        if version >= 4 {
+            // From then on a run names its job itself.
+            sqlite(&path, "UPDATE runs SET job = 5 WHERE source = 1");
+        }
         sqlite(&path, &format!("PRAGMA user_version = {version}"));
         let mut store = Store::open(&path).unwrap();
         let runs = store.stored_runs().unwrap();
