@@ -8,7 +8,7 @@ use crate::advisor::model::Shares;
 /// The common process, the processes of single stacks, and the trees.
 pub(super) struct Learners<'a> {
     pub(super) common: Gaussian<'a>,
-    pub(super) locals: &'a Locals,
+    pub(super) locals: &'a Locals<'a>,
     pub(super) trees: Trees<'a>,
 }
 
@@ -73,8 +73,14 @@ impl Learner for Centre<'_> {
         let common = common.remains_without(held);
         let local = locals.remains_without(held);
         let trees = trees.remains_without(held);
+        // A stack of which too little is left would have no process, and so no shares of its own.
+        let remaining = locals.remaining(held);
+        let own = self.own_shares.iter().zip(&remaining);
+        let own_shares: Vec<Shares> = own
+            .map(|(s, r)| if *r { *s } else { self.shares })
+            .collect();
         let one = |(k, i): (usize, &usize)| {
-            let shares = locals.of(&self.own_shares, *i, self.shares);
+            let shares = locals.of(&own_shares, *i, self.shares);
             shares.mix(common[k], local[k], trees[k])
         };
         held.iter().enumerate().map(one).collect()

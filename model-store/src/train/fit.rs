@@ -138,6 +138,20 @@ pub(super) struct Task<'a> {
     categories: Vec<Categories>,
     y: Vec<f64>,
     weights: Vec<f64>,
+    /// For each row its place among the points of the processes, where it is one.
+    points: Vec<Option<usize>>,
+}
+
+impl Task<'_> {
+    fn table(&self) -> local::Table<'_> {
+        local::Table {
+            rows: &self.rows,
+            categories: &self.categories,
+            y: &self.y,
+            weights: &self.weights,
+            points: &self.points,
+        }
+    }
 }
 
 /// Everything that all targets share.
@@ -162,6 +176,7 @@ impl<'a> Table<'a> {
         let weight = |s: &Sample| if s.is_home() { HOME_WEIGHT } else { 1.0 };
         Task {
             target,
+            points: points(chosen.len()),
             samples: chosen.iter().map(|(i, _)| &self.samples[*i]).collect(),
             rows: chosen.iter().map(|(i, _)| self.rows[*i]).collect(),
             categories: chosen.iter().map(|(i, _)| self.categories[*i]).collect(),
@@ -211,7 +226,8 @@ fn points(n: usize) -> Vec<Option<usize>> {
 }
 
 /// The doubt about each row: with its whole fold out of sight, and with itself alone out of sight.
-fn doubts(process: &Process, task: &Task, points: &[Option<usize>], held: &Held) -> Vec<[f64; 2]> {
+fn doubts(process: &Process, task: &Task, held: &Held) -> Vec<[f64; 2]> {
+    let points = &task.points;
     let fold_of_point: Vec<usize> = (0..task.y.len())
         .filter(|i| points[*i].is_some())
         .map(|i| held.fold_of(task.samples[i]))
@@ -230,34 +246,23 @@ fn doubts(process: &Process, task: &Task, points: &[Option<usize>], held: &Held)
 /// One target with everything that its learners stand on.
 pub(super) struct Ready<'a> {
     task: &'a Task<'a>,
-    points: Vec<Option<usize>>,
     fitted: gauss::Fitted,
-    beside: Vec<f64>,
     /// Rows as trees take them.
     rows: Vec<Row>,
     data: Binned,
-    locals: Locals,
+    locals: Locals<'a>,
 }
 
 impl<'a> Ready<'a> {
     /// Fits the processes; `None` where no covariance can be factored.
     pub(super) fn new(task: &'a Task<'a>) -> Option<Self> {
-        let points = points(task.y.len());
-        let table = local::Table {
-            rows: &task.rows,
-            categories: &task.categories,
-            y: &task.y,
-            weights: &task.weights,
-            points: &points,
-        };
-        let fitted = gauss::fit(&table.chosen(|_| true), Level::Own)?;
-        let locals = Locals::fit(&table);
+        let table = task.table();
+        let fitted = gauss::fit(&table.chosen(|_| true), Level::about(&task.y))?;
+        let locals = Locals::fit(table);
         let rows: Vec<Row> = task.rows.iter().map(|r| for_trees(*r)).collect();
         Some(Self {
-            beside: beside(&fitted.process, task, &points),
             data: Binned::new(&rows),
             task,
-            points,
             fitted,
             rows,
             locals,
@@ -280,8 +285,7 @@ impl<'a> Ready<'a> {
         Learners {
             common: Gaussian {
                 fitted: &self.fitted,
-                points: &self.points,
-                beside: &self.beside,
+                table: self.task.table(),
             },
             locals: &self.locals,
             trees: self.trees(CENTRE),
@@ -308,7 +312,7 @@ fn fit_target(task: &Task, home: &Task) -> (TargetModel, TargetReport) {
     };
     let held = ready.held();
     let centre = Centre::choose(ready.learners(), &held);
-    let doubts = doubts(&ready.fitted.process, task, &ready.points, &held);
+    let doubts = doubts(&ready.fitted.process, task, &held);
     let mut model = calibrated(task, &centre, &doubts, &held);
     model.runs = u32::try_from(task.y.len() + home.y.len()).unwrap_or(u32::MAX);
     model.most_doubt = most_doubt(&doubts);
@@ -320,18 +324,6 @@ fn fit_target(task: &Task, home: &Task) -> (TargetModel, TargetReport) {
     }
     let report = target_report(task, &remains, &model);
     (model, report)
-}
-
-/// What remains of rows that are no points about all points.
-fn beside(process: &Process, task: &Task, points: &[Option<usize>]) -> Vec<f64> {
-    let remains = |i: usize| match points[i] {
-        Some(_) => 0.0,
-        None => {
-            let place = process.place(&task.rows[i], task.categories[i]);
-            task.y[i] - process.mean_at(&place)
-        }
-    };
-    (0..task.y.len()).map(remains).collect()
 }
 
 /// Trees, spread and calibration about a centre; its processes are still missing.

@@ -40,6 +40,9 @@ pub(super) struct Fitted {
     pull: Vec<f64>,
     /// Unit of the targets.
     unit: f64,
+    /// Variance of the process, in units of the targets.
+    variance: f64,
+    level: Level,
 }
 
 /// What a process is fitted to.
@@ -51,13 +54,29 @@ pub(super) struct Rows<'a> {
     pub(super) weights: Vec<f64>,
 }
 
-/// What is believed of the level of a process before its rows are seen.
+/// What is believed of the level of a process before its rows are seen: a normal distribution. The
+/// rows then move it, and rows that are left out no longer do.
 #[derive(Clone, Copy)]
-pub(super) enum Level {
-    /// The median of its rows.
-    Own,
-    /// Normal about this mean, with this variance: what all rows show of each other.
-    Shared(f64, f64),
+pub(super) struct Level {
+    /// Mean.
+    pub(super) mean: f64,
+    /// Variance.
+    pub(super) variance: f64,
+}
+
+impl Level {
+    /// About the middle of these targets, and little more than a place to start from: what is
+    /// believed weighs a tenth of one row.
+    pub(super) fn about(y: &[f64]) -> Self {
+        let mean = median(y);
+        let variance = 10.0 * variance_about(mean, y);
+        Self { mean, variance }
+    }
+}
+
+/// Mean square of the distances from a level.
+fn variance_about(level: f64, y: &[f64]) -> f64 {
+    y.iter().map(|v| (v - level).powi(2)).sum::<f64>() / y.len().max(1) as f64
 }
 
 /// Fits a process.
@@ -69,14 +88,9 @@ pub(super) fn fit(of: &Rows, level: Level) -> Option<Fitted> {
         weights,
     } = of;
     let scale = Scale::of(rows);
-    let own = median(y);
-    let unit =
-        (y.iter().map(|v| (v - own).powi(2)).sum::<f64>() / y.len().max(1) as f64).sqrt() + 1e-6;
-    let (level, step) = match level {
-        Level::Own => (own, 0.0),
-        Level::Shared(mean, variance) => (mean, variance / (unit * unit)),
-    };
-    let z: Vec<f64> = y.iter().map(|v| (v - level) / unit).collect();
+    let unit = variance_about(median(y), y).sqrt() + 1e-6;
+    let step = level.variance / (unit * unit);
+    let z: Vec<f64> = y.iter().map(|v| (v - level.mean) / unit).collect();
     let pairs = Pairs::of(rows, categories, &z, &scale, step);
     let parameters = super::descent::minimise(prior(), SEARCH, |p| pairs.loss(p), bounds);
     let weight: Vec<f64> = parameters[..NUMBERS + CATEGORIES]
@@ -100,17 +114,18 @@ pub(super) fn fit(of: &Rows, level: Level) -> Option<Fitted> {
     let inverse = factor.inverse_of_factor();
     drop(factor);
     let pull = inverse.inverse_times(&z);
-    // The part of the level that the rows showed.
-    let shown = step * pull.iter().sum::<f64>() * unit;
-    process.mean = (level + shown) as f32;
     process.noise = (noise / variance) as f32;
-    process.pull = pull.iter().map(|p| (p * variance * unit) as f32).collect();
-    Some(Fitted {
+    let mut fitted = Fitted {
         process,
         inverse,
-        pull,
+        pull: Vec::new(),
         unit,
-    })
+        variance,
+        level,
+    };
+    fitted.process = fitted.pulled(&pull);
+    fitted.pull = pull;
+    Some(fitted)
 }
 
 impl Fitted {
@@ -123,6 +138,31 @@ impl Fitted {
         } else {
             pull
         }
+    }
+
+    /// The process as it would be without these points, of which so much remains about it.
+    pub(super) fn without(&self, chosen: &[usize], remains: &[f64]) -> Process {
+        // The inverse of what is left is the inverse less its columns of the chosen, times what
+        // remains of them; their own pull is then 0.
+        let mut left_out = vec![0.0; self.pull.len()];
+        for (i, r) in chosen.iter().zip(remains) {
+            left_out[*i] = r / self.unit;
+        }
+        let less = self.inverse.inverse_times(&left_out);
+        let mut pull: Vec<f64> = self.pull.iter().zip(less).map(|(p, l)| p - l).collect();
+        chosen.iter().for_each(|i| pull[*i] = 0.0);
+        self.pulled(&pull)
+    }
+
+    /// The process with these pulls, in units of the targets.
+    fn pulled(&self, pull: &[f64]) -> Process {
+        // The part of the level that the rows show.
+        let shown = self.level.variance / self.unit * pull.iter().sum::<f64>();
+        let unit = self.variance * self.unit;
+        let mut process = self.process.clone();
+        process.mean = (self.level.mean + shown) as f32;
+        process.pull = pull.iter().map(|p| (p * unit) as f32).collect();
+        process
     }
 
     /// The published part.
@@ -368,15 +408,22 @@ mod tests {
             y: y.clone(),
             weights: vec![1.0; 120],
         };
-        for level in [Level::Own, Level::Shared(-1.0, 2.0)] {
+        let far = Level {
+            mean: -1.0,
+            variance: 2.0,
+        };
+        for level in [Level::about(&y), far] {
             let fitted = fit(&of, level).unwrap();
             let held: Vec<usize> = (0..20).collect();
             let remains = fitted.remains_without(&held);
             assert!(remains.iter().all(|r| r.abs() < 0.2), "{remains:?}");
+            let without = fitted.without(&held, &remains);
             for i in 0..20 {
                 let place = fitted.process.place(&rows[i], categories[i]);
                 let mean = fitted.process.mean_at(&place);
                 assert!((mean - y[i]).abs() < 0.05, "{mean} {}", y[i]);
+                let unseen = without.mean_at(&place);
+                assert!((y[i] - unseen - remains[i]).abs() < 1e-3, "{unseen}");
             }
         }
     }

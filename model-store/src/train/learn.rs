@@ -2,6 +2,7 @@
 
 use super::boost::{Binned, Loss, Plan, fit};
 use super::gauss::Fitted;
+use super::local::Table;
 use crate::advisor::features::Row;
 use crate::advisor::forest::Forest;
 
@@ -50,25 +51,39 @@ pub(super) trait Learner {
 /// The Gaussian process, which answers from its one inverse.
 pub(super) struct Gaussian<'a> {
     pub(super) fitted: &'a Fitted,
-    /// For each row its place among the points, where it is one.
-    pub(super) points: &'a [Option<usize>],
-    /// What remains of rows that are no points about all points.
-    pub(super) beside: &'a [f64],
+    pub(super) table: Table<'a>,
 }
 
 impl Learner for Gaussian<'_> {
     fn remains_without(&self, held: &[usize]) -> Vec<f64> {
-        let inside: Vec<usize> = held.iter().filter_map(|i| self.points[*i]).collect();
-        let mut remains = self.fitted.remains_without(&inside).into_iter();
-        let of = |i: &usize| {
-            if self.points[*i].is_some() {
-                remains.next()
-            } else {
-                self.beside.get(*i).copied()
-            }
-        };
-        held.iter().map(of).map(|r| r.unwrap_or(0.0)).collect()
+        remains_about(self.fitted, &self.table, self.table.points, held)
     }
+}
+
+/// What remains of rows about a process that has seen none of them, points or not. `places` says
+/// which of its points each row is.
+pub(super) fn remains_about(
+    fitted: &Fitted,
+    table: &Table,
+    places: &[Option<usize>],
+    held: &[usize],
+) -> Vec<f64> {
+    let points: Vec<usize> = held.iter().filter_map(|i| places[*i]).collect();
+    let remains = fitted.remains_without(&points);
+    if points.len() == held.len() {
+        return remains;
+    }
+    let process = fitted.without(&points, &remains);
+    let beside = |i: usize| {
+        let place = process.place(&table.rows[i], table.categories[i]);
+        table.y[i] - process.mean_at(&place)
+    };
+    let mut of_points = remains.into_iter();
+    let one = |i: &usize| {
+        let point = places[*i].and_then(|_| of_points.next());
+        point.unwrap_or_else(|| beside(*i))
+    };
+    held.iter().map(one).collect()
 }
 
 /// Boosted trees, which are grown anew.

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::gauss::{Fitted, Level, Rows, fit};
-use super::learn::Learner;
+use super::learn::{Learner, remains_about};
 use crate::advisor::features::{Categories, Row, stack};
 use crate::advisor::model::{Local, Shares};
 
-/// Fewest rows of a stack from which it gets a process of its own.
+/// Fewest points of a stack from which it gets a process of its own.
 const FEWEST_ROWS: usize = 100;
 
 /// Of all rows in one stack, its process would be the common one again.
@@ -26,6 +26,7 @@ const SHRINKAGE: f64 = 30.0;
 const STEPS: u32 = 10;
 
 /// The rows of one target.
+#[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
     pub(super) rows: &'a [Row],
     pub(super) categories: &'a [Categories],
@@ -35,9 +36,9 @@ pub(super) struct Table<'a> {
     pub(super) points: &'a [Option<usize>],
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
     /// What a process is fitted to: the points that `takes`.
-    pub(super) fn chosen(&self, takes: impl Fn(usize) -> bool) -> Rows<'_> {
+    pub(super) fn chosen(&self, takes: impl Fn(usize) -> bool) -> Rows<'a> {
         let chosen: Vec<usize> = (0..self.y.len())
             .filter(|i| self.points[*i].is_some() && takes(*i))
             .collect();
@@ -51,28 +52,26 @@ impl Table<'_> {
 }
 
 /// The fitted processes of all stacks that have one.
-pub(super) struct Locals {
+pub(super) struct Locals<'a> {
+    table: Table<'a>,
     stacks: Vec<([u16; 2], Fitted)>,
-    /// Stack of each row that has a process.
+    /// Stack of each row whose stack has a process.
     stack_of: Vec<Option<usize>>,
     /// Place of each row among the points of its stack, where it is one.
     place_of: Vec<Option<usize>>,
-    /// What remains of rows that are no points about all points of their stack.
-    beside: Vec<f64>,
 }
 
-impl Locals {
+impl<'a> Locals<'a> {
     /// Fits one process a stack that has enough points.
-    pub(super) fn fit(table: &Table) -> Self {
-        let n = table.y.len();
+    pub(super) fn fit(table: Table<'a>) -> Self {
         let stacks: Vec<[u16; 2]> = table.categories.iter().map(|c| stack(*c)).collect();
         let mut counts: BTreeMap<[u16; 2], usize> = BTreeMap::new();
-        for i in (0..n).filter(|i| table.points[*i].is_some()) {
-            *counts.entry(stacks[i]).or_default() += 1;
+        for (stack, _) in stacks.iter().zip(table.points).filter(|(_, p)| p.is_some()) {
+            *counts.entry(*stack).or_default() += 1;
         }
         let all: usize = counts.values().sum();
         counts.retain(|_, n| *n >= FEWEST_ROWS && (*n as f64) < LARGEST_SHARE * all as f64);
-        let level = level_of_all(table);
+        let level = level_of_all(&table);
         let fitted: Vec<([u16; 2], Fitted)> = counts
             .into_keys()
             .filter_map(|s| Some((s, fit(&table.chosen(|i| stacks[i] == s), level)?)))
@@ -81,25 +80,34 @@ impl Locals {
             .iter()
             .map(|s| fitted.binary_search_by_key(s, |(own, _)| *own).ok())
             .collect();
-        let mut out = Self {
+        Self {
             place_of: places(&stack_of, table.points, fitted.len()),
-            beside: vec![0.0; n],
+            table,
             stacks: fitted,
             stack_of,
-        };
-        for i in (0..n).filter(|i| table.points[*i].is_none()) {
-            if let Some(s) = out.stack_of[i] {
-                let process = &out.stacks[s].1.process;
-                let place = process.place(&table.rows[i], table.categories[i]);
-                out.beside[i] = table.y[i] - process.mean_at(&place);
-            }
         }
-        out
     }
 
     /// True where a row's stack has a process of its own.
     pub(super) fn has(&self, row: usize) -> bool {
         self.stack_of[row].is_some()
+    }
+
+    /// True for each stack that would have a process without these rows too.
+    pub(super) fn remaining(&self, held: &[usize]) -> Vec<bool> {
+        let mut points = vec![0; self.stacks.len()];
+        for (stack, _) in self
+            .stack_of
+            .iter()
+            .zip(&self.place_of)
+            .filter(|(_, p)| p.is_some())
+        {
+            stack.iter().for_each(|s| points[*s] += 1);
+        }
+        for i in held.iter().filter(|i| self.place_of[**i].is_some()) {
+            self.stack_of[*i].iter().for_each(|s| points[*s] -= 1);
+        }
+        points.iter().map(|n| *n >= FEWEST_ROWS).collect()
     }
 
     /// What `per_stack` says of a row's stack; `otherwise` where it has no process of its own.
@@ -141,26 +149,20 @@ impl Locals {
     }
 }
 
-impl Learner for Locals {
+impl Learner for Locals<'_> {
     /// Zero for a row whose stack has no process of its own.
     fn remains_without(&self, held: &[usize]) -> Vec<f64> {
-        let mut inside: Vec<Vec<usize>> = vec![Vec::new(); self.stacks.len()];
-        for i in held {
-            if let (Some(s), Some(place)) = (self.stack_of[*i], self.place_of[*i]) {
-                inside[s].push(place);
+        let mut out = vec![0.0; held.len()];
+        for (s, (_, fitted)) in self.stacks.iter().enumerate() {
+            let here = |at: &usize| self.stack_of[held[*at]] == Some(s);
+            let places: Vec<usize> = (0..held.len()).filter(here).collect();
+            let rows: Vec<usize> = places.iter().map(|at| held[*at]).collect();
+            let remains = remains_about(fitted, &self.table, &self.place_of, &rows);
+            for (at, r) in places.iter().zip(remains) {
+                out[*at] = r;
             }
         }
-        let mut remains: Vec<_> = self
-            .stacks
-            .iter()
-            .zip(&inside)
-            .map(|((_, fitted), places)| fitted.remains_without(places).into_iter())
-            .collect();
-        let one = |i: &usize| match (self.stack_of[*i], self.place_of[*i]) {
-            (Some(s), Some(_)) => remains[s].next().unwrap_or(0.0),
-            _ => self.beside[*i],
-        };
-        held.iter().map(one).collect()
+        out
     }
 }
 
@@ -184,7 +186,7 @@ fn level_of_all(table: &Table) -> Level {
     let n = table.y.len().max(1) as f64;
     let mean = table.y.iter().sum::<f64>() / n;
     let variance = table.y.iter().map(|y| (y - mean).powi(2)).sum::<f64>() / n;
-    Level::Shared(mean, variance)
+    Level { mean, variance }
 }
 
 /// Shares in steps of a tenth.
@@ -251,7 +253,7 @@ mod tests {
         let (rows, categories, y) = two_stacks();
         let points: Vec<Option<usize>> = (0..300).map(Some).collect();
         let weights = vec![1.0; 300];
-        let locals = Locals::fit(&Table {
+        let locals = Locals::fit(Table {
             rows: &rows,
             categories: &categories,
             y: &y,
@@ -270,14 +272,56 @@ mod tests {
     }
 
     #[test]
-    fn shares_go_to_the_learner_that_is_right() {
+    fn a_row_that_is_no_point_is_judged_without_its_cell_too() {
         let (rows, categories, y) = two_stacks();
-        let points: Vec<Option<usize>> = (0..300).map(Some).collect();
-        let locals = Locals::fit(&Table {
+        let twice = |i: usize| i % 300;
+        let rows: Vec<Row> = (0..600).map(|i| rows[twice(i)]).collect();
+        let categories: Vec<Categories> = (0..600).map(|i| categories[twice(i)]).collect();
+        // Those that are no points repeat a point, whose own wrong value must not speak for them.
+        let mut y: Vec<f64> = (0..600).map(|i| y[twice(i)]).collect();
+        for wrong in [40, 41, 340, 341] {
+            y[wrong] += 3.0;
+        }
+        let points: Vec<Option<usize>> = (0..600).map(|i| (i < 300).then_some(i)).collect();
+        let locals = Locals::fit(Table {
             rows: &rows,
             categories: &categories,
             y: &y,
-            weights: &vec![1.0; 300],
+            weights: &[1.0; 600],
+            points: &points,
+        });
+        let remains = locals.remains_without(&[40, 340, 41, 341]);
+        for pair in remains.chunks_exact(2) {
+            assert!(pair[0] > 2.0, "{remains:?}");
+            assert!((pair[0] - pair[1]).abs() < 1e-2, "{remains:?}");
+        }
+    }
+
+    #[test]
+    fn a_stack_that_is_left_out_has_no_process() {
+        let (rows, categories, y) = two_stacks();
+        let points: Vec<Option<usize>> = (0..300).map(Some).collect();
+        let locals = Locals::fit(Table {
+            rows: &rows,
+            categories: &categories,
+            y: &y,
+            weights: &[1.0; 300],
+            points: &points,
+        });
+        let most: Vec<usize> = (1..200).step_by(2).collect();
+        assert_eq!(locals.remaining(&[]), [true, true]);
+        assert_eq!(locals.remaining(&most), [true, false]);
+    }
+
+    #[test]
+    fn shares_go_to_the_learner_that_is_right() {
+        let (rows, categories, y) = two_stacks();
+        let points: Vec<Option<usize>> = (0..300).map(Some).collect();
+        let locals = Locals::fit(Table {
+            rows: &rows,
+            categories: &categories,
+            y: &y,
+            weights: &[1.0; 300],
             points: &points,
         });
         let (bad, good) = (vec![0.5; 300], vec![0.0; 300]);
