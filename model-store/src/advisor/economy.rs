@@ -205,8 +205,8 @@ pub struct Estimate {
     pub term: Term,
     /// Configured weight: the mean of the prior.
     pub prior: f64,
-    /// Most probable weight, relative to the prior's scale.
+    /// Most probable weight, on the scale of the configured ones.
     pub estimate: f64,
-    /// Its standard error.
+    /// Its standard error, on the same scale.
     pub standard_error: f64,
 }

@@ -8,13 +8,13 @@ use super::advise::Knowledge;
 use super::candidates::setup;
 use super::card::precision_in_name;
 use super::case::Case;
+use super::contest::{Contest, Lever, Rival, What};
 use super::economy::{Economy, Term};
 use super::model::Rate;
 use super::physics::physics;
 use super::rank::limits;
 use super::request::Request;
 use super::run::Origin;
-use super::utility::{Outlook, terms, utility};
 
 /// Measured runs that are named for a candidate.
 const NEAREST: usize = 3;
@@ -37,45 +37,12 @@ pub struct Explained {
     pub contributions: [Option<f64>; 7],
     /// Utility of the advised candidate less this one's.
     pub behind: Option<f64>,
-    /// Each would be enough by itself, with all else as it is.
+    /// What it would take, with all else as it is.
     pub to_win: Vec<Lever>,
+    /// True where all of `to_win` are needed together; false where each is enough by itself.
+    pub together: bool,
     /// Launches of this GPU type, degree and format; `None` where there were none.
     pub launches: Option<Rate>,
-}
-
-/// A change that would be enough.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Lever {
-    /// What changes.
-    pub what: What,
-    /// What it is now; `None` = not known.
-    pub now: Option<f64>,
-    /// What it has to pass.
-    pub needed: f64,
-}
-
-/// What could change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum What {
-    /// Price of one GPU of the candidate for an hour: below.
-    PricePerGpuHour,
-    /// Output throughput of the candidate, tokens/s: above.
-    Throughput,
-    /// Expected queue wait of the candidate, h: below.
-    Wait,
-    /// Expected queue wait of the advised one, h: above.
-    WaitOfAdvised,
-    /// Launch success of the candidate: above.
-    LaunchSuccess,
-    /// The stated TTFT limit, ms: above.
-    TtftLimit,
-    /// The stated TPOT limit, ms: above.
-    TpotLimit,
-    /// The stated end-to-end limit, ms: above.
-    EndToEndLimit,
-    /// The stated rate, requests/s: below.
-    Rate,
 }
 
 /// A measured run near a configuration.
@@ -105,6 +72,7 @@ pub fn explain(known: Knowledge, request: &Request, advice: &Advice) -> Explanat
         contributions: contributions(advice, a),
         behind: best.and_then(|b| Some(b.utility? - a.utility?)),
         to_win: to_win(known.economy, request, advice, a),
+        together: matches!(a.fallen, Some(Fallen::MissesTarget(_))),
         launches: setup(request, &a.config).and_then(|s| known.model.launch.of(&s).copied()),
     };
     let about = best.or_else(|| advice.candidates.first());
@@ -165,13 +133,19 @@ fn to_win(economy: &Economy, request: &Request, advice: &Advice, a: &Assessed) -
         return Vec::new();
     }
     match (&a.fallen, best) {
-        (None, Some(best)) => Contest {
-            economy,
-            counted: &advice.ranking.counted,
-            best,
-            a,
+        (None, Some(best)) => {
+            let open = advice.candidates.iter().filter(|c| c.fallen.is_none());
+            let rivals = open.filter(|c| c.config != a.config).map(Rival::of);
+            Contest {
+                economy,
+                counted: &advice.ranking.counted,
+                demand: request.load.rate.map(|r| r * request.load.osl * 3600.0),
+                own: Rival::of(a),
+                best: Rival::of(best),
+                rivals: rivals.collect(),
+            }
+            .levers()
         }
-        .levers(request),
         (Some(Fallen::MissesTarget(_)), _) => admitting(request, a),
         _ => Vec::new(),
     }
@@ -203,146 +177,4 @@ fn admitting(request: &Request, a: &Assessed) -> Vec<Lever> {
         }
     }
     out
-}
-
-/// One candidate against the advised one.
-struct Contest<'a> {
-    economy: &'a Economy,
-    counted: &'a [Term],
-    best: &'a Assessed,
-    a: &'a Assessed,
-}
-
-impl Contest<'_> {
-    fn worth(&self, o: &Outlook) -> f64 {
-        let all = terms(o, self.economy);
-        utility(&all, self.counted, &self.economy.weights).unwrap_or(f64::NEG_INFINITY)
-    }
-
-    /// How far ahead the candidate is with these outlooks; it wins from 0 on.
-    fn lead(&self, ours: &Outlook, theirs: &Outlook) -> f64 {
-        self.worth(ours) - self.worth(theirs)
-    }
-
-    fn counts(&self, term: Term) -> bool {
-        self.counted.contains(&term) && self.economy.weights.of(term) > 0.0
-    }
-
-    fn levers(&self, request: &Request) -> Vec<Lever> {
-        let (o, b) = (self.a.outlook, self.best.outlook);
-        let other_type = self.a.config.gres != self.best.config.gres;
-        let gpus = f64::from(self.a.config.gpus());
-        let mut out = Vec::new();
-        let mut push = |what, now: Option<f64>, needed: Option<f64>| {
-            out.extend(needed.map(|needed| Lever { what, now, needed }));
-        };
-        // One type has one price: where the advised one is of it too, both would become cheaper.
-        if other_type && self.counts(Term::Price) {
-            let with = |price: f64| Outlook {
-                price_per_hour: price,
-                ..o
-            };
-            let price = solve(o.price_per_hour, o.price_per_hour * 1e-3, |x| {
-                self.lead(&with(x), &b)
-            });
-            push(
-                What::PricePerGpuHour,
-                Some(o.price_per_hour / gpus),
-                price.map(|p| p / gpus),
-            );
-        }
-        if let Some(tokens) = o.tokens_per_hour.filter(|_| self.counts(Term::Tokens)) {
-            // What the stated rate lets it serve is the most that counts.
-            let demand = request.load.rate.map(|r| r * request.load.osl * 3600.0);
-            let most = demand.unwrap_or(tokens * 1e3).max(tokens);
-            let with = |x| Outlook {
-                tokens_per_hour: Some(x),
-                ..o
-            };
-            let needed = solve(tokens, most, |x| self.lead(&with(x), &b));
-            push(
-                What::Throughput,
-                Some(tokens / 3600.0),
-                needed.map(|x| x / 3600.0),
-            );
-        }
-        self.by_waiting(&mut push, other_type);
-        if let Some(launch) = o.launch.filter(|_| self.counts(Term::Relaunch)) {
-            let with = |p| Outlook {
-                launch: Some(p),
-                ..o
-            };
-            let needed = solve(launch, 1.0, |x| self.lead(&with(x), &b));
-            push(What::LaunchSuccess, Some(launch), needed);
-        }
-        out
-    }
-
-    fn by_waiting(&self, push: &mut impl FnMut(What, Option<f64>, Option<f64>), other_type: bool) {
-        let (o, b) = (self.a.outlook, self.best.outlook);
-        let other_wait = other_type || self.a.config.gpus() != self.best.config.gpus();
-        if !(self.counts(Term::Wait) && other_wait) {
-            return;
-        }
-        let waiting = |of: Outlook, h| Outlook {
-            wait_h: Some(h),
-            ..of
-        };
-        if let Some(wait) = o.wait_h {
-            let needed = solve(wait, 0.0, |h| self.lead(&waiting(o, h), &b));
-            push(What::Wait, Some(wait), needed);
-        }
-        if let Some(wait) = b.wait_h {
-            let most = (wait + self.economy.job_hours) * 1e3;
-            let needed = solve(wait, most, |h| self.lead(&o, &waiting(b, h)));
-            push(What::WaitOfAdvised, Some(wait), needed);
-        }
-    }
-}
-
-/// Where `lead` reaches 0 on the way from `now`, where it is below, to `extreme`; `None` where it
-/// does not. `lead` never falls on that way. Bisection, to a part in 1e9 of the way.
-fn solve(now: f64, extreme: f64, lead: impl Fn(f64) -> f64) -> Option<f64> {
-    if lead(now) >= 0.0 {
-        return Some(now);
-    }
-    if lead(extreme).is_nan() || lead(extreme) < 0.0 {
-        return None;
-    }
-    let (mut below, mut above) = (now, extreme);
-    for _ in 0..60 {
-        let middle = f64::midpoint(below, above);
-        if lead(middle) >= 0.0 {
-            above = middle;
-        } else {
-            below = middle;
-        }
-    }
-    Some(above)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn what_is_needed_is_just_enough(now in 0.1..10.0f64, extreme in 20.0..1e6f64, at in 0.0..2.0f64) {
-            let aim = now + (extreme - now) * at;
-            let found = solve(now, extreme, |x| x - aim);
-            if aim > extreme {
-                prop_assert_eq!(found, None);
-            } else {
-                let x = found.unwrap();
-                prop_assert!((x - aim).abs() <= 1e-9 * extreme, "{} {}", x, aim);
-            }
-        }
-    }
-
-    #[test]
-    fn a_way_down_is_searched_as_well() {
-        let found = solve(8.0, 0.0, |x| 3.0 - x).unwrap();
-        assert!((found - 3.0).abs() < 1e-9);
-    }
 }

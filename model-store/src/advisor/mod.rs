@@ -15,6 +15,7 @@ mod case;
 mod chance;
 mod cluster;
 pub mod conformal;
+pub mod contest;
 pub mod drift;
 mod economy;
 pub mod explain;

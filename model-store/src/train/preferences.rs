@@ -22,6 +22,9 @@ pub const NEEDED: u32 = 30;
 /// Standard deviation of the prior about each configured weight.
 const PRIOR_DEVIATION: f64 = 1.0;
 
+/// Below this scale choices are as good as drawn by lot and say nothing of what is valued.
+const SMALLEST_SCALE: f64 = 0.01;
+
 /// The terms that have a weight of their own; energy goes with the price.
 const FREE: [Term; 6] = [
     Term::Tokens,
@@ -134,17 +137,22 @@ pub fn preferences(choices: &[Choice], economy: &Economy) -> (Preferences, Weigh
     let Some((found, errors)) = fit(choices, &prior).filter(|_| n >= NEEDED) else {
         return (out, economy.weights);
     };
+    let informed = informed(choices);
+    let Some(scale) = scale(&informed, &found, &prior) else {
+        return (out, economy.weights);
+    };
+    let scaled = |i: usize| if informed[i] { scale } else { 1.0 };
     out.estimates = (0..N)
         .map(|i| Estimate {
             term: FREE[i],
             prior: prior[i],
-            estimate: found[i],
-            standard_error: errors[i],
+            estimate: found[i] / scaled(i),
+            standard_error: errors[i] / scaled(i),
         })
         .collect();
     let mut weights = Weights::default();
-    for (term, weight) in FREE.into_iter().zip(found) {
-        weights.set(term, weight.max(0.0));
+    for e in &out.estimates {
+        weights.set(e.term, e.estimate.max(0.0));
     }
     let usable = Economy {
         weights,
@@ -155,6 +163,31 @@ pub fn preferences(choices: &[Choice], economy: &Economy) -> (Preferences, Weigh
     out.used = economy.learn && usable;
     let used = if out.used { weights } else { economy.weights };
     (out, used)
+}
+
+/// The terms in which some choice had alternatives that differed.
+fn informed(choices: &[Choice]) -> [bool; N] {
+    let differs = |c: &Choice, i: usize| {
+        let values = c.alternatives.iter().map(|x| x[i]);
+        let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| {
+            (a.min(x), b.max(x))
+        });
+        most > least
+    };
+    std::array::from_fn(|i| choices.iter().any(|c| differs(c, i)))
+}
+
+/// How consistently was chosen: the factor that takes the configured weights of the informed terms
+/// nearest to those found (least squares). A logit's weights are in units of the noise of
+/// choosing; a term that no choice informs keeps its configured weight, and the two compare only
+/// once that unit is taken out. `None` where the choices agree with no configured weight.
+fn scale(informed: &[bool; N], found: &[f64; N], prior: &[f64; N]) -> Option<f64> {
+    let (mut both, mut own) = (0.0, 0.0);
+    for i in (0..N).filter(|i| informed[*i]) {
+        both += prior[i] * found[i].max(0.0);
+        own += prior[i] * prior[i];
+    }
+    Some(both / own).filter(|s| s.is_finite() && *s > SMALLEST_SCALE)
 }
 
 /// Most probable weights and their standard errors; `None` without choices.
@@ -363,8 +396,12 @@ mod tests {
         assert_eq!((said.choices, said.needed, said.used), (29, 30, false));
         assert!(said.estimates.is_empty());
         assert_eq!(weights, economy.weights);
-        let (said, weights) = preferences(&simulated(&[3.0; N], 200, 1), &economy);
-        assert!(said.used && weights.tokens > 2.0, "{said:?}");
+        let eager = [4.0, 1.0, 1.0, 1.0, 1.0, 0.5];
+        let (said, weights) = preferences(&simulated(&eager, 200, 1), &economy);
+        assert!(
+            said.used && weights.tokens > 2.0 * weights.price,
+            "{said:?}"
+        );
         let fixed = Economy {
             learn: false,
             ..economy
@@ -372,6 +409,27 @@ mod tests {
         let (said, weights) = preferences(&simulated(&[3.0; N], 200, 1), &fixed);
         assert!(!said.used && said.estimates.len() == N);
         assert_eq!(weights, economy.weights);
+    }
+
+    /// Who always takes the best of the configured utility shows that they choose with care, not
+    /// that tokens weigh more than a target that was never stated in a choice.
+    #[test]
+    fn careful_choices_do_not_outweigh_what_no_choice_shows() {
+        let slo = 4;
+        let mut choices = simulated(&configured().map(|w| 6.0 * w), 1000, 11);
+        for c in &mut choices {
+            c.alternatives.iter_mut().for_each(|x| x[slo] = 0.0);
+        }
+        let (said, weights) = preferences(&choices, &Economy::default());
+        assert!(said.used && weights.slo == 1.0, "{said:?}");
+        for (i, term) in FREE.into_iter().enumerate().filter(|(i, _)| *i != slo) {
+            let off = weights.of(term) - configured()[i];
+            assert!(
+                off.abs() < 4.0 * said.estimates[i].standard_error,
+                "{term}: {said:?}"
+            );
+            assert!(off.abs() < 0.2, "{term}: {said:?}");
+        }
     }
 
     #[test]

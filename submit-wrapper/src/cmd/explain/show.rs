@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use model_store::advisor::explain::{Explained, Explanation, Lever, NearRun, What};
+use model_store::advisor::contest::{Lever, What};
+use model_store::advisor::explain::{Explained, Explanation, NearRun};
 use model_store::advisor::words::{self, grouped};
 use model_store::advisor::{Assessed, Preferences, RunOutcome, Term, utility};
 use serde_json::{Value, json};
@@ -26,6 +27,7 @@ pub(super) fn as_json(subject: &Subject, e: &Explanation) -> anyhow::Result<Valu
             value["contributions"] = by_term(x);
             value["behind"] = json!(x.behind);
             value["to_win"] = json!(x.to_win);
+            value["to_win_together"] = json!(x.together);
             value["outlook"] = json!(a.outlook);
             value["launches"] = json!(x.launches);
             value
@@ -151,7 +153,8 @@ fn to_win(a: &Assessed, x: &Explained) -> Option<String> {
     } else {
         "would win with"
     };
-    (!all.is_empty()).then(|| format!("{what} {}", all.join(", or ")))
+    let between = if x.together { " and " } else { ", or " };
+    (!all.is_empty()).then(|| format!("{what} {}", all.join(between)))
 }
 
 /// Its launches, with how those ended that failed.
