@@ -78,6 +78,12 @@ impl Body {
         postcard::to_allocvec(&parts).unwrap_or_default()
     }
 
+    /// True where an advice can be reckoned with what the site has and values.
+    fn site_is_sound(&self) -> bool {
+        let price = |g: &SiteGpu| g.price_per_hour.is_finite() && g.price_per_hour > 0.0;
+        self.gpus.iter().all(price) && self.economy.check().is_ok() && self.cluster.is_sound()
+    }
+
     /// This body with the site of another one; `None` for bytes that are none of ours.
     pub fn with_site(self, site: &[u8]) -> Option<Self> {
         let (cluster, gpus, models, engine, economy) = postcard::from_bytes(site).ok()?;
@@ -220,6 +226,11 @@ impl Snapshot {
         if !body.model.is_sound() || !id.is_ascii() {
             return Err(damaged("its model is inconsistent"));
         }
+        if !body.site_is_sound() {
+            return Err(damaged(
+                "its prices, weights or GPUs are no numbers of a cluster",
+            ));
+        }
         Ok(Self {
             id: String::from_utf8_lossy(&id).into_owned(),
             created_at,
@@ -343,6 +354,8 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advisor::GpuPool;
+    use crate::advisor::model::TargetModel;
     use proptest::prelude::*;
 
     fn sample() -> Snapshot {
@@ -375,6 +388,45 @@ mod tests {
         bytes[16] = 9;
         let text = decode(&bytes).unwrap_err().to_string();
         assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 6");
+    }
+
+    #[test]
+    fn what_is_no_number_is_damage() {
+        type Break = fn(&mut Body);
+        let breaks: [(&str, Break); 7] = [
+            ("tails", |b| b.model.targets[0].tails[1] = f64::NAN),
+            ("doubt", |b| b.model.targets[0].most_doubt = f64::INFINITY),
+            ("shares", |b| b.model.targets[0].shares.trees = f32::NAN),
+            ("bands", |b| {
+                b.model.targets[0].same_source.pooled = Some([1.0, f64::NAN])
+            }),
+            ("widening", |b| {
+                b.model.targets[0].elsewhere.groups = vec![((0, 0), f64::NAN)]
+            }),
+            ("economy", |b| b.economy.weights.slo = f64::NAN),
+            ("gpus", |b| {
+                let pool = GpuPool {
+                    gres: "h100".into(),
+                    ..GpuPool::default()
+                };
+                let again = GpuPool {
+                    gres: "H100".into(),
+                    ..GpuPool::default()
+                };
+                b.cluster.pools = vec![pool, again];
+            }),
+        ];
+        for (name, damage) in breaks {
+            let mut body = sample().body;
+            body.model.targets = vec![TargetModel::default(); 7];
+            assert!(decode(&Snapshot::new(body.clone(), 0).encode()).is_ok());
+            damage(&mut body);
+            let refused = decode(&Snapshot::new(body, 0).encode());
+            assert!(
+                matches!(refused, Err(SnapshotError::Damaged { .. })),
+                "{name}"
+            );
+        }
     }
 
     proptest! {

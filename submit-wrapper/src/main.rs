@@ -15,6 +15,7 @@ mod json;
 mod kept;
 mod plugstack;
 mod preferences;
+mod prices;
 mod publish;
 mod site;
 mod slurm;

@@ -7,18 +7,14 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use model_store::advisor::model::Model;
-use model_store::advisor::{
-    Catalogue, ClusterState, Economy, ModelCard, Precision, Preferences, SiteGpu, gpu_name_of_gres,
-};
-use model_store::config::{Config, GpuEntry, ModelEntry};
+use model_store::advisor::{Catalogue, ClusterState, Economy, ModelCard, Precision, Preferences};
+use model_store::config::{Config, ModelEntry};
 use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
 use model_store::store::{ModelState, PublishedModel, Store};
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::prices::Priced;
 use crate::{exit, kept, preferences};
-
-/// Price of a GPU for an hour where the configuration states none: all types count the same.
-const PRICE_WITHOUT_A_PRICE: f64 = 1.0;
 
 /// Unix seconds now; 0 on a clock before 1970.
 pub(crate) fn now() -> i64 {
@@ -107,14 +103,15 @@ pub(crate) fn record_refused(
 fn body_of(config: &Config, model: Model, store: &Store) -> anyhow::Result<Body> {
     let mut cluster = store.cluster().map_err(exit::store)?.unwrap_or_default();
     cluster.waits = crate::cmd::observe::waits(store, &cluster)?;
+    let priced = Priced::of(config, &cluster);
     let mut body = Body {
         model,
-        gpus: site_gpus(config, &cluster),
+        gpus: priced.gpus,
         cluster,
         catalogue: Catalogue::built_in(),
         models: site_models(config)?,
         engine: config.engine.to_ascii_lowercase(),
-        economy: config.utility,
+        economy: priced.economy,
         preferences: Preferences::default(),
     };
     (body.preferences, body.economy.weights) = preferences::learned(&body, store)?;
@@ -122,15 +119,15 @@ fn body_of(config: &Config, model: Model, store: &Store) -> anyhow::Result<Body>
 }
 
 /// What the site values: as configured, with the weights that `train` learnt where it may.
-fn economy(config: &Config, old: &Body) -> Economy {
-    let learnt = old.preferences.used && config.utility.learn;
+fn economy(configured: Economy, old: &Body) -> Economy {
+    let learnt = old.preferences.used && configured.learn;
     Economy {
         weights: if learnt {
             old.economy.weights
         } else {
-            config.utility.weights
+            configured.weights
         },
-        ..config.utility
+        ..configured
     }
 }
 
@@ -258,10 +255,11 @@ pub(crate) fn republish(
     if !change(&mut body) {
         return Ok(false);
     }
-    body.gpus = site_gpus(config, &body.cluster);
+    let priced = Priced::of(config, &body.cluster);
+    body.gpus = priced.gpus;
     body.models = site_models(config)?;
     body.engine = config.engine.to_ascii_lowercase();
-    body.economy = economy(config, &body);
+    body.economy = economy(priced.economy, &body);
     let snapshot = Snapshot::new(body, now());
     // The same content has the same id, and its record may hold the snapshot's bytes.
     if snapshot.id != old.id {
@@ -374,43 +372,6 @@ fn lock_file(snapshot: &Path) -> io::Result<File> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => options.open(&path),
         Err(e) => Err(e),
     }
-}
-
-/// What each Slurm GPU type means and costs. A type that means nothing known is no candidate.
-fn site_gpus(config: &Config, cluster: &ClusterState) -> Vec<SiteGpu> {
-    let one = |gres: &str| {
-        let price = gpu_entry(config, gres)
-            .and_then(|e| e.price_per_hour)
-            .unwrap_or(PRICE_WITHOUT_A_PRICE);
-        Some(SiteGpu {
-            gres: gres.to_owned(),
-            gpu: gpu_of(config, gres)?.to_owned(),
-            price_per_hour: price,
-        })
-    };
-    cluster
-        .pools
-        .iter()
-        .filter_map(|pool| one(&pool.gres))
-        .collect()
-}
-
-/// The GPU of the catalogue that a Slurm GPU type means: the configuration's word, else the usual
-/// meaning of its name.
-pub(crate) fn gpu_of(config: &Config, gres: &str) -> Option<&'static str> {
-    gpu_name_of_gres(
-        gpu_entry(config, gres)
-            .and_then(|e| e.is.as_deref())
-            .unwrap_or(gres),
-    )
-}
-
-fn gpu_entry<'a>(config: &'a Config, gres: &str) -> Option<&'a GpuEntry> {
-    config
-        .gpu
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(gres))
-        .map(|(_, entry)| entry)
 }
 
 fn site_models(config: &Config) -> anyhow::Result<Vec<SiteModel>> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::queue::QueueWaits;
+use super::queue::{QueueWait, QueueWaits};
 
 /// The cluster's GPUs at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,21 @@ pub struct GpuPool {
 }
 
 impl ClusterState {
+    /// Most GPUs of a node: beyond any that is built, and few enough to try every degree.
+    pub const MOST_PER_NODE: u32 = 1024;
+
+    /// True where each type stands once, with numbers that a cluster can have.
+    pub fn is_sound(&self) -> bool {
+        let once = |(at, pool): (usize, &GpuPool)| {
+            let mut before = self.pools.iter().take(at);
+            before.all(|p| !p.gres.eq_ignore_ascii_case(&pool.gres))
+        };
+        let mut waits = self.waits.iter().flat_map(|w| &w.waits);
+        self.pools.iter().enumerate().all(once)
+            && self.pools.iter().all(|p| p.per_node <= Self::MOST_PER_NODE)
+            && waits.all(QueueWait::is_sound)
+    }
+
     /// The pool of one Slurm GPU type, whatever the case of its name.
     pub fn pool(&self, gres: &str) -> Option<&GpuPool> {
         self.pools

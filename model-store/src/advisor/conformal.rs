@@ -104,6 +104,12 @@ impl Calibration {
         }
     }
 
+    /// True where every widening is a number.
+    pub(super) fn is_sound(&self) -> bool {
+        let mut all = self.groups.iter().map(|(_, e)| e).chain(&self.pooled);
+        all.all(|e| e.is_finite())
+    }
+
     /// Gives a group a widening of its own.
     pub fn set(&mut self, key: GroupKey, widening: f64) {
         match self.groups.binary_search_by(|(k, _)| k.cmp(&key)) {
@@ -156,6 +162,12 @@ impl Bands {
             n: u32::try_from(scored.len()).unwrap_or(u32::MAX),
             groups: keys.into_iter().filter_map(of_group).collect(),
         }
+    }
+
+    /// True where every multiple is a number.
+    pub(super) fn is_sound(&self) -> bool {
+        let mut all = self.groups.iter().map(|(_, e)| e).chain(&self.pooled);
+        all.all(|sides| sides.iter().all(|e| e.is_finite()))
     }
 
     /// Multiples for a group: its own where it has them, else the pooled ones.

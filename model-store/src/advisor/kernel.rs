@@ -266,6 +266,7 @@ impl Process {
     /// True where every table has its length and every number is finite.
     pub fn is_sound(&self) -> bool {
         let finite = |v: &[f32]| v.iter().all(|x| x.is_finite());
+        let Scale { mean, spread } = &self.scale;
         // Coordinates and weights that could overflow a sum of squares are nobody's.
         let near = |p: &[i16; LANES]| {
             let farthest = p.iter().take(NUMBERS).map(|x| x.unsigned_abs()).max();
@@ -276,6 +277,8 @@ impl Process {
             && self.categories.iter().all(|w| *w >= 0)
             && finite(&self.pull)
             && finite(&self.numbers)
+            && finite(mean)
+            && finite(spread)
             && self.noise.is_finite()
             && self.mean.is_finite()
     }

@@ -66,6 +66,12 @@ pub struct Shares {
 }
 
 impl Shares {
+    /// True where each is a share.
+    fn is_sound(self) -> bool {
+        let shares = [self.process, self.local, self.trees];
+        shares.iter().all(|share| (0.0..=1.0).contains(share))
+    }
+
     /// The mixture of three values, or of three residuals.
     pub fn mix(self, process: f64, local: f64, trees: f64) -> f64 {
         f64::from(self.process) * process
@@ -106,6 +112,15 @@ pub struct Rate {
 }
 
 impl LaunchTable {
+    /// True where every quantile is a share and none falls.
+    fn is_sound(&self) -> bool {
+        let mut rates = self.groups.iter().map(|(_, rate)| rate).chain(&self.pooled);
+        rates.all(|rate| {
+            let [q10, q50, q90] = rate.quantiles;
+            0.0 <= q10 && q10 <= q50 && q50 <= q90 && q90 <= 1.0
+        })
+    }
+
     /// The launches of a setup's own configuration; `None` where it was never launched.
     pub fn of(&self, s: &Setup) -> Option<&Rate> {
         let key = (s.gpu.name.to_owned(), s.tp, s.precision.pooled());
@@ -240,16 +255,12 @@ impl Model {
         }
     }
 
-    /// True where evaluation cannot loop or leave its tables.
+    /// True where evaluation cannot loop, leave its tables, or make an interval of what is no
+    /// number.
     pub fn is_sound(&self) -> bool {
-        let sound = |t: &TargetModel| {
-            t.site.is_sound()
-                && t.process.is_sound()
-                && t.locals.iter().all(|l| l.process.is_sound())
-                && t.forest.is_sound()
-                && t.spread.is_sound()
-        };
-        self.targets.iter().all(sound) && self.envelope.is_sound()
+        self.targets.iter().all(TargetModel::is_sound)
+            && self.launch.is_sound()
+            && self.envelope.is_sound()
     }
 }
 
@@ -275,6 +286,28 @@ struct At<'a> {
 }
 
 impl TargetModel {
+    fn is_sound(&self) -> bool {
+        let mut processes = self
+            .locals
+            .iter()
+            .map(|l| &l.process)
+            .chain([&self.process]);
+        let mut shares = self.locals.iter().map(|l| l.shares).chain([self.shares]);
+        processes.all(Process::is_sound)
+            && shares.all(Shares::is_sound)
+            && self.forest.is_sound()
+            && self.spread.is_sound()
+            && self.site.is_sound()
+            && self
+                .tails
+                .iter()
+                .chain([&self.most_doubt])
+                .all(|x| x.is_finite())
+            && self.same_source.is_sound()
+            && self.this_cluster.is_sound()
+            && self.elsewhere.is_sound()
+    }
+
     /// Centre and spread of the log residual.
     pub fn centre(&self, row: &Row, categories: Categories) -> [f64; 2] {
         let guess = self.process.guess(&self.process.place(row, categories));

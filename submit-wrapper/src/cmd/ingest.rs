@@ -31,7 +31,7 @@ use self::judge::Verdict;
 use self::spool::{Entry, SpoolFile};
 use crate::site::SiteArgs;
 use crate::slurm::accounting::{self, Row};
-use crate::{drift, exit, publish};
+use crate::{drift, exit, prices};
 
 /// Files of one transaction, and of one question to accounting.
 const BATCH: usize = 256;
@@ -232,7 +232,7 @@ impl Batch {
         let catalogue = Catalogue::built_in();
         for (name, file, outcome) in std::mem::take(&mut self.files) {
             match judge::judge(&file, &outcome, rows, |gres| {
-                publish::gpu_of(config, gres).map(str::to_owned)
+                prices::gpu_of(config, gres).map(str::to_owned)
             }) {
                 Verdict::Take(ingested) => match beyond(&catalogue, &ingested) {
                     None => self.taken.push((name, file, *ingested)),

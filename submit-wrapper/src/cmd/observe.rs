@@ -10,9 +10,10 @@ use model_store::store::{Store, Wait};
 use model_store::train::queue::{PastWait, queue_waits};
 use serde_json::json;
 
+use crate::prices::Priced;
 use crate::site::SiteArgs;
 use crate::slurm::cluster::{self, Observed};
-use crate::{exit, publish};
+use crate::{exit, prices, publish};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -38,6 +39,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         print(&mut out, &seen)?;
         warn(&seen);
         warn_of_unknown(&config, &seen);
+        Priced::of(&config, &seen.state).warn();
         if !published {
             eprintln!("hint: `omnipilot train` makes the snapshot that advice is read from");
         }
@@ -160,7 +162,7 @@ fn warn(seen: &Observed) {
 /// A type that means no known GPU is never advised.
 fn warn_of_unknown(config: &Config, seen: &Observed) {
     for gres in seen.state.pools.iter().map(|pool| pool.gres.as_str()) {
-        if publish::gpu_of(config, gres).is_none() {
+        if prices::gpu_of(config, gres).is_none() {
             eprintln!("warning: GPU type `{gres}` has no meaning here, so it is never advised");
             eprintln!(
                 "hint: `[gpu.\"{gres}\"]` with `is = \"A100-80GB\"` or another name of the catalogue in the configuration gives it one"

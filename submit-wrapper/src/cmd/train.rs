@@ -14,6 +14,7 @@ use model_store::train::gate::{self, Judgement};
 use model_store::train::select::{Measurement, Policy, Selection, select};
 use model_store::train::{Report, TargetReport, train};
 
+use crate::prices::Priced;
 use crate::publish::{self, Champion, Draft};
 use crate::site::SiteArgs;
 use crate::{drift, exit};
@@ -206,6 +207,7 @@ fn finish(
     for reason in &judgement.reasons {
         eprintln!("warning: {reason}");
     }
+    Priced::of(config, &snapshot.body.cluster).warn();
     if snapshot.body.gpus.is_empty() {
         eprintln!("hint: no GPUs are known yet; `omnipilot observe` asks Slurm for them");
     }

@@ -108,7 +108,7 @@ fn pool(nodes: &[Node], gres: &str, pending: u32) -> GpuPool {
             continue;
         }
         pool.nodes += 1;
-        pool.per_node = pool.per_node.max(has);
+        pool.per_node = pool.per_node.max(has).min(ClusterState::MOST_PER_NODE);
         pool.total += has;
         partitions.extend(node.partitions.iter().cloned());
         if !node.usable {

@@ -12,7 +12,7 @@ use model_store::store::{AccountedJob, Demand, Store, Wait};
 use super::Report;
 use crate::slurm::accounting::{self, Row, Stage};
 use crate::slurm::serving::{self, value_of};
-use crate::{exit, publish};
+use crate::{exit, prices, publish};
 
 /// Under this name the store remembers how far accounting has been read.
 const WATERMARK: &str = "sacct";
@@ -63,7 +63,7 @@ pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> a
         .iter()
         .filter(silent)
         .filter_map(|row| {
-            launch(row, |gres| publish::gpu_of(config, gres)).map(|run| (row.job.clone(), run))
+            launch(row, |gres| prices::gpu_of(config, gres)).map(|run| (row.job.clone(), run))
         })
         .collect();
     report.launches = store.add_launches(&launches).map_err(exit::store)?;
