@@ -98,7 +98,11 @@ mod tests {
             pools: ["a100", "h100", "weird"].map(pool).to_vec(),
             ..ClusterState::default()
         };
-        Priced::of(&Config::parse(config).unwrap(), &cluster)
+        let paths = "store = \"/s\"\nsnapshot = \"/m\"\nspool = \"/p\"\n";
+        Priced::of(
+            &Config::parse(&format!("{paths}{config}")).unwrap(),
+            &cluster,
+        )
     }
 
     fn prices(p: &Priced) -> Vec<f64> {

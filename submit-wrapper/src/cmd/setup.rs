@@ -22,7 +22,7 @@ use crate::account::Account;
 use crate::site::SiteArgs;
 use crate::slurm::cluster::{self, Observed};
 use crate::slurm::conf::{self, SlurmConf};
-use crate::{exit, json, publish};
+use crate::{exit, json, prices, publish};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -135,7 +135,7 @@ fn configuration(
             false,
             &format!("{}, left as it is", path.display()),
         )?;
-        let missing = |gres: &&str| publish::gpu_of(&config, gres).is_none();
+        let missing = |gres: &&str| prices::gpu_of(&config, gres).is_none();
         let types = seen.state.pools.iter().map(|p| p.gres.as_str());
         for gres in types.filter(missing) {
             eprintln!("warning: GPU type `{gres}` has no meaning here, so it is never advised");

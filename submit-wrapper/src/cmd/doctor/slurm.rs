@@ -1,8 +1,8 @@
 //! Slurm itself: release, controller, GPUs.
 
 use super::Seen;
-use crate::publish;
 use crate::slurm::{cluster, command, conf};
+use crate::{prices, publish};
 
 /// Oldest and newest release on which the plugin is tested, year and month.
 const TESTED: [(u32, u32); 2] = [(22, 5), (26, 5)];
@@ -74,7 +74,7 @@ pub(super) fn check_gpus(seen: &mut Seen) {
     };
     let mut known = Vec::new();
     for pool in pools {
-        match publish::gpu_of(&config, &pool.gres) {
+        match prices::gpu_of(&config, &pool.gres) {
             Some(gpu) => known.push(format!("{} x {} = {gpu}", pool.total, pool.gres)),
             None => seen.error(
                 "gpus",
