@@ -4,6 +4,7 @@
 #   make test     every test, those on a real Slurm included
 #   make test-all-slurm   the tests on a real Slurm on 22.05, 24.11 and 26.05: Debian 12 as installed, Debian 13 and sid in folders
 #                 below target/ (1.2 GB, made once; root only)
+#   make sanitize the plugin and its library in each of Slurm's contexts under valgrind and, with a nightly Rust, the address sanitizer
 #   make bench    times of advice, sbatch and training on this machine
 #   make bench-load   2,000 submissions of 50 users with the plugin and without it, while snapshots are published
 #   make build    the plugin, its advisor library and the command, in target/plugin and target/release
@@ -21,7 +22,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all-slurm bench bench-load build plugin install uninstall lint clean deps standin launcher
+.PHONY: help demo test test-all-slurm sanitize bench bench-load build plugin install uninstall lint clean deps standin launcher
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/plugin/libspank_omnipilot.so
@@ -77,10 +78,13 @@ install uninstall:
 test-all-slurm: standin launcher
 	@TARGET="$(TARGET)" tests/cluster/all-slurm.sh $(FILTER)
 
+sanitize: deps
+	@TARGET="$(TARGET)" tests/native/sanitize.sh
+
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh demo/*.sh packaging/*.sh .ci/run; else echo "shellcheck is not installed: skipped"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh tests/native/*.sh demo/*.sh packaging/*.sh .ci/run; else echo "shellcheck is not installed: skipped"; fi
 
 clean:
 	@demo/clean.sh

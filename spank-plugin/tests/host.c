@@ -1,8 +1,9 @@
 /* A stand-in for the processes that load SPANK plugins: it loads one, calls its hooks in a context, and tells what happened.
  *
- *   host PLUGIN CONTEXT [--OPTION=VALUE | NAME=VALUE]...
+ *   host PLUGIN CONTEXT [--OPTION=VALUE | NAME=VALUE | @COMPONENT]...
  *
- * --OPTION=VALUE is passed to the option's callback; NAME=VALUE is an option of the job itself. */
+ * --OPTION=VALUE is passed to the option's callback; NAME=VALUE is an option of the job itself; @ begins the next component of a
+ * heterogeneous job. CONFIG and LIMIT in the environment are the arguments of the plugin's line. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -95,8 +96,22 @@ static int pass(const char *name, const char *value)
 	return -99;
 }
 
+static int (*post_opt)(void *, int, char **);
+static char *arguments[] = { "config=/nowhere/omnipilot.toml", "time_limit_ms=500", NULL };
+
+static void decide(void)
+{
+	optind = 1 << 20;
+	fflush(stdout);
+	printf("post_opt: %d\n", post_opt(handle, 2, arguments));
+}
+
 static void take(char *argument)
 {
+	if (*argument == '@') {
+		decide();
+		return;
+	}
 	char *value = strchr(argument, '=');
 	*value++ = 0;
 	if (!strncmp(argument, "--", 2))
@@ -114,17 +129,18 @@ int main(int argc, char **argv)
 		return puts(dlerror()), 99;
 	context = atoi(argv[2]);
 	int (*init)(void *, int, char **) = dlsym(plugin, "slurm_spank_init");
-	int (*post_opt)(void *, int, char **) = dlsym(plugin, "slurm_spank_init_post_opt");
-	char *arguments[] = { "config=/nowhere/omnipilot.toml", NULL };
+	post_opt = dlsym(plugin, "slurm_spank_init_post_opt");
+	if (getenv("CONFIG"))
+		arguments[0] = getenv("CONFIG");
+	if (getenv("LIMIT"))
+		arguments[1] = getenv("LIMIT");
 	printf("name %s, type %s, version %#x\n", (char *)dlsym(plugin, "plugin_name"), (char *)dlsym(plugin, "plugin_type"),
 	       *(unsigned *)dlsym(plugin, "plugin_version"));
-	printf("init: %d\n", init(handle, 1, arguments));
+	printf("init: %d\n", init(handle, 2, arguments));
 	printf("options: %d\n", registered_count);
 	for (int i = 3; i < argc; i++)
 		take(argv[i]);
-	optind = argc;
-	fflush(stdout);
-	printf("post_opt: %d\n", post_opt(handle, 1, arguments));
+	decide();
 #ifndef NO_OPTIONS
 	for (int i = 0; i < 64 && given[i].name; i++)
 		if (given[i].value)

@@ -150,7 +150,9 @@ fn valgrind_finds_nothing_in_a_tagged_submission() {
         "--wrap=true",
     ]);
     let output = finish(&mut valgrind);
-    assert_eq!((output.code, &*output.stderr), (Some(0), ""), "{output}");
+    // Its remarks on itself (a system call that is newer than it) begin so; what it finds does not.
+    let mut found = output.stderr.lines().filter(|line| !line.starts_with("--"));
+    assert_eq!((output.code, found.next()), (Some(0), None), "{output}");
     let record = site.cluster.show_job(output.id().unwrap()).unwrap();
     assert!(
         record["Comment"].starts_with("mine omnipilot:"),

@@ -15,7 +15,8 @@ use crate::submission::Submission;
 use model_store::decision::Decision;
 use model_store::wish::WishWhy;
 
-/// The terms until the site's are known, and where they never become known.
+/// The terms until the site's are known, and where they never become known; its time limit is that of the plugstack line where
+/// that names one.
 const USUAL_TERMS: Terms = Terms {
     time_limit_ms: 500,
     refuse_on_fault: false,
@@ -26,6 +27,9 @@ const LONGEST_MS: u64 = 60_000;
 
 /// How long a child may take to note a request that had no answer.
 const LINGER: Duration = Duration::from_millis(100);
+
+/// Longest wait for a child that was told to end.
+const LAST_WAIT: Duration = Duration::from_millis(10);
 
 /// Largest answer that is taken, bytes.
 const LARGEST: usize = 1 << 20;
@@ -38,24 +42,34 @@ pub(crate) struct Heard {
     pub(crate) terms: Terms,
     /// Variables of the other components of a heterogeneous job.
     pub(crate) others: Vec<(String, String)>,
+    /// The child, whose end is waited for when this is dropped: it takes a quarter of a millisecond, in which the job can be
+    /// changed.
+    _child: Option<Child>,
 }
 
-/// Asks.
+/// Asks. The time limit counts from here on, whoever names it.
 pub(crate) fn ask(submission: &Submission) -> Heard {
     let begun = Instant::now();
+    let terms = Terms {
+        time_limit_ms: submission
+            .time_limit_ms
+            .unwrap_or(USUAL_TERMS.time_limit_ms),
+        ..USUAL_TERMS
+    };
     let child = match Child::start(|pipe| child::run(submission, pipe)) {
         Ok(child) => child,
         Err(error) => {
             return Heard {
                 answer: Decision::fault(format!("cannot start a process: {error}")),
-                terms: USUAL_TERMS,
+                terms,
                 others: Vec::new(),
+                _child: None,
             };
         }
     };
     let mut listener = Listener {
         begun,
-        terms: USUAL_TERMS,
+        terms,
         others: Vec::new(),
         heard: Vec::new(),
     };
@@ -68,6 +82,7 @@ pub(crate) fn ask(submission: &Submission) -> Heard {
         answer,
         terms: listener.terms,
         others: listener.others,
+        _child: Some(child),
     }
 }
 
@@ -98,11 +113,38 @@ impl Drop for Child {
     fn drop(&mut self) {
         // SAFETY: a child of this process that nobody else waits for.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
-        for _ in 0..40 {
-            // SAFETY: as above; a null pointer for a status that is not wanted.
-            if unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::WNOHANG) } != 0 {
-                return;
+        if self.has_ended() {
+            return;
+        }
+        match self.watched() {
+            Some(end) => {
+                wait_readable(&end, LAST_WAIT);
+                self.has_ended();
             }
+            None => self.look_often(),
+        }
+    }
+}
+
+impl Child {
+    /// Takes its status if it has one.
+    fn has_ended(&self) -> bool {
+        // SAFETY: as above; a null pointer for a status that is not wanted.
+        unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::WNOHANG) != 0 }
+    }
+
+    /// A descriptor that becomes readable when the child ends; kernels before 5.3 have none.
+    fn watched(&self) -> Option<OwnedFd> {
+        // SAFETY: takes numbers; no status was taken, so the number is still this child's.
+        let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) };
+        let opened = RawFd::try_from(opened).ok().filter(|fd| *fd >= 0)?;
+        // SAFETY: just opened, and owned by nobody else.
+        Some(unsafe { OwnedFd::from_raw_fd(opened) })
+    }
+
+    fn look_often(&self) {
+        let until = Instant::now() + LAST_WAIT;
+        while !self.has_ended() && Instant::now() < until {
             std::thread::sleep(Duration::from_micros(250));
         }
     }
@@ -230,13 +272,13 @@ impl Listener {
 }
 
 /// Waits until there is something to read (or its end); false when the time is up.
-fn wait_readable(pipe: &File, left: Duration) -> bool {
+fn wait_readable(source: &impl AsRawFd, left: Duration) -> bool {
     let until = Instant::now() + left;
     loop {
         let ms = until.saturating_duration_since(Instant::now()).as_millis();
         let ms = libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX);
         let mut wanted = libc::pollfd {
-            fd: pipe.as_raw_fd(),
+            fd: source.as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };

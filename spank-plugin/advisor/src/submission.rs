@@ -16,6 +16,8 @@ use crate::script::{self, Source};
 pub(crate) struct Submission {
     /// The site's configuration.
     pub(crate) config: PathBuf,
+    /// Milliseconds until the configuration has been read, at most, where the plugstack line says so.
+    pub(crate) time_limit_ms: Option<u64>,
     /// The `--llm-*` options.
     pub(crate) options: RawOptions,
     /// The job's own options.
@@ -49,6 +51,7 @@ impl Submission {
         };
         Self {
             config: config_path(arguments),
+            time_limit_ms: time_limit_ms(arguments),
             options,
             given: Given::of(option),
             script: script::find(job, &line),
@@ -61,14 +64,22 @@ impl Submission {
 
 /// The value of the last `config=`, or the usual place.
 fn config_path(arguments: &[CString]) -> PathBuf {
-    let given = arguments
-        .iter()
-        .rev()
-        .find_map(|argument| argument.to_bytes().strip_prefix(b"config="));
-    given.map_or_else(
+    value_of(arguments, b"config=").map_or_else(
         || DEFAULT_PATH.into(),
         |path| OsString::from_vec(path.to_vec()).into(),
     )
+}
+
+/// The value of the last `time_limit_ms=`, where it is a number above zero.
+fn time_limit_ms(arguments: &[CString]) -> Option<u64> {
+    let value = value_of(arguments, b"time_limit_ms=")?;
+    let limit = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (limit > 0).then_some(limit)
+}
+
+fn value_of<'a>(arguments: &'a [CString], key: &[u8]) -> Option<&'a [u8]> {
+    let mut values = arguments.iter().rev().map(|word| word.to_bytes());
+    values.find_map(|word| word.strip_prefix(key))
 }
 
 #[cfg(test)]
@@ -82,5 +93,20 @@ mod tests {
             config_path(&[c"x=1".into(), c"config=/a b.toml".into()]),
             PathBuf::from("/a b.toml")
         );
+    }
+
+    #[test]
+    fn the_plugstack_line_may_name_a_time_limit() {
+        assert_eq!(time_limit_ms(&[c"config=/x".into()]), None);
+        let named =
+            |word: &std::ffi::CStr| time_limit_ms(&[c"time_limit_ms=7".into(), word.into()]);
+        assert_eq!(named(c"time_limit_ms=120"), Some(120));
+        for word in [
+            c"time_limit_ms=0",
+            c"time_limit_ms=-1",
+            c"time_limit_ms=soon",
+        ] {
+            assert_eq!(named(word), None, "{word:?}");
+        }
     }
 }
