@@ -57,6 +57,7 @@ bench: standin
 
 # What tests need beside the product; each says so where it cannot be had.
 launcher:
+	@tests/cluster/deps.sh --for-tests
 	@tests/cluster/vec-inf.sh "$(TARGET)/vec-inf"
 
 bench-load: standin

@@ -3,8 +3,10 @@
 -- To switch it on: put this file beside slurm.conf on every machine where jobs are submitted, and set `CliFilterPlugins=lua` there.
 -- The order matters: with that line and without the file, no sbatch and no srun of anybody works.
 --
--- It is of use where accounting does not keep comments (`AccountingStoreFlags` without `job_comment`): each submission that was
--- advised leaves one empty file named JOB.ADVICE in a folder of its own, owned by the user, whose time is that of the submission.
+-- Each submission that was advised leaves one empty file named JOB.ADVICE in a folder of its own, owned by the user, whose time is that
+-- of the submission. It is for an administrator's own reports, where accounting does not keep comments (`AccountingStoreFlags` without
+-- `job_comment`): which advised jobs never started, or left no outcome file. `omnipilot ingest` does not read it, for an outcome file
+-- carries both ids, and an empty file that any user can make proves nothing.
 -- Untagged submissions leave nothing. Whatever fails here is passed over in silence.
 
 -- Like the spool, a folder in which every user can make files and none can take another's away (mode 1777).

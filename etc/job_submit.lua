@@ -10,6 +10,9 @@
 omnipilot = {
   -- Partitions in which a job that asks for GPUs must be tagged or advised, as { "h100", "h200" }. None: nobody needs a tag.
   guarded = {},
+  -- The same by account and by QOS, be they typed or the user's defaults, which the plugin in sbatch does not know.
+  guarded_accounts = {},
+  guarded_qos = {},
   -- What is asked for there: "tag", which --llm-advice=off or explore satisfies too, or "advice", which only a job satisfies that
   -- carries one and asks for its GPUs.
   needs = "tag",
@@ -67,15 +70,31 @@ local function default_partition(partitions)
   return ""
 end
 
--- The guarded partition in which the job may run, if there is one.
-local function guarded_among(names)
-  for name in names:gmatch("[^,]+") do
-    for _, guarded in ipairs(omnipilot.guarded) do
-      if name == guarded then
+-- The first of these names, separated by commas, that is guarded.
+local function among(names, guarded)
+  for name in (names or ""):gmatch("[^,]+") do
+    for _, wanted in ipairs(guarded) do
+      if name == wanted then
         return name
       end
     end
   end
+end
+
+-- What guards the job: a partition in which it may run, its account or its QOS, in words.
+local function guard_of(job, partitions)
+  local partition = #omnipilot.guarded > 0
+    and among(job.partition or default_partition(partitions), omnipilot.guarded)
+  if partition then
+    return "partition " .. partition
+  end
+  local account = #omnipilot.guarded_accounts > 0
+    and among(job.account or job.default_account, omnipilot.guarded_accounts)
+  if account then
+    return "account " .. account
+  end
+  local qos = #omnipilot.guarded_qos > 0 and among(job.qos or job.default_qos, omnipilot.guarded_qos)
+  return qos and "QOS " .. qos
 end
 
 local function refuse(reason, hint)
@@ -84,22 +103,22 @@ local function refuse(reason, hint)
 end
 
 function omnipilot.submit(job, partitions, uid)
-  if #omnipilot.guarded == 0 or omnipilot.exempt[uid] then
+  if omnipilot.exempt[uid] then
     return slurm.SUCCESS
   end
   local asked = gpus_of(job)
-  local partition = asked and guarded_among(job.partition or default_partition(partitions))
-  if not partition or is_advised(job, asked) then
+  local guard = asked and guard_of(job, partitions)
+  if not guard or is_advised(job, asked) then
     return slurm.SUCCESS
   end
   if omnipilot.needs == "advice" then
-    return refuse(("%s on partition %s without an advice for it"):format(asked, partition),
+    return refuse(("%s on %s without an advice for it"):format(asked, guard),
       "`--llm-model=MODEL` asks for one")
   end
   if is_tagged(job) then
     return slurm.SUCCESS
   end
-  return refuse(("%s on partition %s, but no model is named"):format(asked, partition),
+  return refuse(("%s on %s, but no model is named"):format(asked, guard),
     "`--llm-model=MODEL` asks for advice; `--llm-advice=off` beside it keeps your own request")
 end
 
@@ -136,5 +155,6 @@ function slurm_job_modify(change, job, partitions, uid)
   return checked(omnipilot.modify, change, job, uid)
 end
 
-slurm.log_info("omnipilot: job_submit.lua checks %d partitions", #omnipilot.guarded)
+slurm.log_info("omnipilot: job_submit.lua checks %d partitions, %d accounts, %d QOS", #omnipilot.guarded,
+  #omnipilot.guarded_accounts, #omnipilot.guarded_qos)
 return slurm.SUCCESS

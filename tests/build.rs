@@ -2,7 +2,7 @@
 //!
 //! `e2e_slurm`: Slurm and munge are installed. `e2e_accounting`: slurmdbd and MariaDB too. `e2e_root`: jobs can run as several
 //! users, which takes root. `e2e_native`: there is a C compiler, and the helpers in `native/` are built.
-//! `e2e_vec_inf`: `cluster/vec-inf.sh` has made its folder. `e2e_valgrind`: valgrind is installed.
+//! `e2e_vec_inf`: `cluster/vec-inf.sh` has made its folder. `e2e_valgrind`, `e2e_slurmrestd`: these are installed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,7 @@ fn main() {
     );
     set("e2e_vec_inf", target_holds("vec-inf/ready"));
     set("e2e_valgrind", installed("valgrind"));
+    set("e2e_slurmrestd", installed("slurmrestd"));
     set(
         "e2e_root",
         std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0),

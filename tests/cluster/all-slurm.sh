@@ -23,7 +23,7 @@ built_tests() {
 }
 
 # Tests with programs that are not Slurm's, and which the folders do not have.
-ONLY_HERE=(--skip vec_inf --skip valgrind --skip has_no_place_that_panics)
+ONLY_HERE=(--skip vec_inf --skip valgrind --skip slurmrestd --skip has_no_place_that_panics)
 
 # Ignored tests are run too: they are ignored for what this machine lacks.
 run_tests() { # SUITE PROGRAM FILTER...

@@ -7,15 +7,18 @@
 #   deps.sh            install or name what is missing; exit 0 (also when something is still missing)
 #   deps.sh --strict   the same, but exit 3 when something is still missing
 #   deps.sh --without-accounting   do not ask for slurmdbd and MariaDB
+#   deps.sh --for-tests   also what single tests are about and the product never calls
 set -euo pipefail
 
 strict=0
 accounting=1
+tests=0
 for argument in "$@"; do
   case $argument in
     --strict) strict=1 ;;
     --without-accounting) accounting=0 ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --for-tests) tests=1 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "deps.sh: unknown argument: $argument" >&2; exit 2 ;;
   esac
 done
@@ -40,6 +43,7 @@ NEEDS
     echo 'mariadbd mariadb-server'
     echo 'mariadb-install-db mariadb-server'
   fi
+  [ "$tests" = 0 ] || echo 'slurmrestd slurmrestd'
 }
 
 missing_packages() {

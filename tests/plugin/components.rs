@@ -223,3 +223,33 @@ fn salloc_tells_the_components_apart_too() {
         "{output}"
     );
 }
+
+/// Outside a job `srun` with several components asks for a heterogeneous job of its own. Each component gets GPUs of its own; all tasks
+/// are given the first one's plain variables, and the others' under their numbers.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn srun_of_several_components_gets_gpus_for_each() {
+    let site = Site::start();
+    let echo = "echo $SLURMD_NODENAME $SLURM_LLM_GPU $SLURM_LLM_TP $SLURM_LLM_GPU_HET_GROUP_1 $SLURM_GPUS_ON_NODE";
+    let words = [
+        "-Q",
+        MODEL,
+        "--llm-gpu=h100",
+        "--llm-tp=2",
+        "bash",
+        "-c",
+        echo,
+        ":",
+        MODEL,
+        "--llm-gpu=h200",
+        "--llm-tp=1",
+        "bash",
+        "-c",
+        echo,
+    ];
+    let output = site.cluster.run(ALICE, "srun", &words).unwrap();
+    let mut lines: Vec<&str> = output.stdout.lines().collect();
+    lines.sort_unstable();
+    assert_eq!((output.code, &*output.stderr), (Some(0), ""), "{output}");
+    assert_eq!(lines, ["h1 h100 2 h200 2", "h2 h100 2 h200 1"], "{output}");
+}

@@ -12,6 +12,7 @@ mod inheritance;
 mod policy;
 mod refusing;
 mod rewriting;
+mod several_nodes;
 mod site;
 mod untagged;
 mod ways_in;

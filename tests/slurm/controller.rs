@@ -1,8 +1,12 @@
 //! `etc/job_submit.lua` in a real slurmctld: what reaches the controller without the plugin, and what is done to a job afterwards.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use e2e::{ALICE, Cluster, Output, Setup};
+use e2e::{ALICE, BOB, Cluster, OPERATOR, Output, Setup};
 
 use crate::site::{REQUEST, Site, gpus, submitted};
 
@@ -226,6 +230,147 @@ fn what_was_advised_is_not_edited_afterwards() {
         site.cluster.run(ALICE, "scontrol", &words).unwrap().code,
         Some(0)
     );
+}
+
+/// The plugin in `sbatch` knows the account and the QOS that were typed; the controller knows those of whoever types none.
+#[test]
+#[cfg_attr(not(e2e_accounting), ignore = "slurmdbd or MariaDB is not installed")]
+fn accounts_and_qos_are_guarded_whether_they_are_typed_or_the_users_defaults() {
+    let lua = shipped("", "tag")
+        .replace("guarded_accounts = {}", "guarded_accounts = { \"llm\" }")
+        .replace("guarded_qos = {}", "guarded_qos = { \"urgent\" }");
+    let cluster = setup(&lua).accounting().start().unwrap();
+    let sacctmgr = |line: &str| {
+        let words: Vec<&str> = ["-i"].into_iter().chain(line.split(' ')).collect();
+        let output = cluster.run(OPERATOR, "sacctmgr", &words).unwrap();
+        output.success().unwrap();
+    };
+    let (alice, bob) = (ALICE.name(), BOB.name());
+    sacctmgr("add qos urgent");
+    sacctmgr("add account llm,other");
+    sacctmgr(&format!(
+        "add user {alice} account=llm,other defaultaccount=llm"
+    ));
+    sacctmgr(&format!("modify user {alice} set qos=normal,urgent"));
+    if bob != alice {
+        sacctmgr(&format!("add user {bob} account=other"));
+        sacctmgr(&format!(
+            "modify user {bob} set qos=urgent defaultqos=urgent"
+        ));
+    }
+    let submit = |user, words: &[&str]| {
+        let words = [&["--hold", "--gres=gpu:a100:1"], words].concat();
+        cluster.sbatch(user, &words, "true").unwrap()
+    };
+    assert_denied(&submit(ALICE, &[]), "on account llm, but no model is named");
+    assert_denied(&submit(ALICE, &["--account=llm"]), "on account llm");
+    submitted(&submit(ALICE, &["--account=other"]));
+    let urgent = ["--account=other", "--qos=urgent"];
+    assert_denied(
+        &submit(ALICE, &urgent),
+        "on QOS urgent, but no model is named",
+    );
+    if bob != alice {
+        assert_denied(&submit(BOB, &[]), "on QOS urgent");
+    }
+}
+
+/// Neither the plugin nor its options are known to slurmrestd: a job that comes that way is the controller's to check.
+#[test]
+#[cfg_attr(
+    not(all(e2e_slurm, e2e_slurmrestd)),
+    ignore = "slurmrestd is not installed"
+)]
+fn what_comes_by_slurmrestd_goes_round_the_plugin_and_is_found_out() {
+    let site = site("\"serve\"", "tag");
+    let rest = Rest::start(&site);
+    let before = site.jobs();
+    let refused = rest.submit("serve");
+    // The check's own words do not reach a client of 22.05.
+    assert!(refused.contains("denied"), "{refused}");
+    assert_eq!(site.jobs(), before, "{refused}");
+    let taken = rest.submit("free");
+    let id = taken.split("\"job_id\": ").nth(1).unwrap();
+    let id: String = id.chars().take_while(char::is_ascii_digit).collect();
+    assert_eq!(site.jobs(), before + 1, "{taken}");
+    let record = site.cluster.show_job(id.parse().unwrap()).unwrap();
+    assert_eq!(gpus(&record), "gpu:h100:2", "no advice: {record:?}");
+    assert_eq!(record.get("Comment"), None, "{record:?}");
+}
+
+/// A slurmrestd of alice's, until this is dropped.
+struct Rest {
+    process: std::process::Child,
+    socket: PathBuf,
+    /// Whether it is the first form of its interface that is tried.
+    is_old: bool,
+}
+
+impl Rest {
+    fn start(site: &Site) -> Self {
+        let socket = site.cluster.work(ALICE).unwrap().join("rest.sock");
+        let is_old = site.cluster.release() < (23, 0);
+        let api = if is_old {
+            "openapi/v0.0.38"
+        } else {
+            "slurmctld"
+        };
+        let mut command = site.cluster.command(ALICE, "slurmrestd").unwrap();
+        command.args(["-a", "rest_auth/local", "-s", api]);
+        let process = command
+            .arg(format!("unix:{}", socket.display()))
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while UnixStream::connect(&socket).is_err() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "it never listens"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self {
+            process,
+            socket,
+            is_old,
+        }
+    }
+
+    /// Submits a held job of two H100, and gives the answer. Its script has a tag, which nobody reads.
+    fn submit(&self, partition: &str) -> String {
+        let (version, gpus, environment) = if self.is_old {
+            ("v0.0.38", "\"gres\":\"gpu:h100:2\"", "{\"PATH\":\"/bin\"}")
+        } else {
+            (
+                "v0.0.41",
+                "\"tres_per_node\":\"gres/gpu:h100:2\"",
+                "[\"PATH=/bin\"]",
+            )
+        };
+        let body = format!(
+            "{{\"script\":\"#!/bin/sh\\n#SBATCH --llm-model=m\\ntrue\\n\",\"job\":{{\"name\":\"r\",\"partition\":\"{partition}\",\
+             \"current_working_directory\":\"/tmp\",\"environment\":{environment},{gpus},\"hold\":true}}}}"
+        );
+        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        write!(
+            stream,
+            "POST /slurm/{version}/job/submit HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
 }
 
 /// An error in the file harms no job.

@@ -205,6 +205,37 @@ fn an_optional_plugin_that_is_missing_stops_no_job_and_a_required_one_every_job(
     assert_ne!(job.code, Some(0), "{job}");
 }
 
+/// What a tag costs where the plugin is not loaded: Slurm knows no such option, in the command line and in the script alike; as
+/// a variable it is nobody's business.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn without_the_plugin_a_tag_is_an_unknown_option() {
+    let cluster = Cluster::start().unwrap();
+    for line in ["", "optional /nowhere/spank_omnipilot.so"] {
+        cluster.plugstack(line).unwrap();
+        let typed = cluster.sbatch(ALICE, &["--llm-model=m"], "true").unwrap();
+        let written = cluster
+            .sbatch(ALICE, &[], "#SBATCH --llm-model=m\ntrue")
+            .unwrap();
+        for refused in [typed, written] {
+            assert!(!matches!(refused.code, Some(0)), "{refused}");
+            assert!(
+                refused
+                    .stderr
+                    .contains("unrecognized option '--llm-model=m'"),
+                "{refused}"
+            );
+        }
+        let mut sbatch = cluster.command(ALICE, "sbatch").unwrap();
+        let output = sbatch
+            .env("OMNIPILOT_MODEL", "m")
+            .args(["--hold", "--wrap=true"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
 /// Why `etc/cli_filter.lua` says that the file comes before the line.
 #[test]
 #[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
