@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use e2e::{ALICE, Cluster, OPERATOR, Output, Setup, artifacts};
 use serde_json::Value;
 
+/// Something done to a site.
+type Change = Box<dyn Fn(&Bare)>;
+
 /// A cluster with the command in its `bin` and the plugin where `make install` would put it.
 struct Bare {
     cluster: Cluster,
@@ -227,7 +230,7 @@ fn breaks(bare: &Bare) {
     let write =
         |name: &'static str, text: String| move |b: &Bare| fs::write(b.path(name), &text).unwrap();
     let mode = |name: &'static str, mode: u32| move |b: &Bare| b.mode(name, mode);
-    let cases: [(&str, &str, Box<dyn Fn(&Bare)>, Box<dyn Fn(&Bare)>); 9] = [
+    let cases: [(&str, &str, Change, Change); 9] = [
         (
             "snapshot",
             "other users cannot read",
