@@ -106,6 +106,7 @@ fn fits(s: &Setup) -> Option<String> {
 mod tests {
     use super::*;
     use crate::advisor::case::{Variant, Workload};
+    use crate::advisor::physics::physics;
     use crate::advisor::{Catalogue, GPUS, GpuSpec, ModelCard};
     use proptest::prelude::*;
 
@@ -153,6 +154,21 @@ mod tests {
             if infeasible(&of(memory), false).is_none() {
                 prop_assert_eq!(infeasible(&of(memory + more), false), None);
             }
+        }
+
+        /// Of the physics alone: what is learnt follows engines that measurably lose from preempting.
+        #[test]
+        fn more_concurrency_never_lowers_the_roofline_of_saturated_throughput(
+            model in any::<prop::sample::Index>(), gpu in any::<prop::sample::Index>(), tp in 0u32..4, dp in 1u32..4,
+            isl in 1.0..50_000.0f64, concurrency in 1.0..4096.0f64, more in 0.0..4096.0f64,
+        ) {
+            let catalogue = Catalogue::built_in();
+            let card = model.get(catalogue.cards());
+            let of = |concurrency| {
+                let s = Setup { dp, concurrency: Some(concurrency), ..setup(card, gpu.get(&GPUS), 1 << tp, isl) };
+                physics(&s).saturated_tok_s
+            };
+            prop_assert!(of(concurrency + more) >= of(concurrency) * (1.0 - 1e-9));
         }
 
         #[test]
