@@ -5,7 +5,7 @@
 
 use model_store::advisor::drift::{Tracker, drifts, widen};
 use model_store::advisor::model::{Model, Step};
-use model_store::advisor::{Catalogue, Origin, Run, Setup, Target};
+use model_store::advisor::{Catalogue, Origin, Run, Setup, Target, Workload};
 use model_store::store::published_figures;
 use model_store::train::train;
 
@@ -138,4 +138,26 @@ fn too_few_runs_widen_nothing() {
     }
     tracker.push(1.0);
     assert!(tracker.widening() >= 1.0);
+}
+
+/// What a run that contradicts itself says of load moves no interval; what it drew in power does.
+#[test]
+fn runs_that_contradict_themselves_are_no_drift() {
+    let (model, runs) = replay();
+    let mut recent = stream(&runs, 1, 0.3);
+    let told_of = |recent: &[Run]| {
+        let all = drifts(&model, &Catalogue::built_in(), recent);
+        all.iter().map(|d| d.runs).sum::<usize>()
+    };
+    assert!(told_of(&recent) > 0);
+    for run in &mut recent {
+        run.case.workload = Workload::ClosedLoop;
+        run.case.concurrency = Some(64.0);
+        let osl = run.case.osl.unwrap();
+        // Sixty-four requests of a second each, and a hundredth of the tokens that they made.
+        (run.measured.ttft_ms, run.measured.tpot_ms) = (Some(100.0), Some(900.0 / osl));
+        run.measured.output_tok_s = Some(0.64 * osl);
+        assert!(run.contradicts_itself());
+    }
+    assert_eq!(told_of(&recent), 0);
 }

@@ -727,3 +727,40 @@ fn runs_on_one_gpu_type_do_not_speak_for_another() {
         first_line(&h200)
     );
 }
+
+/// A start is a start, whatever the figures of load beside it are worth.
+#[test]
+fn a_run_that_contradicts_itself_still_counts_as_a_launch() {
+    let published = published_figures().unwrap().remove(0);
+    let odd = |n: u32| Run {
+        run_id: format!("job {n}"),
+        origin: Origin::ThisCluster,
+        source: "cluster:c".into(),
+        source_ref: format!("job {n} window 1"),
+        case: Case {
+            model: "meta-llama/Llama-3.1-8B-Instruct".into(),
+            gpu: "H200".into(),
+            tp: Some(2),
+            isl: Some(512.0),
+            osl: Some(100.0),
+            workload: Workload::ClosedLoop,
+            concurrency: Some(64.0),
+            engine: "vllm".into(),
+            ..published.case.clone()
+        },
+        measured: Measured {
+            output_tok_s: Some(64.0),
+            ttft_ms: Some(100.0),
+            tpot_ms: Some(9.0),
+            ..Measured::default()
+        },
+        notes: String::new(),
+    };
+    let runs: Vec<Run> = (0..60).map(odd).collect();
+    assert!(runs.iter().all(Run::contradicts_itself));
+    let (model, report) = train(&runs, &Catalogue::built_in(), &|_, _| {});
+    let launches: u32 = model.launch.groups.iter().map(|(_, rate)| rate.n).sum();
+    assert_eq!(launches, 60);
+    assert_eq!(report.evidence.this_cluster, 0);
+    assert!(model.targets[Target::OutputTokS as usize].runs == 0);
+}

@@ -111,7 +111,9 @@ pub fn drifts<'a>(
         }
         let predictions = model.predict(&setup, Step::ThisCluster);
         let key = group_key(&setup);
-        for target in Target::ALL.into_iter().filter(|t| is_followed(*t)) {
+        let contradicts = run.contradicts_itself();
+        let tells = |t: &Target| is_followed(*t) && !(contradicts && t.is_of_load());
+        for target in Target::ALL.into_iter().filter(tells) {
             let said = predictions.get(target as usize).copied().flatten();
             let value = run
                 .measured
