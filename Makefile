@@ -9,6 +9,7 @@
 #   make bench-load   2,000 submissions of 50 users with the plugin and without it, while snapshots are published
 #   make build    the plugin, its advisor library and the command, in target/plugin and target/release
 #   make install  the plugin with its library, the command and examples, nothing switched on: [DESTDIR=] [PREFIX=/usr] [SLURM_PLUGIN_DIR=PREFIX/lib/slurm]
+#   make packages a .deb and an .rpm, in target/packages
 #   make uninstall   takes these away again, with the same variables
 #   make lint     rustfmt, clippy and shellcheck
 #   make clean    deletes everything that the above made
@@ -22,7 +23,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all-slurm sanitize bench bench-load build plugin install uninstall lint clean deps standin launcher
+.PHONY: packages help demo test test-all-slurm sanitize bench bench-load build plugin install uninstall lint clean deps standin launcher
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/plugin/libspank_omnipilot.so
@@ -59,6 +60,7 @@ bench: standin
 launcher:
 	@tests/cluster/deps.sh --for-tests
 	@tests/cluster/vec-inf.sh "$(TARGET)/vec-inf"
+	@tests/cluster/clean-root.sh "$(TARGET)/deb12"
 
 bench-load: standin
 	@TARGET="$(TARGET)" demo/bench-load.sh
@@ -70,6 +72,9 @@ test: build launcher
 	  echo "cargo-nextest is not installed: running the same tests under cargo test"; \
 	  cargo test --workspace --locked -- --test-threads=3; \
 	fi
+
+packages: build
+	@TARGET="$(TARGET)" packaging/packages.sh
 
 # Builds nothing, so that root needs no Rust toolchain.
 export DESTDIR PREFIX SLURM_PLUGIN_DIR

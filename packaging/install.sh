@@ -7,10 +7,11 @@
 #   DESTDIR            put before every path, for packagers (default nothing)
 #   PREFIX             (default /usr)
 #   SLURM_PLUGIN_DIR   folder of the plugin and its library (default PREFIX/lib/slurm; any will do, plugstack.conf names the file)
+#   SYSTEMD_DIR        folder of the units (default beside the examples, where systemd does not see them)
 #   OMNIPILOT_PLUGIN, OMNIPILOT_ADVISOR, OMNIPILOT_BIN   what was built
 #
-# Nothing is switched on and no daemon is restarted: Slurm reads plugstack.conf afresh at each submission, so the line in the
-# example does that, once it stands in /etc/slurm/plugstack.conf.d. Configuration, store and spool are never touched.
+# Nothing is switched on and no daemon is restarted: `omnipilot setup` does the rest, and Slurm reads plugstack.conf afresh at
+# each submission. Configuration, store and spool are never touched.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -18,54 +19,91 @@ DESTDIR=${DESTDIR:-}
 PREFIX=${PREFIX:-/usr}
 SLURM_PLUGIN_DIR=${SLURM_PLUGIN_DIR:-$PREFIX/lib/slurm}
 EXAMPLES=$PREFIX/share/doc/omnipilot/examples
+SYSTEMD_DIR=${SYSTEMD_DIR:-$EXAMPLES/systemd}
+COMMAND=$PREFIX/bin/omnipilot
 PLUGIN=$SLURM_PLUGIN_DIR/spank_omnipilot.so
 ADVISOR=$SLURM_PLUGIN_DIR/omnipilot_advisor.so
-COMMAND=$PREFIX/bin/omnipilot
+# What `uninstall` takes away: one path a line.
+INSTALLED=$PREFIX/share/omnipilot/installed
 
 die() {
   echo "install.sh: $*" >&2
   exit 1
 }
 
+# The one list of what is installed: MODE FROM TO. Man pages and completions are made by the command itself.
+files() { # GENERATED
+  local generated=$1 file
+  echo "755 $OMNIPILOT_BIN $COMMAND"
+  # Where one of the two is of another release, a tagged job goes as written, with a line.
+  echo "755 $OMNIPILOT_ADVISOR $ADVISOR"
+  echo "755 $OMNIPILOT_PLUGIN $PLUGIN"
+  for file in omnipilot.toml job_submit.lua cli_filter.lua plugstack.conf.d/omnipilot.conf; do
+    echo "644 $ROOT/etc/$file $EXAMPLES/$file"
+  done
+  for file in "$ROOT"/etc/systemd/*; do
+    echo "644 $file $SYSTEMD_DIR/${file##*/}"
+  done
+  for file in "$generated"/man/*/*; do
+    echo "644 $file $PREFIX/share/${file#"$generated"/}"
+  done
+  echo "644 $generated/completions/bash/omnipilot $PREFIX/share/bash-completion/completions/omnipilot"
+  echo "644 $generated/completions/zsh/_omnipilot $PREFIX/share/zsh/vendor-completions/_omnipilot"
+  echo "644 $generated/completions/fish/omnipilot.fish $PREFIX/share/fish/vendor_completions.d/omnipilot.fish"
+}
+
+# Text with the places where command and plugin really are.
+placed() { # FILE
+  case $1 in
+    */plugstack.conf.d/*) sed "s|^optional [^ ]*|optional $PLUGIN|" "$1" ;;
+    */systemd/*) sed "s|/usr/bin/omnipilot|$COMMAND|" "$1" ;;
+    *) cat "$1" ;;
+  esac
+}
+
 # By a rename: whoever submits meanwhile loads the old file or the new one, never half of one.
 put() { # MODE FROM TO
   local to=$DESTDIR$3
   install -d -m 755 "$(dirname "$to")"
-  install -m "$1" "$2" "$to.new"
+  placed "$2" >"$to.new"
+  chmod "$1" "$to.new"
   mv -f "$to.new" "$to"
   echo "$to"
 }
 
-# The example's line with the place where the plugin really is.
-plugstack_example() { sed "s|^optional [^ ]*|optional $PLUGIN|" "$ROOT/etc/plugstack.conf.d/omnipilot.conf"; }
-
 install_all() {
-  local file
+  local file mode from to generated list
   for file in "$OMNIPILOT_PLUGIN" "$OMNIPILOT_ADVISOR" "$OMNIPILOT_BIN"; do
     [ -e "$file" ] || die "$file is not built: run \`make build\` first, as yourself"
   done
-  put 755 "$OMNIPILOT_BIN" "$COMMAND"
-  # Where one of the two is of another release, a tagged job goes as written, with a line.
-  put 755 "$OMNIPILOT_ADVISOR" "$ADVISOR"
-  put 755 "$OMNIPILOT_PLUGIN" "$PLUGIN"
-  put 644 "$ROOT/etc/omnipilot.toml" "$EXAMPLES/omnipilot.toml"
-  put 644 "$ROOT/etc/job_submit.lua" "$EXAMPLES/job_submit.lua"
-  put 644 "$ROOT/etc/cli_filter.lua" "$EXAMPLES/cli_filter.lua"
-  for file in "$ROOT"/etc/systemd/*; do
-    put 644 <(sed "s|/usr/bin/omnipilot|$COMMAND|" "$file") "$EXAMPLES/systemd/${file##*/}"
-  done
-  put 644 <(plugstack_example) "$EXAMPLES/plugstack.conf.d/omnipilot.conf"
+  umask 022
+  generated=$(mktemp -d)
+  # shellcheck disable=SC2064 # the folder of now
+  trap "rm -rf '$generated'" EXIT
+  "$OMNIPILOT_BIN" generate "$generated" >/dev/null || die "$OMNIPILOT_BIN cannot make the man pages"
+  list=$(files "$generated")
+  while read -r mode from to; do
+    put "$mode" "$from" "$to"
+  done <<<"$list"
+  install -d -m 755 "$(dirname "$DESTDIR$INSTALLED")"
+  awk '{ print $3 }' <<<"$list" >"$DESTDIR$INSTALLED"
+  chmod 644 "$DESTDIR$INSTALLED"
 }
 
 uninstall_all() {
-  local entry=$DESTDIR/etc/slurm/plugstack.conf.d/omnipilot.conf
-  if [ -e "$entry" ]; then
-    die "$entry still loads the plugin; without the file every sbatch would complain. Remove that entry first"
+  local entry=$DESTDIR/etc/slurm/plugstack.conf.d/omnipilot.conf file
+  if [ -e "$entry" ] && grep -q '^[^#]*spank_omnipilot' "$entry"; then
+    die "$entry still loads the plugin; without the file every sbatch would complain. Run \`omnipilot setup --disable\` first"
   fi
-  rm -f "$DESTDIR$COMMAND" "$DESTDIR$PLUGIN" "$DESTDIR$ADVISOR"
-  rm -f "$DESTDIR$EXAMPLES"/{omnipilot.toml,job_submit.lua,cli_filter.lua} "$DESTDIR$EXAMPLES/plugstack.conf.d/omnipilot.conf"
-  rm -f "$DESTDIR$EXAMPLES"/systemd/omnipilot-*.{service,timer}
-  rmdir --ignore-fail-on-non-empty "$DESTDIR$EXAMPLES/systemd" "$DESTDIR$EXAMPLES/plugstack.conf.d" "$DESTDIR$EXAMPLES" "${DESTDIR}${EXAMPLES%/*}" 2>/dev/null || true
+  [ -e "$DESTDIR$INSTALLED" ] || die "nothing was installed here by \`make install\`: $DESTDIR$INSTALLED is missing"
+  while read -r file; do
+    rm -f "$DESTDIR$file"
+    rmdir --ignore-fail-on-non-empty "$(dirname "$DESTDIR$file")" 2>/dev/null || true
+  done <"$DESTDIR$INSTALLED"
+  rm -f "$DESTDIR$INSTALLED"
+  for file in "${INSTALLED%/*}" "$EXAMPLES" "${EXAMPLES%/*}"; do
+    rmdir --ignore-fail-on-non-empty "$DESTDIR$file" 2>/dev/null || true
+  done
   echo "removed; /etc/omnipilot, the store and the spool are left as they are"
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::advisor::{Economy, GPUS, gpu_name_of_gres};
+use crate::advisor::{Economy, GPUS, gpu_name_of_gres, nearest};
 use crate::engine_args::EngineKind;
 use crate::job_rewrite::{GpuForm, Rules, TypeNames};
 use crate::options::shorten;
@@ -247,7 +247,7 @@ impl Config {
             let line = e
                 .span()
                 .map(|s| text.bytes().take(s.start).filter(|b| *b == b'\n').count() + 1);
-            let reason = e.message().replace('\n', ", ");
+            let reason = in_our_words(&e.message().replace('\n', ", "));
             line.map_or(reason.clone(), |n| format!("line {n}: {reason}"))
         })?;
         config.check()?;
@@ -386,6 +386,24 @@ impl Config {
     }
 }
 
+/// What serde says of a key that nothing knows, with the known one that is nearest to it.
+fn in_our_words(reason: &str) -> String {
+    let value = reason.strip_prefix("unknown variant `");
+    let Some(rest) = value.or(reason.strip_prefix("unknown field `")) else {
+        return reason.to_owned();
+    };
+    let mut words = rest.split('`');
+    let key = shorten(words.next().unwrap_or_default()).to_string();
+    let known: Vec<&str> = words.skip(1).step_by(2).collect();
+    if value.is_some() {
+        return format!("`{key}` is none of {}", known.join(", "));
+    }
+    match nearest(&key, known.iter().copied()) {
+        Some(near) => format!("`{key}` is not a key here; did you mean `{near}`?"),
+        None => format!("`{key}` is not a key here, keys are {}", known.join(", ")),
+    }
+}
+
 fn default_engine() -> String {
     "vllm".into()
 }
@@ -458,6 +476,34 @@ mod tests {
     const PATHS: &str = "store = \"a\"\nsnapshot = \"b\"\nspool = \"c\"\n";
 
     #[test]
+    fn a_key_that_nothing_knows_is_refused_with_the_nearest_known_one() {
+        for (text, words) in [
+            (
+                "stroe = \"x\"",
+                "line 4: `stroe` is not a key here; did you mean `store`?",
+            ),
+            (
+                "[gpu.a100]\nprice = 2.0",
+                "line 5: `price` is not a key here; did you mean `price_per_hour`?",
+            ),
+            (
+                "[gpu.a100]\nprice_per_hours = 2.0",
+                "did you mean `price_per_hour`?",
+            ),
+            ("[trainings]\nx = 1", "did you mean `training`?"),
+            ("[utility.weights]\ntoken = 1", "did you mean `tokens`?"),
+            (
+                "[[policy]]\nmode = \"off\"\npartitions = \"x\"",
+                "did you mean `partition`?",
+            ),
+            ("[model.x]\nconfigs = \"x\"", "did you mean `config`?"),
+        ] {
+            let error = Config::parse(&format!("{PATHS}{text}\n")).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
     fn three_paths_are_a_configuration() {
         assert_eq!(Config::parse(PATHS).unwrap().time_limit_ms, 500);
     }
@@ -495,9 +541,12 @@ mod tests {
             ),
             (
                 "[[policy]]\nmode = \"forbid\"",
-                "line 5: unknown variant `forbid`",
+                "line 5: `forbid` is none of",
             ),
-            ("stor = \"x\"", "line 4: unknown field"),
+            (
+                "stor = \"x\"",
+                "line 4: `stor` is not a key here; did you mean `store`?",
+            ),
             ("[training]\nagreement = 0.5", "[training] takes"),
             ("[training]\nruns_per_cell = 0", "[training] takes"),
             ("[probe]\nminutes = 1\nload_seconds = 31", "[probe] takes"),

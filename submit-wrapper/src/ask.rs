@@ -21,6 +21,7 @@ impl clap::Args for AskArgs {
                     .long(spec.name)
                     .visible_alias(short)
                     .value_name(spec.metavar)
+                    .allow_negative_numbers(true)
                     .help(spec.help)
                     .help_heading("What to serve"),
             )

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
+use model_store::consult::exit_code;
 use model_store::store::StoreError;
 
 /// An error that carries a hint and its own exit code.
@@ -20,6 +21,35 @@ pub(crate) struct Failure {
 pub(crate) const USAGE: u8 = 2;
 /// Something failed.
 pub(crate) const FAILED: u8 = 1;
+
+/// Every exit code of the command, for the man page and the documentation.
+pub(crate) const CODES: [(u8, &str); 7] = [
+    (0, "it worked; an advice was given"),
+    (
+        FAILED,
+        "something failed: the reason and a hint are on standard error; doctor found something that does not work",
+    ),
+    (
+        USAGE,
+        "a wrong option, argument, input file or configuration",
+    ),
+    (
+        exit_code::OUT_OF_SUPPORT,
+        "no advice: the request lies outside of what was measured, or there are too few runs",
+    ),
+    (
+        exit_code::INFEASIBLE,
+        "no advice: no configuration in reach can run the model, or meet the latency targets",
+    ),
+    (
+        exit_code::FAULT,
+        "no advice because something is broken, at a site whose on_fault is \"refuse\"",
+    ),
+    (
+        exit_code::POLICY,
+        "the site enforces advice, and the job would get round it",
+    ),
+];
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -58,7 +88,7 @@ pub(crate) fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
 
 /// Prints an error and its hint.
 pub(crate) fn tell(error: &Error) {
-    eprintln!("omnipilot: {error:#}");
+    eprintln!("omnipilot: {}", without_number(&format!("{error:#}")));
     if let Some(hint) = error
         .downcast_ref::<Failure>()
         .map(|f| &f.hint)
@@ -66,6 +96,18 @@ pub(crate) fn tell(error: &Error) {
     {
         eprintln!("omnipilot:   hint: {hint}");
     }
+}
+
+/// The system's words without the number that Rust puts behind them.
+pub(crate) fn without_number(text: &str) -> String {
+    let mut rest = text;
+    let mut out = String::new();
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        let digits = after.trim_start_matches(|c: char| c.is_ascii_digit());
+        out.push_str(before);
+        rest = digits.strip_prefix(')').unwrap_or(digits);
+    }
+    out + rest
 }
 
 /// An error of the store, with the store's own hint.

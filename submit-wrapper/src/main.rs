@@ -16,11 +16,13 @@ mod kept;
 mod plugstack;
 mod preferences;
 mod prices;
+mod progress;
 mod publish;
 mod site;
 mod slurm;
+mod usage;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Chooses GPU type, tensor parallel and precision for LLM serving jobs on Slurm
 #[derive(Parser)]
@@ -28,7 +30,8 @@ use clap::{Parser, Subcommand};
     name = "omnipilot",
     version,
     max_term_width = 100,
-    subcommand_required = true
+    subcommand_required = true,
+    arg_required_else_help = true
 )]
 struct Cli {
     #[command(flatten)]
@@ -69,10 +72,16 @@ enum Verb {
     Probe(cmd::probe::Args),
     /// Hold runs out, predict them, and say how far to trust predictions and decisions
     Evaluate(cmd::evaluate::Args),
+    /// Write man pages and completions
+    #[command(hide = true)]
+    Generate(cmd::generate::Args),
 }
 
 fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::tell(&error),
+    };
     let result = match cli.verb {
         Verb::Setup(args) => cmd::setup::run(&cli.site, &args),
         Verb::Doctor(args) => cmd::doctor::run(&cli.site, &args),
@@ -89,6 +98,7 @@ fn main() -> std::process::ExitCode {
         Verb::Predict(args) => cmd::predict::run(&cli.site, &args),
         Verb::Probe(args) => cmd::probe::run(&cli.site, &args),
         Verb::Evaluate(args) => cmd::evaluate::run(&cli.site, &args),
+        Verb::Generate(args) => cmd::generate::run(Cli::command(), &args),
     };
     exit::finish(result)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use model_store::config::{Config, DEFAULT_PATH};
+use model_store::config::{Config, ConfigError, DEFAULT_PATH};
 
 use crate::exit;
 
@@ -31,11 +31,13 @@ impl SiteArgs {
         }
         let path = self.file().unwrap_or_else(|| DEFAULT_PATH.into());
         let mut config = Config::read(&path).map_err(|e| {
-            exit::with_code(
-                exit::USAGE,
-                e.to_string(),
-                "`--config FILE` names another one; `--store DB` alone needs none",
-            )
+            let hint = match &e {
+                ConfigError::Read { .. } => {
+                    "`omnipilot setup` writes one; `--config FILE` names another one; `--store DB` alone needs none"
+                }
+                ConfigError::Parse { .. } => "omnipilot.toml(5) explains every key",
+            };
+            exit::with_code(exit::USAGE, e.to_string(), hint)
         })?;
         if let Some(store) = &self.store {
             config.store.clone_from(store);

@@ -11,3 +11,4 @@ mod probe;
 mod scripts;
 mod site;
 mod submit;
+mod words;

@@ -263,13 +263,28 @@ impl Catalogue {
             .iter()
             .map(|c| (edit_distance(&key, &name_key(&c.name)), c.name.as_str()))
             .min()?;
-        (distance * 3 <= key.chars().count()).then_some(found)
+        near_enough(distance, &key).then_some(found)
     }
 
     /// All cards.
     pub fn cards(&self) -> &[ModelCard] {
         &self.cards
     }
+}
+
+/// The known word that is nearest to an unknown one, or begins with it; `None` where none is near
+/// enough to have been meant (more than half of its letters differ).
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |k: &str| match k.starts_with(word) {
+        true => 1,
+        false => edit_distance(word, k),
+    };
+    let (distance, found) = known.map(|k| (distance(k), k)).min()?;
+    (distance * 2 <= word.chars().count()).then_some(found)
+}
+
+fn near_enough(distance: usize, word: &str) -> bool {
+    distance * 3 <= word.chars().count()
 }
 
 fn exact_key(name: &str) -> String {

@@ -47,7 +47,7 @@ pub use advice::{
 };
 pub use advise::{Knowledge, SiteGpu, advise};
 pub use candidates::setup as setup_of;
-pub use card::{CardError, Catalogue, ModelCard, name_key, precision_in_name};
+pub use card::{CardError, Catalogue, ModelCard, name_key, nearest, precision_in_name};
 pub use case::{Case, Precision, Variant, Workload, canonical_engine};
 pub use cluster::{ClusterState, GpuPool};
 pub use economy::{Economy, Estimate, Preferences, Term, Weights};

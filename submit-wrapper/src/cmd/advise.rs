@@ -9,8 +9,8 @@ use model_store::consult::{Action, Consulted, consult};
 use serde_json::{Value, json};
 
 use crate::ask::AskArgs;
-use crate::exit;
 use crate::site::SiteArgs;
+use crate::{exit, json};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -25,10 +25,17 @@ pub(crate) struct Args {
 /// Runs the verb. Abstaining and refusing are answers: their exit codes are the plugin's.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
+    if args.ask.options.model.is_none() {
+        return Err(exit::with_code(
+            exit::USAGE,
+            "no model was named",
+            "`--model meta-llama/Llama-3.1-8B-Instruct`, or a directory with config.json",
+        ));
+    }
     let consulted = consult(&config, &args.ask.options, &Pins::default())
         .map_err(|fault| exit::fail(fault.reason, fault.hint))?;
     if args.json {
-        println!("{}", as_json(&consulted)?);
+        json::print("advise", as_json(&consulted)?)?;
     } else {
         print(&consulted)?;
     }
@@ -45,7 +52,6 @@ fn as_json(c: &Consulted) -> anyhow::Result<Value> {
         Action::Refuse(r) => ("refuse", &r.message, None),
     };
     Ok(json!({
-        "schema": 1,
         "advice": c.advice.id,
         "snapshot": c.advice.snapshot_id,
         "model": c.advice.model,

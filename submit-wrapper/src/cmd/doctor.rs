@@ -97,7 +97,7 @@ impl Seen {
         self.findings.push(Finding {
             check,
             state,
-            finding,
+            finding: exit::without_number(&finding),
             hint,
         });
     }

@@ -1,6 +1,6 @@
 //! `omnipilot evaluate`: how far predictions and decisions can be trusted, by holding runs out.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,8 +11,9 @@ use model_store::train::evaluate::{
     Decisions, Evaluation, Figure, LeftOut, Plan, Protocol, TargetScore, evaluate,
 };
 
+use crate::progress::Progress;
 use crate::site::SiteArgs;
-use crate::{exit, input};
+use crate::{exit, input, json};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -51,13 +52,12 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         fold_seeds: args.fold_seeds,
         row_draws: args.row_draws,
     };
-    let found = evaluate(&runs, &Catalogue::built_in(), &plan, &show_progress);
-    show_progress("");
+    let progress = Progress::start("evaluating");
+    let told = |split: &str| progress.say(format!("evaluating: {split}"));
+    let found = evaluate(&runs, &Catalogue::built_in(), &plan, &told);
+    drop(progress);
     if args.json {
-        println!(
-            "{}",
-            serde_json::json!({ "schema": 1, "evaluation": found })
-        );
+        json::print("evaluate", serde_json::json!({ "evaluation": found }))?;
     } else {
         print(&found)?;
     }
@@ -89,7 +89,12 @@ fn from_files(files: &[PathBuf]) -> anyhow::Result<Vec<Run>> {
 
 fn from_file(path: &Path) -> anyhow::Result<Vec<Run>> {
     let wrong = |e: &dyn std::fmt::Display| {
-        exit::with_code(exit::USAGE, format!("{}: {e}", path.display()), "")
+        let reason = format!("cannot read {}: {e}", path.display());
+        exit::with_code(
+            exit::USAGE,
+            reason,
+            "`--data` takes files of `--format runs-csv`",
+        )
     };
     let file = input::open_lines(path).map_err(|e| wrong(&e))?;
     let source = path
@@ -119,14 +124,6 @@ fn from_file(path: &Path) -> anyhow::Result<Vec<Run>> {
         );
     }
     Ok(runs)
-}
-
-/// A line that rewrites itself, on a terminal alone.
-fn show_progress(name: &str) {
-    let mut stderr = std::io::stderr();
-    if stderr.is_terminal() {
-        let _ = write!(stderr, "\r\x1b[K{name}");
-    }
 }
 
 fn print(e: &Evaluation) -> std::io::Result<()> {

@@ -65,7 +65,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let subject = subject(&config, args)?;
     let explanation = explain(subject.basis.knowledge(), &subject.request, &subject.advice);
     if args.json {
-        println!("{}", show::as_json(&subject, &explanation)?);
+        crate::json::print("explain", show::as_json(&subject, &explanation)?)?;
     } else {
         show::print(&subject, &explanation, args.all)?;
     }

@@ -13,6 +13,8 @@ use model_store::store::runs_csv::{self, Defaults, RowError, RunRows};
 use model_store::store::{ImportedFile, InsertReport, Store};
 use sha2::{Digest, Sha256};
 
+use crate::json::document;
+use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::{exit, input};
 
@@ -165,7 +167,10 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut failed = 0usize;
     for file in &files {
-        match import(store.as_mut(), file, args) {
+        let progress = Progress::start(&format!("importing {}", file.display()));
+        let imported = import(store.as_mut(), file, args);
+        drop(progress);
+        match imported {
             Ok(report) => print(&report, args.json)?,
             Err(error) => {
                 failed += 1;
@@ -177,7 +182,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         let all = files.len();
         return Err(exit::fail(
             format!("{failed} of {all} files were not imported"),
-            "",
+            "the lines above say why; what the other files hold was taken",
         ));
     }
     Ok(ExitCode::SUCCESS)
@@ -287,7 +292,10 @@ fn import_rows(
             path.display(),
             rows.new + rows.known
         );
-        return Err(exit::fail(reason, ""));
+        return Err(exit::fail(
+            reason,
+            "once the line is put right, import it again: runs count once",
+        ));
     }
     Ok(Report {
         file,
@@ -391,7 +399,10 @@ enum Opened {
 
 /// Opens a file and finds out whether it is JSON.
 fn open(path: &Path, args: &Args) -> anyhow::Result<Opened> {
-    let cannot = |e: std::io::Error| exit::fail(format!("cannot read {}: {e}", path.display()), "");
+    let cannot = |e: std::io::Error| {
+        let reason = format!("cannot read {}: {e}", path.display());
+        exit::fail(reason, "a regular file that you may read is wanted")
+    };
     let is_json = match args.format {
         Some(format) => format != Format::RunsCsv,
         None => {
@@ -427,7 +438,10 @@ fn open(path: &Path, args: &Args) -> anyhow::Result<Opened> {
 
 /// SHA-256 of a file, however large.
 fn content_of(path: &Path) -> anyhow::Result<[u8; 32]> {
-    let cannot = |e: std::io::Error| exit::fail(format!("cannot read {}: {e}", path.display()), "");
+    let cannot = |e: std::io::Error| {
+        let reason = format!("cannot read {}: {e}", path.display());
+        exit::fail(reason, "a regular file that you may read is wanted")
+    };
     let mut file = input::open_regular(path).map_err(cannot)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
@@ -442,7 +456,7 @@ fn content_of(path: &Path) -> anyhow::Result<[u8; 32]> {
 fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
-        return Ok(writeln!(out, "{}", as_json(report))?);
+        return Ok(writeln!(out, "{}", document("import", as_json(report)))?);
     }
     let Report {
         file,

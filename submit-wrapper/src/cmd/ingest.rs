@@ -29,6 +29,8 @@ use serde_json::json;
 
 use self::judge::Verdict;
 use self::spool::{Entry, SpoolFile};
+use crate::json::document;
+use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::slurm::accounting::{self, Row};
 use crate::{drift, exit, prices};
@@ -106,16 +108,21 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     remove_surplus(&config, &mut store, &listing.surplus, &mut report)?;
     report.more = listing.more;
-    for batch in listing.names.chunks(BATCH) {
+    let progress = Progress::start("reading outcome files");
+    for (done, batch) in listing.names.chunks(BATCH).enumerate() {
+        let (done, all) = (done * BATCH, listing.names.len());
+        progress.say(format!("reading outcome files: {done} of {all}"));
         take(&config, &mut store, batch, &mut report)?;
     }
     for batch in listing.wishes.chunks(BATCH) {
         wishes::take(&config, &mut store, batch, &mut report)?;
     }
+    progress.say("reading accounting");
     accounted::read(&config, &mut store, &mut report)?;
     if report.runs > 0 {
         report.drifted = drift::follow(&config, &mut store)?;
     }
+    drop(progress);
     print(site, &report, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -344,7 +351,7 @@ fn remove(spool: &Path, name: &OsString) -> std::io::Result<()> {
 fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
-        return Ok(writeln!(out, "{}", json_of(report))?);
+        return Ok(writeln!(out, "{}", document("ingest", json_of(report)))?);
     }
     let Report {
         read,

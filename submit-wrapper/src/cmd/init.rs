@@ -9,7 +9,10 @@ use std::process::ExitCode;
 use model_store::store::{Store, published_figures};
 
 use super::import::{make_folders, make_parent};
+use serde_json::{Value, json};
+
 use crate::exit;
+use crate::json;
 use crate::site::SiteArgs;
 
 /// Everyone may add an outcome file, and only its owner and the service account may remove it.
@@ -17,16 +20,28 @@ const SPOOL_MODE: u32 = 0o1777;
 
 /// Arguments.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Print what there is now as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// Makes what is missing, and says what it made.
-pub(crate) fn run(site: &SiteArgs, _args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
-    let mut out = std::io::stdout().lock();
-    init_store(&config.store, &mut out)?;
+    let mut out: Box<dyn Write> = match args.json {
+        true => Box::new(std::io::sink()),
+        false => Box::new(std::io::stdout().lock()),
+    };
+    let store = init_store(&config.store, &mut out)?;
     make_parent(&config.snapshot)?;
     init_spool(&config.spool, &mut out)?;
     out.flush()?;
+    drop(out);
+    if args.json {
+        json::print("init", store)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     eprintln!(
         "hint: `{}` asks Slurm which GPUs the cluster has",
         site.command("observe")
@@ -34,7 +49,7 @@ pub(crate) fn run(site: &SiteArgs, _args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn init_store(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+fn init_store(path: &Path, out: &mut impl Write) -> anyhow::Result<Value> {
     make_parent(path)?;
     let existed = path.exists();
     let mut store = Store::create(path).map_err(exit::store)?;
@@ -43,7 +58,7 @@ fn init_store(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let report = store
         .insert_runs(figures.into_iter())
         .map_err(exit::store)?;
-    let (path, new, all) = (
+    let (shown, new, all) = (
         path.display(),
         report.new,
         store.count().map_err(exit::store)?,
@@ -51,16 +66,18 @@ fn init_store(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     if existed {
         writeln!(
             out,
-            "the store {path} was there: {new} published runs added, {} already known, {all} in all",
+            "the store {shown} was there: {new} published runs added, {} already known, {all} in all",
             report.known
         )?;
     } else {
         writeln!(
             out,
-            "made the store {path} with {new} runs from published documents"
+            "made the store {shown} with {new} runs from published documents"
         )?;
     }
-    Ok(())
+    Ok(json!({
+        "store": path.display().to_string(), "made": !existed, "runs_added": new, "runs": all,
+    }))
 }
 
 fn init_spool(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use model_store::train::gate::{Judgement, judge};
 use serde_json::{Value, json};
 
 use super::train::select_from;
+use crate::json::document;
 use crate::site::SiteArgs;
 use crate::{exit, publish};
 
@@ -140,7 +141,11 @@ fn list(
                 "state": state(m), "kept": kept(m)?, "metrics": metrics(m),
             }));
         }
-        return Ok(writeln!(out, "{}", json!({ "schema": 1, "models": all }))?);
+        return Ok(writeln!(
+            out,
+            "{}",
+            document("models", json!({ "models": all }))
+        )?);
     }
     writeln!(
         out,
@@ -212,8 +217,8 @@ fn print_comparison(
     as_json: bool,
 ) -> std::io::Result<()> {
     if as_json {
-        let told = json!({ "schema": 1, "one": one.id, "other": other.id, "judgement": judgement });
-        return writeln!(out, "{told}");
+        let told = json!({ "one": one.id, "other": other.id, "judgement": judgement });
+        return writeln!(out, "{}", document("models.compare", told));
     }
     writeln!(
         out,
@@ -250,8 +255,8 @@ fn print_back(
     as_json: bool,
 ) -> std::io::Result<()> {
     if as_json {
-        let told = json!({ "schema": 1, "model": chosen.id, "snapshot": snapshot.id });
-        return writeln!(out, "{told}");
+        let told = json!({ "model": chosen.id, "snapshot": snapshot.id });
+        return writeln!(out, "{}", document("models.rollback", told));
     }
     writeln!(
         out,

@@ -10,6 +10,7 @@ use model_store::store::{Store, Wait};
 use model_store::train::queue::{PastWait, queue_waits};
 use serde_json::json;
 
+use crate::json::document;
 use crate::prices::Priced;
 use crate::site::SiteArgs;
 use crate::slurm::cluster::{self, Observed};
@@ -34,7 +35,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let published = publish::republish_cluster(&config, &seen.state, &mut store)?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", as_json(&seen, published))?;
+        writeln!(out, "{}", document("observe", as_json(&seen, published)))?;
     } else {
         print(&mut out, &seen)?;
         warn(&seen);

@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Predictions, one line a case
     #[arg(long, value_name = "PRED.csv")]
     output: PathBuf,
+    /// Print the counts as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// One line of the output.
@@ -41,7 +44,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         exit::with_code(
             exit::USAGE,
             format!("cannot read {}: {e}", args.input.display()),
-            "",
+            "`--input` takes a file with the columns of `--format runs-csv`",
         )
     })?;
     let cases = read_cases(input).map_err(|e| {
@@ -88,6 +91,14 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     draft
         .persist(&args.output)
         .map_err(|e| cannot_write(&args.output, &e.error))?;
+    if args.json {
+        let object = serde_json::json!({
+            "cases": counts[0] + counts[1], "in_support": counts[0], "out_of_support": counts[1],
+            "unreadable": counts[2], "output": args.output.display().to_string(),
+        });
+        crate::json::print("predict", object)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     println!(
         "{} cases: {} in support, {} out of it, {} of them unreadable",
         counts[0] + counts[1],

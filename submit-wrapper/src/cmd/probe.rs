@@ -16,6 +16,8 @@ use model_store::snapshot::Snapshot;
 use model_store::store::Store;
 use serde_json::{Value, json};
 
+use crate::json::document;
+
 use self::ask::Requests;
 use crate::site::SiteArgs;
 use crate::{exit, publish};
@@ -146,7 +148,7 @@ impl Work {
     fn print(&self, as_json: bool) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         if as_json {
-            return writeln!(out, "{}", self.json());
+            return writeln!(out, "{}", document("probe.plan", self.json()));
         }
         let Plan {
             probes,
@@ -236,7 +238,6 @@ impl Work {
             .collect();
         let list = |of: &[usize]| -> Vec<String> { of.iter().map(|i| self.load(*i)).collect() };
         json!({
-            "schema": 1,
             "requests": self.requests.asked.len(),
             "wishes": self.requests.wishes,
             "probes": probes,
@@ -267,7 +268,7 @@ fn report(jobs: &[submit::Submitted], as_json: bool) -> std::io::Result<()> {
             .iter()
             .map(|j| json!({ "job": j.id, "probes": j.probes, "gpu_hours": j.gpu_hours }))
             .collect();
-        return writeln!(out, "{}", json!({ "schema": 1, "jobs": all }));
+        return writeln!(out, "{}", document("probe.run", json!({ "jobs": all })));
     }
     if jobs.is_empty() {
         writeln!(out, "nothing to submit")?;

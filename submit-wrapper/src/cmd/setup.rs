@@ -263,6 +263,14 @@ fn finish(told: Told, line: Option<switch::Line>) -> anyhow::Result<ExitCode> {
         );
         println!("  {}", line.command);
     }
+    if !told.dry && Path::new("/run/systemd/system").exists() {
+        println!(
+            "and this one starts the timers that bring in outcomes and train, on one machine:"
+        );
+        println!(
+            "  systemctl enable --now omnipilot-ingest.timer omnipilot-observe.timer omnipilot-train.timer"
+        );
+    }
     if !told.dry && !told.steps.is_empty() {
         eprintln!("hint: `omnipilot doctor` checks all of it");
     }

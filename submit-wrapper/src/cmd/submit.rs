@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Print the rewritten command line and submit nothing
     #[arg(long)]
     dry_run: bool,
+    /// With `--dry-run`: print it as JSON
+    #[arg(long, requires = "dry_run")]
+    json: bool,
     /// Arguments of `sbatch`, as for `sbatch` itself, `--llm-*` options among them
     #[arg(
         trailing_var_arg = true,
@@ -49,7 +52,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let last = parts.last().cloned().unwrap_or_default();
     let script = script::find(&last)?;
     let all = components(parts, script.text());
-    let mut launch = Launch::new(&all, &last, script, args.dry_run);
+    let mut launch = Launch::new(&all, &last, script, args.dry_run, args.json);
     let options = all
         .iter()
         .enumerate()

@@ -2,7 +2,7 @@
 //! the champion, record, publish.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use model_store::advisor::words::grouped;
@@ -13,11 +13,13 @@ use model_store::store::{ModelState, PublishedModel, Store, StoredRun, content_h
 use model_store::train::gate::{self, Judgement};
 use model_store::train::select::{Measurement, Policy, Selection, select};
 use model_store::train::{Report, TargetReport, train};
+use serde_json::json;
 
 use crate::prices::Priced;
+use crate::progress::Progress;
 use crate::publish::{self, Champion, Draft};
 use crate::site::SiteArgs;
-use crate::{drift, exit};
+use crate::{drift, exit, json};
 
 /// A model older than this, s, is replaced whatever has come in.
 const LONGEST_AGE: i64 = 7 * 86_400;
@@ -57,7 +59,10 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     if args.if_needed
         && let Some(reason) = not_needed(&config, &mut store, champion.as_ref(), &stored)?
     {
-        println!("not trained: {reason}");
+        match args.json {
+            true => json::print("train", json!({ "published": false, "not_needed": reason }))?,
+            false => println!("not trained: {reason}"),
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let catalogue = Catalogue::built_in();
@@ -153,8 +158,11 @@ fn fit(
     known: &BTreeSet<[u8; 16]>,
 ) -> Found {
     let runs = &selection.runs;
-    let (model, mut report) = train(runs, catalogue, &show_progress);
+    let progress = Progress::start("training");
+    let told = |done, of| progress.say(format!("training: {done} of {of} targets"));
+    let (model, mut report) = train(runs, catalogue, &told);
     report.left_out.extend(selection.left_out.iter().cloned());
+    progress.say("fitting without the held-out cells");
     let gate = gate::fit_for_gate(runs, catalogue);
     let against = champion.as_ref().and_then(|c| c.gate.as_ref());
     let is_old = |run: &Run| known.contains(&content_hash(run));
@@ -191,13 +199,16 @@ fn finish(
     if !judgement.passes() && champion.is_some() && !args.force {
         let entry = publish::record_refused(config, draft, store)?;
         if args.json {
-            println!("{}", as_json(&report, &judgement, &entry, None));
+            json::print("train", as_json(&report, &judgement, &entry, None))?;
         }
         return Err(refused(&judgement, &entry));
     }
     let (snapshot, entry) = publish::publish(config, draft, store)?;
     if args.json {
-        println!("{}", as_json(&report, &judgement, &entry, Some(&snapshot)));
+        json::print(
+            "train",
+            as_json(&report, &judgement, &entry, Some(&snapshot)),
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     print(&report, &judgement, &entry)?;
@@ -235,7 +246,6 @@ fn as_json(
     published: Option<&Snapshot>,
 ) -> serde_json::Value {
     serde_json::json!({
-        "schema": 1,
         "snapshot": entry.id,
         "path": entry.path,
         "bytes": entry.bytes,
@@ -244,15 +254,6 @@ fn as_json(
         "report": report,
         "gate": judgement,
     })
-}
-
-/// A line that rewrites itself, on a terminal alone.
-fn show_progress(done: usize, of: usize) {
-    let mut stderr = std::io::stderr();
-    if stderr.is_terminal() {
-        let end = if done == of { "\r\x1b[K" } else { "" };
-        let _ = write!(stderr, "\rtraining: {done} of {of} targets{end}");
-    }
 }
 
 fn print(report: &Report, judgement: &Judgement, entry: &PublishedModel) -> std::io::Result<()> {

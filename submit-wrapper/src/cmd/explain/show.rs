@@ -15,7 +15,7 @@ use super::again::Again;
 /// Candidates that are shown by term unless all are asked for.
 const FEW: usize = 5;
 
-/// The explanation as JSON; `schema` 1.
+/// The explanation as JSON.
 pub(super) fn as_json(subject: &Subject, e: &Explanation) -> anyhow::Result<Value> {
     let advice = &subject.advice;
     let candidates: Vec<Value> = advice
@@ -34,7 +34,6 @@ pub(super) fn as_json(subject: &Subject, e: &Explanation) -> anyhow::Result<Valu
         })
         .collect();
     Ok(json!({
-        "schema": 1,
         "advice": advice.id,
         "asked_for": subject.again.as_ref().map(|(id, _)| id),
         "made_again": subject.again.as_ref().map(|(_, how)| how),

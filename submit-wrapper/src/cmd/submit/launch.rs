@@ -36,10 +36,17 @@ pub(super) struct Launch {
     is_named: bool,
     environment: Vec<(String, String)>,
     dry_run: bool,
+    json: bool,
 }
 
 impl Launch {
-    pub(super) fn new(all: &[Component], last: &SbatchLine, script: Script, dry_run: bool) -> Self {
+    pub(super) fn new(
+        all: &[Component],
+        last: &SbatchLine,
+        script: Script,
+        dry_run: bool,
+        json: bool,
+    ) -> Self {
         let first = all.first();
         let named = |c: &Component| c.typed.has("job-name") || c.directives.has("job-name");
         let part = |c: &Component| Part {
@@ -53,6 +60,7 @@ impl Launch {
             is_named: first.is_some_and(named) || std::env::var_os("SBATCH_JOB_NAME").is_some(),
             environment: Vec::new(),
             dry_run,
+            json,
         }
     }
 
@@ -103,7 +111,7 @@ impl Launch {
         let stripped = self.script.text().and_then(script_without_llm);
         if self.dry_run {
             words.extend(self.tail.iter().cloned());
-            self.print(&words, stripped.is_some());
+            self.print(&words, stripped.is_some())?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut command = Command::new("sbatch");
@@ -153,11 +161,17 @@ impl Launch {
         }
     }
 
-    fn print(&self, words: &[String], stripped: bool) {
+    fn print(&self, words: &[String], stripped: bool) -> std::io::Result<()> {
         if stripped {
             eprintln!(
                 "omnipilot: the script's own --llm-* options are left out when it is submitted"
             );
+        }
+        if self.json {
+            let environment: std::collections::BTreeMap<_, _> =
+                self.environment.iter().cloned().collect();
+            let object = serde_json::json!({ "sbatch": words, "environment": environment });
+            return crate::json::print("submit", object);
         }
         for (name, value) in &self.environment {
             println!("export {name}={}", quoted(value));
@@ -166,6 +180,7 @@ impl Launch {
             .chain(words.iter().map(|w| quoted(w)))
             .collect();
         println!("{}", all.join(" "));
+        Ok(())
     }
 }
 

@@ -1,0 +1,187 @@
+//! The man pages: those of the command from its table, that of the configuration from the example,
+//! that of the plugin from the options that it registers.
+
+use clap::Command;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, italic, roman};
+use model_store::options::OPTIONS;
+
+use crate::exit;
+
+/// The example configuration, whose comments explain every key.
+const EXAMPLE: &str = include_str!("../../../../etc/omnipilot.toml");
+
+/// Of the last change to these pages' own words.
+const DATE: &str = "2026-11-23";
+
+/// `omnipilot(1)`.
+pub(super) fn command(command: &Command) -> std::io::Result<Vec<u8>> {
+    let man = Man::new(command.clone()).manual("OmniPilot").date(DATE);
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    man.render_subcommands_section(&mut text)?;
+    exit_status().to_writer(&mut text)?;
+    let mut more = Roff::new();
+    more.control("SH", ["FILES"]);
+    entry(
+        &mut more,
+        "/etc/omnipilot/omnipilot.toml",
+        "the configuration, see omnipilot.toml(5)",
+    );
+    more.control("SH", ["ENVIRONMENT"]);
+    entry(
+        &mut more,
+        "OMNIPILOT_CONFIG",
+        "configuration file, where neither --config nor --store is given",
+    );
+    entry(&mut more, "NO_COLOR", "no colours, whatever its value");
+    see_also(
+        &mut more,
+        "omnipilot.toml(5), spank_omnipilot(8), sbatch(1)",
+    );
+    more.to_writer(&mut text)?;
+    Ok(text)
+}
+
+/// `omnipilot-VERB(1)`.
+pub(super) fn verb(verb: &Command) -> std::io::Result<Vec<u8>> {
+    let man = Man::new(verb.clone()).manual("OmniPilot").date(DATE);
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if verb.has_subcommands() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    let mut more = Roff::new();
+    see_also(
+        &mut more,
+        "omnipilot(1) for exit status and files, omnipilot.toml(5)",
+    );
+    more.to_writer(&mut text)?;
+    Ok(text)
+}
+
+fn entry(page: &mut Roff, term: &str, text: &str) {
+    page.control("TP", []);
+    page.text([bold(term)]);
+    page.text([roman(text)]);
+}
+
+fn see_also(page: &mut Roff, text: &str) {
+    page.control("SH", ["SEE ALSO"]);
+    page.text([roman(text)]);
+}
+
+fn exit_status() -> Roff {
+    let mut page = Roff::new();
+    page.control("SH", ["EXIT STATUS"]);
+    for (code, meaning) in exit::CODES {
+        entry(&mut page, &code.to_string(), meaning);
+    }
+    page
+}
+
+fn head(name: &str, section: &str, what: &str) -> Roff {
+    let mut page = Roff::new();
+    let version = concat!("omnipilot ", env!("CARGO_PKG_VERSION"));
+    page.control("TH", [name, section, DATE, version, "OmniPilot"]);
+    page.control("SH", ["NAME"]);
+    page.text([roman(format!("{name} - {what}"))]);
+    page
+}
+
+/// `omnipilot.toml(5)`: each block of comments in front of the keys that it explains.
+pub(super) fn configuration() -> Vec<u8> {
+    let mut page = head(
+        "omnipilot.toml",
+        "5",
+        "configuration of OmniPilot for Slurm",
+    );
+    page.control("SH", ["KEYS"]);
+    let mut words: Vec<&str> = Vec::new();
+    for line in EXAMPLE.lines() {
+        let commented = line.strip_prefix('#').unwrap_or(line);
+        match (line.strip_prefix("# "), commented) {
+            (Some(text), _) => words.push(text),
+            (None, "") => flush(&mut page, &mut words),
+            (None, setting) if setting.starts_with('[') => {
+                flush(&mut page, &mut words);
+                page.control("SS", [setting]);
+            }
+            (None, setting) => {
+                page.control("TP", []);
+                page.text([bold(setting)]);
+                page.text([roman(words.join(" "))]);
+                words.clear();
+            }
+        }
+    }
+    see_also(&mut page, "omnipilot(1), spank_omnipilot(8)");
+    page.render().into_bytes()
+}
+
+fn flush(page: &mut Roff, words: &mut Vec<&str>) {
+    if !words.is_empty() {
+        page.control("PP", []);
+        page.text([roman(words.join(" "))]);
+        words.clear();
+    }
+}
+
+/// `spank_omnipilot(8)`.
+pub(super) fn plugin() -> Vec<u8> {
+    let mut page = head(
+        "spank_omnipilot",
+        "8",
+        "advises GPU type, tensor parallel and precision at submission",
+    );
+    page.control("SH", ["SYNOPSIS"]);
+    page.text([
+        roman("optional "),
+        italic("/usr/lib/slurm/spank_omnipilot.so"),
+        roman(" [config="),
+        italic("FILE"),
+        roman("]"),
+    ]);
+    page.control("SH", ["DESCRIPTION"]);
+    page.text([roman(
+        "A SPANK plugin for sbatch, srun and salloc, loaded by a line in plugstack.conf. A job with --llm-model is given \
+         the GPU type, the tensor-parallel degree and the precision that past runs recommend, or is refused with the \
+         reason in numbers. A job without it is not touched. A fault lets the job go as it was written, unless on_fault \
+         in the configuration says otherwise.",
+    )]);
+    page.control("PP", []);
+    page.text([roman(
+        "`omnipilot setup` prints the line that switches the plugin on; `omnipilot setup --disable` takes it out; \
+         `omnipilot doctor` checks it.",
+    )]);
+    page.control("SH", ["OPTIONS OF SBATCH, SRUN AND SALLOC"]);
+    for option in OPTIONS {
+        page.control("TP", []);
+        page.text([bold(format!("--{}=", option.name)), italic(option.metavar)]);
+        let text = format!("{}; environment variable {}", option.help, option.variable);
+        page.text([roman(text)]);
+    }
+    page.control("SH", ["EXIT STATUS"]);
+    page.text([roman(
+        "A job that is refused ends sbatch with one of these:",
+    )]);
+    for (code, meaning) in exit::CODES
+        .iter()
+        .filter(|(code, _)| *code == exit::USAGE || *code >= 64)
+    {
+        entry(&mut page, &code.to_string(), meaning);
+    }
+    see_also(
+        &mut page,
+        "omnipilot(1), omnipilot.toml(5), spank(7), sbatch(1)",
+    );
+    page.render().into_bytes()
+}

@@ -1,0 +1,233 @@
+//! Every message that a user can provoke without a Slurm, in one file that is read by eye:
+//! `tests/messages.txt`. Where a message changes, `UPDATE_MESSAGES=1 cargo test -p submit-wrapper --test messages` writes
+//! the file anew, and the difference is what is reviewed.
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+use std::fmt::Write;
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+const REVIEWED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/messages.txt");
+const FIGURES: &str = include_str!("../../model-store/data/published-figures.csv");
+
+/// A site with a store, and broken things beside it.
+struct Site {
+    dir: TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let site = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        site.configuration("omnipilot.toml", "");
+        assert!(site.command("init").status().unwrap().success());
+        site.put("snapshot.broken", "OMNPSNAPnonsense");
+        site.put("empty.csv", "");
+        site.put("alien.json", "{\"a\": 1}");
+        site.put("not.json", "{");
+        site.put(
+            "cases.csv",
+            &FIGURES.lines().take(4).collect::<Vec<_>>().join("\n"),
+        );
+        site.put(
+            "long.csv",
+            &format!(
+                "{}\n{}",
+                FIGURES.lines().next().unwrap(),
+                "x".repeat(2 << 20)
+            ),
+        );
+        site.put("notastore.db", "this is text, and no database at all");
+        site.put("empty.db", "");
+        site.put("cl100k.json", "{\"hidden_size\": 10}");
+        site
+    }
+
+    fn path(&self) -> &str {
+        self.dir.path().to_str().unwrap()
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    /// A configuration with further lines.
+    fn configuration(&self, name: &str, more: &str) {
+        let dir = self.path();
+        self.put(
+            name,
+            &format!("store = \"{dir}/store.db\"\nsnapshot = \"{dir}/model.snapshot\"\nspool = \"{dir}/spool\"\n{more}\n"),
+        );
+    }
+
+    /// The words of a line as a shell splits them at blanks; `DIR` is the site's folder.
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omnipilot"));
+        let line = line.replace("DIR", self.path());
+        if !line.contains("--config") && !line.contains("--store") {
+            command
+                .arg("--config")
+                .arg(self.dir.path().join("omnipilot.toml"));
+        }
+        command.args(line.split(' ').filter(|w| !w.is_empty()));
+        command
+            .env_clear()
+            .env("PATH", "/no/such/folder")
+            .env("LC_ALL", "C");
+        command.current_dir(self.dir.path());
+        command
+    }
+
+    /// What the line says, with its exit code.
+    fn told(&self, line: &str) -> String {
+        let output = self.command(line).output().unwrap();
+        let mut text = format!("$ omnipilot {line}\n");
+        for stream in [output.stdout, output.stderr] {
+            text += &String::from_utf8_lossy(&stream).replace(self.path(), "DIR");
+        }
+        writeln!(text, "exit {}\n", output.status.code().unwrap()).unwrap();
+        text
+    }
+}
+
+/// A wrong line of the configuration each.
+const WRONG: [&str; 13] = [
+    "stroe = \"x\"",
+    "engine = \"nosuch\"",
+    "time_limit_ms = 0",
+    "on_fault = \"forbid\"",
+    "[gpu.a100]\nis = \"B17\"",
+    "[gpu.a100]\nprice_per_hour = -3",
+    "[gpu.a100]\nmem_per_gpu = \"many\"",
+    "[gpu.a100]\nprices = 3",
+    "[rewrite]\ngpus = \"gpu\"",
+    "[[policy]]\nmode = \"maybe\"",
+    "[utility]\nprice_per_kwh = 0.3",
+    "[training]\nagreement = 0.5",
+    "spool = 5",
+];
+
+/// Command lines, on a site without a snapshot and without Slurm.
+const LINES: [&str; 44] = [
+    "",
+    "nosuch",
+    "advise --nosuch",
+    "--config DIR/nosuch.toml observe",
+    "--store DIR/nosuch.db train",
+    "--store DIR/notastore.db train",
+    "--store DIR/empty.db train",
+    "--store DIR/spool train",
+    "advise --model x",
+    "advise",
+    "advise --model= ",
+    "advise --model x --isl 0",
+    "advise --model x --isl many",
+    "advise --model x --concurrency -1",
+    "advise --model x --rate 0",
+    "advise --model x --slo ttft",
+    "advise --model x --slo ttft=fast",
+    "advise --model x --slo speed=5",
+    "advise --model x --tp 0",
+    "advise --model x --precision fp9",
+    "advise --model x --advice maybe",
+    "explain",
+    "explain --job 1",
+    "explain --request DIR/nosuch.json",
+    "explain --request DIR/not.json",
+    "explain --request DIR/alien.json",
+    "observe",
+    "ingest",
+    "setup",
+    "models compare x",
+    "models rollback",
+    "models rollback x",
+    "predict --input DIR/cases.csv --output DIR/out.csv",
+    "import DIR/nosuch.csv",
+    "import DIR/empty.csv",
+    "import DIR/alien.json",
+    "import DIR/not.json",
+    "import DIR/long.csv",
+    "import --format nosuch DIR/cases.csv",
+    "import --format runs-csv --precision fp9 DIR/cases.csv",
+    "evaluate --only nosuch",
+    "evaluate --data DIR/nosuch.csv",
+    "run",
+    "submit DIR/nosuch.sh",
+];
+
+/// The same, once a snapshot is published that knows no GPU of a cluster.
+const PUBLISHED: [&str; 6] = [
+    "advise --model meta-llama/Llama-3.1-8B-Instruct",
+    "advise --model meta-llama/Lama-3.1-8B-Instruct",
+    "advise --model DIR/nosuch",
+    "predict --input DIR/nosuch.csv --output DIR/out.csv",
+    "predict --input DIR/cases.csv --output DIR/nosuch/out.csv",
+    "models rollback",
+];
+
+fn collected(site: &Site) -> String {
+    let mut all = String::from(
+        "# Written by tests/messages.rs and reviewed by eye; DIR is the site's folder.\n\n",
+    );
+    for more in WRONG {
+        site.configuration("wrong.toml", more);
+        writeln!(all, "# {}", more.replace('\n', ", ")).unwrap();
+        all += &site.told("--config DIR/wrong.toml observe");
+    }
+    LINES.iter().for_each(|line| all += &site.told(line));
+    fs::rename(
+        site.dir.path().join("snapshot.broken"),
+        site.dir.path().join("model.snapshot"),
+    )
+    .unwrap();
+    all += &site.told("advise --model x");
+    all += &site.told("observe");
+    fs::remove_file(site.dir.path().join("model.snapshot")).unwrap();
+    assert!(site.command("train").output().unwrap().status.success());
+    PUBLISHED.iter().for_each(|line| all += &site.told(line));
+    all
+}
+
+#[test]
+fn every_message_is_the_one_that_was_reviewed() {
+    let site = Site::new();
+    let now = collected(&site);
+    if std::env::var_os("UPDATE_MESSAGES").is_some() {
+        fs::write(REVIEWED, &now).unwrap();
+    }
+    in_style(&now);
+    let reviewed = fs::read_to_string(REVIEWED).unwrap_or_default();
+    let differing = now.lines().zip(reviewed.lines()).find(|(a, b)| a != b);
+    assert!(
+        now == reviewed,
+        "first difference: {differing:#?}; `UPDATE_MESSAGES=1` writes the file anew"
+    );
+}
+
+/// Our own messages begin in lower case, end without a period, and a failure has a hint.
+fn in_style(all: &str) {
+    for case in all.split("\n\n").filter(|c| c.contains("$ omnipilot ")) {
+        let ours: Vec<&str> = case
+            .lines()
+            .filter_map(|l| l.strip_prefix("omnipilot: "))
+            .collect();
+        for line in &ours {
+            let words = line.trim_start().trim_start_matches("hint: ");
+            let first = words.chars().next().unwrap();
+            assert!(
+                !first.is_uppercase() || words.starts_with("Slurm") || words.starts_with("DIR/"),
+                "{line}"
+            );
+            assert!(!words.ends_with('.') || words.ends_with("..."), "{line}");
+        }
+        let failed = !case.ends_with("exit 0") && !ours.is_empty();
+        let several = ours.iter().any(|l| l.contains("were not imported"));
+        assert!(
+            !failed || several || ours.iter().any(|l| l.contains("hint: ")),
+            "no hint: {case}"
+        );
+    }
+}
