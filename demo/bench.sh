@@ -38,34 +38,43 @@ fail() {
 report() { bench spread "${3:-ms}" "$1" "$PREFIX/bench/$2"; } # NAME FILE [UNIT]
 added() { bench added "${4:-ms}" "  added to $1" "$PREFIX/bench/$2" "$PREFIX/bench/$3"; } # NAME FILE WITHOUT [UNIT]
 
-# Clients that read another plugstack.conf, without the plugin; the controller is the same.
-make_bare_configuration() {
-  mkdir -p "$PREFIX/bare" "$PREFIX/bench"
-  : >"$PREFIX/bare/plugstack.conf"
-  sed "s|^PlugStackConfig=.*|PlugStackConfig=$PREFIX/bare/plugstack.conf|" "$SLURM_CONF" >"$PREFIX/bare/slurm.conf"
-  if [ -e "$PREFIX/etc/cgroup.conf" ]; then cp "$PREFIX/etc/cgroup.conf" "$PREFIX/bare/"; fi
-  cp "$PREFIX/etc/gres.conf" "$PREFIX/bare/"
+# Clients that read another plugstack.conf; the controller is the same.
+make_configuration() { # NAME LINE
+  mkdir -p "$PREFIX/$1" "$PREFIX/bench"
+  echo "$2" >"$PREFIX/$1/plugstack.conf"
+  sed "s|^PlugStackConfig=.*|PlugStackConfig=$PREFIX/$1/plugstack.conf|" "$SLURM_CONF" >"$PREFIX/$1/slurm.conf"
+  if [ -e "$PREFIX/etc/cgroup.conf" ]; then cp "$PREFIX/etc/cgroup.conf" "$PREFIX/$1/"; fi
+  cp "$PREFIX/etc/gres.conf" "$PREFIX/$1/"
+}
+# A plugin that does nothing: what any costs.
+make_empty_plugin() {
+  local major minor micro
+  IFS=. read -r major minor micro < <(sinfo -V | cut -d' ' -f2)
+  printf 'const char plugin_name[] = "empty", plugin_type[] = "spank"; unsigned plugin_version = %d;\n%s\n' \
+    $((10#$major << 16 | 10#$minor << 8 | 10#$micro)) 'int slurm_spank_init(void *s, int c, char **v) { return !s + c * !v; }' |
+    cc -O2 -shared -fPIC -x c -o "$PREFIX/lib/empty.so" -
 }
 
 # One submission of a kind. The jobs are held, so that nothing runs beside what is timed.
 submit() { # KIND
   local job=(--hold --output=/dev/null --gres=gpu:a100:8 "$PREFIX/bench/job.sh")
   case $1 in
-    bare) timed bare env SLURM_CONF="$PREFIX/bare/slurm.conf" sbatch "${job[@]}" ;;
+    bare | empty) timed "$1" env SLURM_CONF="$PREFIX/$1/slurm.conf" sbatch "${job[@]}" ;;
     untagged) timed untagged env SLURM_CONF="$SLURM_CONF" sbatch "${job[@]}" ;;
     tagged) timed tagged env SLURM_CONF="$SLURM_CONF" sbatch "${LOAD[@]/#/--}" "${job[@]}" ;;
   esac
 }
 time_submissions() {
-  local round kind kinds=(bare untagged tagged)
+  local round kind kinds=(bare empty untagged tagged)
   headline "sbatch on a real Slurm"
   printf '#!/bin/sh\ntrue\n' >"$PREFIX/bench/job.sh"
   for kind in "${kinds[@]}"; do submit "$kind"; done
-  rm -f "$PREFIX/bench"/{bare,untagged,tagged}
+  rm -f "$PREFIX/bench"/{bare,empty,untagged,tagged}
   for ((round = 0; round < ROUNDS; round++)); do
-    for kind in "${kinds[@]:round % 3}" "${kinds[@]:0:round % 3}"; do submit "$kind"; done
+    for kind in "${kinds[@]:round % 4}" "${kinds[@]:0:round % 4}"; do submit "$kind"; done
   done
   report "without the plugin" bare
+  added "one with a plugin that does nothing" empty bare
   report "with the plugin, untagged" untagged
   report "with the plugin, tagged" tagged
   added "an untagged sbatch" untagged bare
@@ -101,11 +110,11 @@ time_steps() {
 # Resident memory of sbatch, or of the child that it starts for an advice, whichever is larger; and the processor time of both, which
 # other work on the machine lengthens less than it does the time that passes.
 measure_costs() {
-  local round kind kinds=(bare untagged tagged)
-  local -A conf=([bare]="$PREFIX/bare/slurm.conf" [untagged]="$SLURM_CONF" [tagged]="$SLURM_CONF")
+  local round kind kinds=(bare empty untagged tagged)
+  local -A conf=([bare]="$PREFIX/bare/slurm.conf" [empty]="$PREFIX/empty/slurm.conf" [untagged]="$SLURM_CONF" [tagged]="$SLURM_CONF")
   headline "What sbatch takes"
   for ((round = 0; round < ROUNDS; round++)); do
-    for kind in "${kinds[@]:round % 3}" "${kinds[@]:0:round % 3}"; do
+    for kind in "${kinds[@]:round % 4}" "${kinds[@]:0:round % 4}"; do
       local words=(--hold --output=/dev/null --gres=gpu:a100:8) kilobytes ms
       [ "$kind" != tagged ] || words+=("${LOAD[@]/#/--}")
       read -r kilobytes ms < <(SLURM_CONF=${conf[$kind]} bench cost sbatch "${words[@]}" "$PREFIX/bench/job.sh")
@@ -114,6 +123,7 @@ measure_costs() {
     done
   done
   report "processor time without the plugin" processor-bare
+  added "one with a plugin that does nothing" processor-empty processor-bare
   added "an untagged one" processor-untagged processor-bare
   added "a tagged one" processor-tagged processor-bare
   report "resident memory without the plugin, at most" memory-bare KB
@@ -172,7 +182,9 @@ main() {
   trap 'exit 130' INT TERM
   start_cluster
   install_product
-  make_bare_configuration
+  make_configuration bare ""
+  make_empty_plugin
+  make_configuration empty "optional $PREFIX/lib/empty.so"
   quietly omnipilot init
   quietly omnipilot observe
   printf '\n%-52s %12s   %-20s\n' "" median "middle half"

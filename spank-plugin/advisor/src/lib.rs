@@ -35,6 +35,7 @@ mod guard;
 mod host;
 mod options;
 mod others;
+mod process;
 mod rewrite;
 mod say;
 mod script;
