@@ -53,16 +53,16 @@ install_slurm() { # FOLDER
 }
 
 # With version 11.8.9 of MariaDB's client library slurmdbd of any release ends at its start ("Number of columns in result (=1) set
-# execeeds maxmimum allowed number of columns (=0)"). Debian 13's, with the same interface, takes its place.
+# execeeds maxmimum allowed number of columns (=0)"). Debian 13 has it by now, too; Debian 12's, with the same interface, takes its place.
 replace_broken_client() {
   # shellcheck disable=SC2016  # expanded inside
   enter "$1" bash -euc '
     case $(dpkg-query -W -f "\${Version}" libmariadb3) in 1:11.8.9*) ;; *) exit 0 ;; esac
     list=/etc/apt/sources.list.d/older.list
-    echo "deb $0 trixie main" >$list
+    echo "deb $0 bookworm main" >$list
     apt-get update -qq
     cd /tmp
-    apt-get download -qq libmariadb3/trixie
+    apt-get download -qq libmariadb3/bookworm
     rm $list
     dpkg --force-downgrade --force-depends -i libmariadb3_*.deb
     rm libmariadb3_*.deb

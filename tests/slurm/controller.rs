@@ -352,17 +352,27 @@ impl Rest {
             "{{\"script\":\"#!/bin/sh\\n#SBATCH --llm-model=m\\ntrue\\n\",\"job\":{{\"name\":\"r\",\"partition\":\"{partition}\",\
              \"current_working_directory\":\"/tmp\",\"environment\":{environment},{gpus},\"hold\":true}}}}"
         );
-        let mut stream = UnixStream::connect(&self.socket).unwrap();
-        write!(
-            stream,
+        let request = format!(
             "POST /slurm/{version}/job/submit HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
-        )
-        .unwrap();
+        );
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        self.sent(&request).read_to_string(&mut answer).unwrap();
         answer
+    }
+
+    /// A busy one may close a connection before it has read anything; then nothing was submitted either.
+    fn sent(&self, request: &str) -> UnixStream {
+        let begun = Instant::now();
+        loop {
+            let mut stream = UnixStream::connect(&self.socket).unwrap();
+            match stream.write_all(request.as_bytes()) {
+                Ok(()) => return stream,
+                Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
