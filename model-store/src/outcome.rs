@@ -113,6 +113,9 @@ pub struct Window {
     pub preemptions: Option<f64>,
     /// Average power of the job's GPUs, W.
     pub power_w: Option<f64>,
+    /// Most memory in use on one of them, by whatever process, GB (10^9 bytes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_gb: Option<f64>,
 }
 
 /// Environment of a job that was submitted under an advice. The plugin and `omnipilot submit`

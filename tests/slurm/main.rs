@@ -7,6 +7,7 @@ mod facts;
 mod hands;
 mod install;
 mod launcher;
+mod power;
 mod probe;
 mod scripts;
 mod site;

@@ -5,11 +5,15 @@
 //! and no user has more than a third of the evidence once there are others to compare with. Users
 //! whom the site trusts (its own benchmarks) are exempt. `SECURITY.md` states the limit that
 //! follows; a test measures it.
+//!
+//! Training takes time and memory by the number of runs, so a store of a million gives a hundred thousand of them: of every
+//! cell the newest, in turns over the users who measured it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::advisor::physics::physics;
 use crate::advisor::{Catalogue, Origin, Run, Setup, Target};
+use crate::hashing::fnv1a;
 
 /// Engine versions of this cluster, newest first, whose runs are taken, once [`ENOUGH_OF_STACK`]
 /// runs of those are there.
@@ -49,6 +53,8 @@ pub struct Policy {
     /// GPU, relative to the physics; on the same GPU alone 1.5 times, on any GPU twice as much. The
     /// median of a user's runs may differ by the 0.585th power of it, 1.5 for 2.
     pub agreement: f64,
+    /// Most runs in all.
+    pub most_runs: usize,
     /// Users whose runs are taken without these limits.
     pub trusted: BTreeSet<String>,
     /// Users whose runs are left out.
@@ -63,6 +69,7 @@ impl Policy {
             longest_age_s: 730 * 86_400,
             runs_per_cell: 4,
             agreement: 2.0,
+            most_runs: 100_000,
             trusted: BTreeSet::new(),
             left_out: BTreeSet::new(),
         }
@@ -86,6 +93,10 @@ pub fn select(all: Vec<Measurement>, catalogue: &Catalogue, policy: &Policy) -> 
     doubtful.cap_cells(&all, &mut reasons);
     doubtful.check_agreement(&all, catalogue, &mut reasons);
     doubtful.cap_users(&all, &mut reasons);
+    if thin(&all, policy.most_runs, &mut reasons) {
+        // What is gone of others makes a user's share larger.
+        doubtful.cap_users(&all, &mut reasons);
+    }
     let mut left_out: BTreeMap<String, u32> = BTreeMap::new();
     let mut runs = Vec::with_capacity(all.len());
     for (m, reason) in all.into_iter().zip(reasons) {
@@ -249,6 +260,57 @@ impl<'a> Doubtful<'a> {
             }
         }
     }
+}
+
+/// Leaves so many runs at most: of every cell of every source the same number, as large as it can be, in turns over its users
+/// and of each the newest first. Where there are more cells than runs may be, cells go by their hash. False where nothing had to go.
+fn thin(all: &[Measurement], most: usize, reasons: &mut [Option<String>]) -> bool {
+    let mut cells: BTreeMap<(String, &str), BTreeMap<&str, Vec<usize>>> = BTreeMap::new();
+    let mut kept = 0;
+    for (i, m) in all
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| reasons[*i].is_none())
+    {
+        kept += 1;
+        let user = m.user.as_deref().unwrap_or_default();
+        let of_cell = cells.entry((cell(&m.run), &m.run.source)).or_default();
+        of_cell.entry(user).or_default().push(i);
+    }
+    if kept <= most {
+        return false;
+    }
+    let mut queues: Vec<(u64, Vec<usize>)> = cells
+        .into_iter()
+        .map(|((name, source), users)| {
+            (
+                fnv1a(name.bytes().chain(source.bytes())),
+                in_turns(all, users),
+            )
+        })
+        .collect();
+    queues.sort_unstable_by_key(|(hash, _)| *hash);
+    let mut order: Vec<(usize, usize, usize)> = Vec::with_capacity(kept);
+    for (at, (_, queue)) in queues.iter().enumerate() {
+        order.extend(queue.iter().enumerate().map(|(turn, i)| (turn, at, *i)));
+    }
+    order.sort_unstable();
+    for (.., i) in order.into_iter().skip(most) {
+        reasons[i] = Some(format!("more than {most} runs: older ones of their cells"));
+    }
+    true
+}
+
+/// One run of each user, then the next of each, newest first.
+fn in_turns(all: &[Measurement], users: BTreeMap<&str, Vec<usize>>) -> Vec<usize> {
+    let mut out: Vec<(usize, std::cmp::Reverse<Option<i64>>, usize)> = Vec::new();
+    for mut runs in users.into_values() {
+        runs.sort_by_key(|i| (std::cmp::Reverse(all[*i].ended), *i));
+        let turns = runs.into_iter().enumerate();
+        out.extend(turns.map(|(turn, i)| (turn, std::cmp::Reverse(all[i].ended), i)));
+    }
+    out.sort_unstable();
+    out.into_iter().map(|(.., i)| i).collect()
 }
 
 /// Model x GPU x TP x precision x load to an octave: where a user's runs say the same thing.

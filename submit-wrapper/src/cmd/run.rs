@@ -12,6 +12,7 @@ use model_store::engine_args::EngineKind;
 use model_store::outcome::env as names;
 
 use crate::engine::plan::{Wishes, plan};
+use crate::engine::power::meter;
 use crate::engine::record::{Job, Place, warn};
 use crate::engine::session::{Session, Times};
 use crate::exit;
@@ -96,7 +97,8 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         warmup: args.warmup,
         grace: args.stop_grace,
     };
-    Ok(Session::start(plan, job, place, &times)?.see_out())
+    let meter = meter(&env, times.interval);
+    Ok(Session::start(plan, job, place, &times, meter)?.see_out())
 }
 
 /// Where the outcome goes. The configuration is asked last, and only in a job.

@@ -16,8 +16,9 @@
 mod child;
 mod http;
 mod log;
+pub(crate) mod nvml;
 pub(crate) mod plan;
-mod power;
+pub(crate) mod power;
 mod prometheus;
 mod reading;
 pub(crate) mod record;

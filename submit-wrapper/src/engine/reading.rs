@@ -44,8 +44,10 @@ pub(crate) struct Reading {
     pub(crate) tpot: Option<Total>,
     /// End-to-end latency, s.
     pub(crate) e2e: Option<Total>,
-    /// Power of the job's GPUs at this moment, W.
+    /// Power of the job's GPUs since the last look, W.
     pub(crate) power_w: Option<f64>,
+    /// Memory in use on the fullest of them, GB.
+    pub(crate) memory_gb: Option<f64>,
 }
 
 const RUNNING: &[&str] = &[
@@ -132,6 +134,7 @@ impl Reading {
             tpot: sums.total(TPOT),
             e2e: sums.total(E2E),
             power_w: None,
+            memory_gb: None,
         }
     }
 

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::child::{end_like, end_rest, spawn};
 use super::plan::Plan;
-use super::power::NoMeter;
+use super::power::PowerMeter;
 use super::record::{Ended, Job, Place, Recorder, told, warn};
 use super::supervise::{Limits, Supervisor, Surroundings, block, listen};
 use super::tee::{SharedLog, locked, pump};
@@ -65,6 +65,7 @@ impl Session {
         job: Job,
         place: Option<Place>,
         times: &Times,
+        meter: Box<dyn PowerMeter>,
     ) -> anyhow::Result<Self> {
         let (mask, blocked) = block();
         // Another server on the same port would be taken for ours.
@@ -86,13 +87,7 @@ impl Session {
                 "{} answers already: the engine is not measured",
                 urls.ready
             )),
-            Some(urls) => watch.begin(
-                urls.clone(),
-                started,
-                times.interval,
-                log.clone(),
-                Box::new(NoMeter),
-            ),
+            Some(urls) => watch.begin(urls.clone(), started, times.interval, log.clone(), meter),
             None => {}
         }
         let ready = times.ready.filter(|_| plan.urls.is_some());

@@ -146,6 +146,7 @@ mod tests {
     fn a_file_is_never_larger_than_readers_take() {
         let window = model_store::outcome::Window {
             power_w: Some(1.0 / 3.0),
+            memory_gb: None,
             seconds: 1.0 / 3.0,
             ..Default::default()
         };

@@ -176,8 +176,10 @@ impl Watcher {
         };
         // The engine looked at its counters somewhere between question and answer.
         let at = 0.5 * (asked + self.now());
+        let power = self.meter.read();
         let reading = Reading {
-            power_w: self.meter.watts(),
+            power_w: power.watts,
+            memory_gb: power.memory_gb,
             ..Reading::of_page(&page, at)
         };
         locked(&self.seen).windows.push(reading);

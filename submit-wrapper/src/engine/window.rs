@@ -147,19 +147,21 @@ struct Segment {
     /// Integral of the load over time.
     area: f64,
     kv_peak: Option<f64>,
-    /// Sum and number of the power readings.
+    /// Sum and number of the power readings, each since the one before.
     power: (f64, u32),
+    memory_peak_gb: Option<f64>,
 }
 
 impl Segment {
     fn of(first: Reading, rest: impl IntoIterator<Item = Reading>) -> Self {
-        let (kv_peak, power) = (first.kv_usage, first.power_w.map_or((0.0, 0), |w| (w, 1)));
+        let (kv_peak, memory_peak_gb) = (first.kv_usage, first.memory_gb);
         let mut segment = Self {
             last: first.clone(),
             first,
             area: 0.0,
             kv_peak,
-            power,
+            power: (0.0, 0),
+            memory_peak_gb,
         };
         rest.into_iter().for_each(|r| segment.extend(r));
         segment
@@ -168,6 +170,10 @@ impl Segment {
     fn extend(&mut self, reading: Reading) {
         self.area += 0.5 * (load(&self.last) + load(&reading)) * (reading.at - self.last.at);
         self.kv_peak = [self.kv_peak, reading.kv_usage]
+            .into_iter()
+            .flatten()
+            .reduce(f64::max);
+        self.memory_peak_gb = [self.memory_peak_gb, reading.memory_gb]
             .into_iter()
             .flatten()
             .reduce(f64::max);
@@ -219,6 +225,7 @@ impl Segment {
             kv_usage: self.kv_peak,
             preemptions: grown(|r| r.preemptions),
             power_w: (self.power.1 > 0).then(|| self.power.0 / f64::from(self.power.1)),
+            memory_gb: self.memory_peak_gb,
         })
     }
 }
@@ -267,6 +274,7 @@ mod tests {
                 tpot: total(0.1),
                 e2e: total(10.0),
                 power_w: None,
+                memory_gb: None,
             }
         };
         loads.iter().enumerate().map(reading).collect()

@@ -256,6 +256,7 @@ pub(crate) fn outcome(site: &Site, job_id: u64) -> Outcome {
             kv_usage: Some(0.3),
             preemptions: Some(0.0),
             power_w: Some(900.0),
+            memory_gb: Some(71.5),
         }],
     }
 }

@@ -12,6 +12,8 @@ const TOKENS_PER_GPU: f64 = 1e6;
 const REQUESTS_PER_GPU: f64 = 1e5;
 /// More watts than any GPU takes.
 const WATTS_PER_GPU: f64 = 3000.0;
+/// More memory than any GPU has, GB.
+const MEMORY_GB: f64 = 4096.0;
 /// A year, s.
 const YEAR: f64 = 366.0 * 86_400.0;
 /// Longer than any context, tokens.
@@ -89,6 +91,7 @@ fn check_window(w: &Window) -> Result<(), String> {
         within(name, ms, 0.0, YEAR * 1000.0)?;
     }
     within("kv_usage", w.kv_usage, 0.0, 1.0)?;
+    within("memory_gb", w.memory_gb, 0.0, MEMORY_GB)?;
     within("preemptions", w.preemptions, 0.0, 1e12)
 }
 

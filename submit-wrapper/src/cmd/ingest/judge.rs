@@ -253,6 +253,8 @@ fn measured_in(w: &Window) -> Measured {
         e2e_ms: w.e2e_ms,
         kv_usage: w.kv_usage,
         power_w: w.power_w,
+        energy_j_per_tok: w.power_w.map(|watts| watts / w.output_tok_s),
+        peak_mem_gb: w.memory_gb,
         ..Measured::default()
     }
 }
