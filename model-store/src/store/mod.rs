@@ -11,6 +11,7 @@
 //! * A run counts once, however often it comes in ([`content_hash`]).
 //! * A file that is not a store of ours is reported and left as it was.
 
+mod backup;
 mod choices;
 mod cluster;
 mod error;

@@ -14,5 +14,6 @@ pub(crate) mod predict;
 pub(crate) mod probe;
 pub(crate) mod run;
 pub(crate) mod setup;
+pub(crate) mod store;
 pub(crate) mod submit;
 pub(crate) mod train;
