@@ -218,14 +218,24 @@ fn what_is_measured_is_what_the_benchmark_client_reports() {
             "no window between {first} and {last}: {:?}",
             outcome.windows
         );
-        let (begin, end) = (
-            own[0].begins_at,
-            own.last().map(|w| w.begins_at + w.seconds).unwrap(),
-        );
-        let (ours, theirs) = (together(&own), client.figures(begin, end - begin));
+        let seconds: f64 = own.iter().map(|w| w.seconds).sum();
+        // The client's own figures of each window's span, put together as the windows are.
+        let theirs: Vec<Window> = own
+            .iter()
+            .map(|w| {
+                let [rate, ttft, tpot] = client.figures(w.begins_at, w.seconds);
+                Window {
+                    output_tok_s: rate,
+                    ttft_ms: Some(ttft),
+                    tpot_ms: Some(tpot),
+                    ..w.clone()
+                }
+            })
+            .collect();
+        let (ours, theirs) = (together(&own), together(&theirs));
         println!(
             "{:.0} s, {} windows: tokens/s {:.1} and {:.1}, TTFT {:.1} and {:.1} ms, TPOT {:.2} and {:.2} ms (recorded and client, same span); whole report {:.1}, {:.1}, {:.2}",
-            end - begin,
+            seconds,
             own.len(),
             ours[0],
             theirs[0],
