@@ -22,7 +22,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Outcome files of one round of `ingest`: most rounds fill a part of a transaction, each tenth one and a half.
 fn files_of(round: u64) -> u64 {
-    if round % 10 == 0 { 384 } else { 40 }
+    if round.is_multiple_of(10) { 384 } else { 40 }
 }
 
 /// Answers for any job: it ran while this bench did, on 2 x h100.
