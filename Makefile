@@ -15,6 +15,8 @@
 #   make packages a .deb and an .rpm, in target/packages
 #   make uninstall   takes these away again, with the same variables
 #   make lint     rustfmt, clippy and shellcheck
+#   make doc, msrv, deny, reproduce   documentation without a warning; the oldest Rust that is promised; licences and advisories of
+#                 dependencies (needs cargo-deny); two builds in two folders, equal to the byte
 #   make clean    deletes everything that the above made
 #
 # demo, test and bench install what is missing from Debian's packages when run by root; other users are told the one line
@@ -26,7 +28,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: packages help demo test test-all-slurm sanitize bench bench-load bench-kills test-engine build plugin install uninstall lint clean deps standin launcher
+.PHONY: doc msrv deny reproduce packages help demo test test-all-slurm sanitize bench bench-load bench-kills test-engine build plugin install uninstall lint clean deps standin launcher
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/plugin/libspank_omnipilot.so
@@ -107,6 +109,22 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features e2e/real-engine --locked -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh tests/native/*.sh tests/engine/*.sh demo/*.sh packaging/*.sh .ci/run; else echo "shellcheck is not installed: skipped"; fi
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+# rust-version in Cargo.toml, with the features of that age: nothing newer may slip in.
+msrv:
+	@version=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml); \
+	rustup toolchain list | grep -q "^$$version" || rustup toolchain install --profile minimal "$$version"; \
+	CARGO_TARGET_DIR="$(TARGET)/msrv" cargo "+$$version" check --workspace --all-targets --locked
+
+deny:
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; }
+	cargo deny --locked check
+
+reproduce: build
+	@TARGET="$(TARGET)" packaging/reproduce.sh
 
 clean:
 	@demo/clean.sh

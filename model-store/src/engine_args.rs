@@ -1,7 +1,7 @@
 //! What an advice means in an engine's own arguments, and what a command or a batch script
 //! already fixes in them.
 //!
-//! * [`Advised`] + a command -> the command with the advice in it, each flag once ([`apply`]), or the
+//! * [`Advised`] + a command -> the command with the advice in it, each flag once ([`apply()`]), or the
 //!   [`ApplyError`] that names the literal which contradicts the advice;
 //! * a [`Choice`] -> the arguments that carry it out ([`Choice::args`]), the text of
 //!   `SLURM_LLM_ENGINE_ARGS`;

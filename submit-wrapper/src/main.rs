@@ -2,7 +2,7 @@
 //! into the store, trains and publishes.
 //!
 //! Each verb is one module under [`cmd`]: it parses nothing itself, takes its arguments and the
-//! [`Site`](site::Site), and prints data on standard output and everything else on standard error.
+//! [`SiteArgs`](site::SiteArgs), and prints data on standard output and everything else on standard error.
 
 mod account;
 mod ask;
@@ -18,8 +18,10 @@ mod preferences;
 mod prices;
 mod progress;
 mod publish;
+mod shell;
 mod site;
 mod slurm;
+mod tables;
 mod usage;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -72,6 +74,8 @@ enum Verb {
     Predict(cmd::predict::Args),
     /// Measure what was asked for and is not known, where it is worth most
     Probe(cmd::probe::Args),
+    /// Write an advice for other launchers, or past runs as a table
+    Export(cmd::export::Args),
     /// Hold runs out, predict them, and say how far to trust predictions and decisions
     Evaluate(cmd::evaluate::Args),
     /// Write man pages and completions
@@ -100,6 +104,7 @@ fn main() -> std::process::ExitCode {
         Verb::Store(args) => cmd::store::run(&cli.site, &args),
         Verb::Predict(args) => cmd::predict::run(&cli.site, &args),
         Verb::Probe(args) => cmd::probe::run(&cli.site, &args),
+        Verb::Export(args) => cmd::export::run(&cli.site, &args),
         Verb::Evaluate(args) => cmd::evaluate::run(&cli.site, &args),
         Verb::Generate(args) => cmd::generate::run(Cli::command(), &args),
     };

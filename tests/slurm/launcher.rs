@@ -44,6 +44,10 @@ fn settings(site: &Site) {
 
 /// Launches with these variables, which are how a user tags what a launcher submits.
 fn launch(site: &Site, variables: &[(&str, &str)]) -> Output {
+    launch_on(site, variables, &["--resource-type", "a100"])
+}
+
+fn launch_on(site: &Site, variables: &[(&str, &str)], resources: &[&str]) -> Output {
     let folder = site.path("launcher").display().to_string();
     let mut command = site
         .cluster
@@ -59,12 +63,8 @@ fn launch(site: &Site, variables: &[(&str, &str)]) -> Output {
             "x",
             "--json-mode",
         ])
-        .args([
-            "--resource-type",
-            "a100",
-            "--config",
-            &format!("{folder}/models.yaml"),
-        ])
+        .args(resources)
+        .args(["--config", &format!("{folder}/models.yaml")])
         .args([
             "--work-dir",
             &folder,
@@ -118,4 +118,40 @@ fn vec_inf_takes_an_advised_job_for_the_success_that_it_is() {
         "the reason comes through: {refused}"
     );
     assert_eq!(site.jobs(), 3);
+}
+
+/// What `omnipilot export vec-inf` writes is a model of the launcher's: it launches with the GPUs, the degree and the format that
+/// were advised, with no tag and no plugin, where the launcher's own entry names one GPU of whatever type is asked for.
+#[test]
+#[cfg_attr(
+    not(all(e2e_slurm, e2e_vec_inf)),
+    ignore = "needs Slurm and vec-inf from PyPI"
+)]
+fn vec_inf_launches_an_exported_advice() {
+    let site = Site::trained(&Setup::default());
+    settings(&site);
+    let words = [
+        "export",
+        "vec-inf",
+        "--llm-model=meta-llama/Llama-3.1-8B-Instruct",
+        "--llm-gpu=h100",
+        "--llm-isl=300",
+        "--llm-osl=200",
+    ];
+    let exported = site.omnipilot(OPERATOR, &words).success().unwrap().stdout;
+    assert!(exported.contains("    resource_type: h100\n"), "{exported}");
+    let folder = site.path("launcher").display().to_string();
+    let local: String = exported
+        .lines()
+        .filter(|l| !l.starts_with("    hf_model:"))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let whole = format!("{local}    model_weights_parent_dir: {folder}/weights\n");
+    site.cluster.file("launcher/models.yaml", &whole).unwrap();
+    let output = launch_on(&site, &[], &[]);
+    assert_eq!((output.code, &*output.stderr), (Some(0), ""), "{output}");
+    let told: Value = serde_json::from_str(&output.stdout).unwrap();
+    let id = told["slurm_job_id"].as_str().unwrap().parse().unwrap();
+    let record = site.cluster.show_job(id).unwrap();
+    assert_eq!(gpus(&record), "gpu:h100:1", "{record:?}");
 }

@@ -37,6 +37,7 @@ mod setup;
 pub mod site;
 pub mod support;
 mod units;
+#[cfg(feature = "train")]
 pub(crate) use units::matern;
 pub mod utility;
 pub mod words;

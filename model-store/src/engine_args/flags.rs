@@ -96,6 +96,11 @@ impl EngineKind {
     }
 
     /// Spellings of a setting, the one that is written first; empty where the engine has none.
+    /// The spelling of a setting that advice is given in; `None` where the engine has no such flag.
+    pub fn spelling(self, setting: Setting) -> Option<&'static str> {
+        self.spellings(setting).first().copied()
+    }
+
     pub(super) const fn spellings(self, setting: Setting) -> &'static [&'static str] {
         match self {
             Self::Vllm => vllm(setting),

@@ -4,14 +4,14 @@
 //! `SLURM_LLM_*` variables and a note in its comment; or to a refusal; or, when anything is broken,
 //! to the submission as it was typed.
 //!
-//! The way of a request: the plugin, which Slurm loads, loads this library for a tagged job and calls [`decide`], which
+//! The way of a request: the plugin, which Slurm loads, loads this library for a tagged job and calls `decide`, which
 //! takes what was typed (`options`, `submission`), asks for advice in a child process under a time limit (`ask`, `child`), and
 //! changes the job (`rewrite`).
 //!
 //! Architecture invariants:
 //! * nothing of this is in a process that submits an untagged job, nor in slurmd and slurmstepd;
 //! * this file is the only one that exports a symbol;
-//! * no panic leaves [`decide`], and none of the advisor's faults can reach the process of the user's
+//! * no panic leaves `decide`, and none of the advisor's faults can reach the process of the user's
 //!   `sbatch`: the advisor runs in the child.
 
 #![cfg_attr(

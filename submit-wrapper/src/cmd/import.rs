@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::json::document;
 use crate::progress::Progress;
 use crate::site::SiteArgs;
+use crate::tables::Encoding;
 use crate::{exit, input};
 
 /// Largest result file of a benchmark client that is read, bytes.
@@ -32,7 +33,7 @@ pub(crate) struct Args {
     /// Where the runs were measured; a row that says `published` itself stays published
     #[arg(long, value_enum, default_value = "other-cluster")]
     origin: OriginArg,
-    /// Laboratory or cluster [default: the file's name for `runs-csv`, else the form's name]
+    /// Laboratory or cluster [default: the file's name for a table of runs, else the form's name]
     #[arg(long)]
     source: Option<String>,
     /// Model that was served, where the file names it otherwise or not at all
@@ -72,6 +73,10 @@ fn precision(text: &str) -> Result<Precision, String> {
 enum Format {
     /// One run a line, columns by name
     RunsCsv,
+    /// One JSON object a line, with the names of those columns
+    RunsJsonl,
+    /// Parquet with those columns
+    RunsParquet,
     /// `vllm bench serve --save-result`
     VllmBench,
     /// `sglang.bench_serving --output-file`
@@ -93,7 +98,7 @@ enum Format {
 impl Format {
     const fn form(self) -> Option<Form> {
         Some(match self {
-            Self::RunsCsv => return None,
+            Self::RunsCsv | Self::RunsJsonl | Self::RunsParquet => return None,
             Self::VllmBench => Form::VllmBench,
             Self::SglangBench => Form::SglangBench,
             Self::Aiperf => Form::Aiperf,
@@ -104,10 +109,20 @@ impl Format {
             Self::VecInf => Form::VecInf,
         })
     }
+
+    /// The encoding of a table of runs; `None` for the result file of a client.
+    const fn table(self) -> Option<Encoding> {
+        match self {
+            Self::RunsCsv => Some(Encoding::Csv),
+            Self::RunsJsonl => Some(Encoding::Jsonl),
+            Self::RunsParquet => Some(Encoding::Parquet),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum OriginArg {
+pub(crate) enum OriginArg {
     ThisCluster,
     OtherCluster,
     Published,
@@ -391,36 +406,43 @@ fn log_beside(path: &Path) -> Option<String> {
 
 /// A file that can be imported.
 enum Opened {
-    /// `runs-csv`, read line by line.
+    /// A table of runs, read row by row.
     Rows(Box<RunRows<Box<dyn Read>>>),
     /// What a benchmark client wrote.
     Results { hash: [u8; 32], text: String },
 }
 
-/// Opens a file and finds out whether it is JSON.
+/// The encoding of a table of runs by how the file begins; `None` for what a client wrote.
+fn told(path: &Path) -> std::io::Result<Option<Encoding>> {
+    let mut head = Vec::new();
+    input::open_regular(path)?
+        .take(1 << 20)
+        .read_to_end(&mut head)?;
+    if let Some(encoding) = Encoding::of(&head) {
+        return Ok(Some(encoding));
+    }
+    let first = head.iter().find(|b| !b.is_ascii_whitespace());
+    Ok((!matches!(first, Some(b'{' | b'['))).then_some(Encoding::Csv))
+}
+
+/// Opens a file and finds out what it is.
 fn open(path: &Path, args: &Args) -> anyhow::Result<Opened> {
     let cannot = |e: std::io::Error| {
         let reason = format!("cannot read {}: {e}", path.display());
         exit::fail(reason, "a regular file that you may read is wanted")
     };
-    let is_json = match args.format {
-        Some(format) => format != Format::RunsCsv,
-        None => {
-            let mut head = Vec::new();
-            let file = input::open_regular(path).map_err(cannot)?;
-            file.take(4096).read_to_end(&mut head).map_err(cannot)?;
-            let first = head.iter().find(|b| !b.is_ascii_whitespace());
-            matches!(first, Some(b'{' | b'['))
-        }
+    let table = match args.format {
+        Some(format) => format.table(),
+        None => told(path).map_err(cannot)?,
     };
-    if is_json {
+    let Some(encoding) = table else {
         let bytes = model_store::snapshot::read_regular(path, LARGEST).map_err(cannot)?;
         return Ok(Opened::Results {
             hash: Sha256::digest(&bytes).into(),
             text: String::from_utf8_lossy(&bytes).into_owned(),
         });
-    }
-    let file: Box<dyn Read> = Box::new(input::open_lines(path).map_err(cannot)?);
+    };
+    let file = encoding.as_csv(path).map_err(cannot)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let source = args.source.clone().unwrap_or_else(|| stem.into_owned());
     let defaults = Defaults {
@@ -430,7 +452,7 @@ fn open(path: &Path, args: &Args) -> anyhow::Result<Opened> {
     let rows = runs_csv::read_runs(file, defaults).map_err(|e| {
         exit::fail(
             format!("{}: {e}", path.display()),
-            "`runs-csv` needs a first line with at least `model`, `gpu`, `tp`, `precision` and `workload`",
+            "a table of runs needs columns, at least `model`, `gpu`, `tp`, `precision` and `workload`",
         )
     })?;
     Ok(Opened::Rows(Box::new(rows)))

@@ -1,14 +1,16 @@
 //! The serving engine inside a job: from its command to one outcome file.
 //!
-//!     plan       command + environment -> the command with the advice in it, where to ask, what was asked
-//!     child      starts it in a process group of its own; ends what is left of the group
-//!     supervise  relays signals, escalates, gives the exit status
-//!     tee        passes stdout and stderr on unchanged and shows each line to the log
-//!     watch      readiness, then readings of /metrics; one thread
-//!     prometheus, reading, window    page -> samples -> reading -> steady windows   (pure)
-//!     log, verdict                   lines -> notes -> how it ended                 (pure)
-//!     session    puts these together
-//!     record     all of it -> the outcome file, by `spool`
+//! ```text
+//! plan       command + environment -> the command with the advice in it, where to ask, what was asked
+//! child      starts it in a process group of its own; ends what is left of the group
+//! supervise  relays signals, escalates, gives the exit status
+//! tee        passes stdout and stderr on unchanged and shows each line to the log
+//! watch      readiness, then readings of /metrics; one thread
+//! prometheus, reading, window    page -> samples -> reading -> steady windows   (pure)
+//! log, verdict                   lines -> notes -> how it ended                 (pure)
+//! session    puts these together
+//! record     all of it -> the outcome file, by `spool`
+//! ```
 //!
 //! Architecture invariant: nothing that is only for measuring can end, block or slow the engine or
 //! change its exit status. A fault in it costs the record, never the server.

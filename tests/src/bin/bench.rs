@@ -1,11 +1,13 @@
 //! Times and counts for `demo/bench.sh`, each printed as one line of its table.
 //!
-//!     bench spread UNIT NAME FILE            median and quarters of a column of numbers
-//!     bench added UNIT NAME WITH WITHOUT     the differences line by line, their 99th percentile, and the 95 % interval of their median
-//!     bench cost COMMAND...                  kilobytes of resident memory at most, of the command or of a child of its, and
-//!                                            milliseconds of processor time of both together
-//!     bench advise CONFIG N OPTION...        one advice in this process, N times; OPTION as `llm-model=MODEL`
-//!     bench measure NAME COMMAND...          seconds and peak memory of one command; its output is dropped
+//! ```text
+//! bench spread UNIT NAME FILE            median and quarters of a column of numbers
+//! bench added UNIT NAME WITH WITHOUT     the differences line by line, their 99th percentile, and the 95 % interval of their median
+//! bench cost COMMAND...                  kilobytes of resident memory at most, of the command or of a child of its, and
+//!                                        milliseconds of processor time of both together
+//! bench advise CONFIG N OPTION...        one advice in this process, N times; OPTION as `llm-model=MODEL`
+//! bench measure NAME COMMAND...          seconds and peak memory of one command; its output is dropped
+//! ```
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! An engine stand-in for demos and tests: see the module `standin` of the library.
 //!
-//!     standin-engine serve MODEL [options of `vllm serve`]
+//! ```text
+//! standin-engine serve MODEL [options of `vllm serve`]
+//! ```
 //!
 //! | variable | meaning | else |
 //! |---|---|---|

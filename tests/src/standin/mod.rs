@@ -4,7 +4,7 @@
 //! does (names and text format as captured from vLLM 0.32.0), counts a steady made-up load, and ends like vLLM: exit code 0
 //! on SIGTERM. On demand it fails in the ways that were captured from vLLM. None of its figures is a measurement.
 //!
-//! Parts: [`Settings`] (what to pretend), [`Load`] (the figures at a moment, pure), [`metrics`] (their text), and the binary
+//! Parts: [`Settings`] (what to pretend), [`Load`] (the figures at a moment, pure), [`metrics()`] (their text), and the binary
 //! `standin-engine` with the sockets and signals.
 
 mod args;

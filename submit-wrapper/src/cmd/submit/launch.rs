@@ -13,6 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::script::Script;
 use crate::exit;
+use crate::shell::quoted;
 
 /// True inside a job.
 pub(super) fn inside_job() -> bool {
@@ -190,13 +191,4 @@ fn in_memory(text: &str) -> anyhow::Result<File> {
     file.write_all(text.as_bytes())?;
     file.rewind()?;
     Ok(file)
-}
-
-/// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=:/.,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
