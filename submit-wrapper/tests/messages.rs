@@ -111,7 +111,7 @@ const WRONG: [&str; 13] = [
 ];
 
 /// Command lines, on a site without a snapshot and without Slurm.
-const LINES: [&str; 44] = [
+const LINES: [&str; 47] = [
     "",
     "nosuch",
     "advise --nosuch",
@@ -152,6 +152,9 @@ const LINES: [&str; 44] = [
     "import DIR/long.csv",
     "import --format nosuch DIR/cases.csv",
     "import --format runs-csv --precision fp9 DIR/cases.csv",
+    "import --format runs-jsonl DIR/cases.csv",
+    "import --format runs-parquet DIR/cases.csv",
+    "export runs --output DIR/nosuch/runs.csv",
     "evaluate --only nosuch",
     "evaluate --data DIR/nosuch.csv",
     "run",
@@ -159,13 +162,15 @@ const LINES: [&str; 44] = [
 ];
 
 /// The same, once a snapshot is published that knows no GPU of a cluster.
-const PUBLISHED: [&str; 6] = [
+const PUBLISHED: [&str; 8] = [
     "advise --model meta-llama/Llama-3.1-8B-Instruct",
     "advise --model meta-llama/Lama-3.1-8B-Instruct",
     "advise --model DIR/nosuch",
     "predict --input DIR/nosuch.csv --output DIR/out.csv",
     "predict --input DIR/cases.csv --output DIR/nosuch/out.csv",
     "models rollback",
+    "export sbatch --model google/gemma-2-9b",
+    "export vec-inf --model meta-llama/Llama-3.1-8B-Instruct",
 ];
 
 fn collected(site: &Site) -> String {

@@ -116,9 +116,17 @@ fn write_to(
         write(&mut out)?;
         return Ok(out.flush()?);
     };
-    let cannot = |e: io::Error| exit::fail(format!("cannot write {}: {e}", path.display()), "");
+    let cannot = |e: io::Error| {
+        let reason = format!("cannot write {}: {e}", path.display());
+        exit::fail(
+            reason,
+            "`--output` takes a file in a folder that you may write to",
+        )
+    };
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty());
-    let draft = tempfile::NamedTempFile::new_in(dir.unwrap_or(Path::new("."))).map_err(cannot)?;
+    let dir = dir.unwrap_or(Path::new("."));
+    std::fs::metadata(dir).map_err(cannot)?;
+    let draft = tempfile::NamedTempFile::new_in(dir).map_err(cannot)?;
     let written = || -> io::Result<()> {
         let mut out = io::BufWriter::new(draft.as_file());
         write(&mut out)?;

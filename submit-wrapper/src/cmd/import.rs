@@ -429,7 +429,13 @@ fn told(path: &Path) -> std::io::Result<Option<Encoding>> {
 fn open(path: &Path, args: &Args) -> anyhow::Result<Opened> {
     let cannot = |e: std::io::Error| {
         let reason = format!("cannot read {}: {e}", path.display());
-        exit::fail(reason, "a regular file that you may read is wanted")
+        let hint = match e.kind() {
+            std::io::ErrorKind::InvalidData => {
+                "`--format` names its form; `omnipilot import --help` lists those that are read"
+            }
+            _ => "a regular file that you may read is wanted",
+        };
+        exit::fail(reason, hint)
     };
     let table = match args.format {
         Some(format) => format.table(),
@@ -452,7 +458,7 @@ fn open(path: &Path, args: &Args) -> anyhow::Result<Opened> {
     let rows = runs_csv::read_runs(file, defaults).map_err(|e| {
         exit::fail(
             format!("{}: {e}", path.display()),
-            "a table of runs needs columns, at least `model`, `gpu`, `tp`, `precision` and `workload`",
+            "a table of runs has the columns `model`, `gpu`, `tp`, `precision` and `workload` at least",
         )
     })?;
     Ok(Opened::Rows(Box::new(rows)))

@@ -53,6 +53,11 @@ pub(super) fn read(path: &Path) -> io::Result<impl Read + use<>> {
             keys.extend(object.into_iter().map(|(key, _)| key));
         }
     }
+    if keys.is_empty() {
+        return Err(invalid(
+            "it holds no JSON object, where each line is to be one",
+        ));
+    }
     let header: Vec<String> = keys.into_iter().collect();
     let names = header.clone();
     let mut lines = open_lines(path)?.lines();

@@ -1,6 +1,8 @@
 //! Kills `omnipilot ingest`, `run` and `train` at random points and counts what is lost or doubled.
 //!
-//!     kills N FOLDER [SEED]     N kills: six in ten of `ingest`, three of `run`, one of `train`
+//! ```text
+//! kills N FOLDER [SEED]     N kills: six in ten of `ingest`, three of `run`, one of `train`
+//! ```
 //!
 //! `sacct` and the engine are stand-ins; store, spool, files and signals are real. Ends with 1 where anything was lost, doubled, left half or left
 //! running. The moment of each kill is drawn evenly from the time that the command took when it was left alone, and a fifth more.
