@@ -41,6 +41,9 @@ files() { # GENERATED
   for file in omnipilot.toml job_submit.lua cli_filter.lua plugstack.conf.d/omnipilot.conf; do
     echo "644 $ROOT/etc/$file $EXAMPLES/$file"
   done
+  for file in grafana/omnipilot.json ondemand/{manifest.yml,form.yml,submit.yml.erb,template/script.sh.erb}; do
+    echo "644 $ROOT/etc/$file $EXAMPLES/$file"
+  done
   for file in "$ROOT"/etc/systemd/*; do
     echo "644 $file $SYSTEMD_DIR/${file##*/}"
   done

@@ -43,7 +43,7 @@ NEEDS
     echo 'mariadbd mariadb-server'
     echo 'mariadb-install-db mariadb-server'
   fi
-  [ "$tests" = 0 ] || echo 'slurmrestd slurmrestd'
+  [ "$tests" = 0 ] || printf '%s\n' 'slurmrestd slurmrestd' 'ruby ruby'
 }
 
 missing_packages() {

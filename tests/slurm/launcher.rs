@@ -155,3 +155,53 @@ fn vec_inf_launches_an_exported_advice() {
     let record = site.cluster.show_job(id).unwrap();
     assert_eq!(gpus(&record), "gpu:h100:1", "{record:?}");
 }
+
+/// The form of Open OnDemand: its `submit.yml.erb` as the portal evaluates it, and a job submitted with what comes out.
+#[test]
+#[cfg_attr(not(all(e2e_slurm, e2e_ruby)), ignore = "needs Slurm and ruby")]
+fn the_form_of_open_ondemand_submits_as_advised() {
+    const EVALUATE: &str = "model, isl, osl, concurrency = ARGV[1], 300, 200, 16; \
+                            puts ERB.new(File.read(ARGV[0]), trim_mode: '-').result(binding)";
+    let site = Site::trained(&Setup::default());
+    let form = Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc/ondemand/submit.yml.erb");
+    let evaluate = |model: &str| {
+        let mut ruby = site.cluster.command(OPERATOR, "ruby").unwrap();
+        ruby.env("OMNIPILOT_CONFIG", site.config()).args([
+            "-rerb",
+            "-e",
+            EVALUATE,
+            form.to_str().unwrap(),
+            model,
+        ]);
+        ruby.output().unwrap()
+    };
+    let told = String::from_utf8(evaluate("meta-llama/Llama-3.1-8B-Instruct").stdout).unwrap();
+    let native: Vec<&str> = told
+        .lines()
+        .filter_map(|l| l.strip_prefix("    - \"")?.strip_suffix('"'))
+        .collect();
+    assert_eq!(native.len(), 3, "{told}");
+    assert!(told.contains("    SLURM_LLM_TP: \"1\"\n"), "{told}");
+    let words = [&native[..], &["--parsable", "--wrap=true"]].concat();
+    let submitted = site
+        .cluster
+        .run(OPERATOR, "sbatch", &words)
+        .unwrap()
+        .success()
+        .unwrap();
+    let record = site
+        .cluster
+        .show_job(submitted.stdout.trim().parse().unwrap())
+        .unwrap();
+    let gres = native[0].strip_prefix("--gres=").unwrap();
+    assert_eq!(gpus(&record), gres, "{record:?}");
+    let refused = evaluate("google/gemma-2-9b");
+    let reason = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        !refused.status.success() && reason.contains("outside what was measured"),
+        "{reason}"
+    );
+    // A name is a word to the command, whatever a shell or YAML would make of it.
+    let odd = evaluate("x\"; touch /tmp/y\n    - --uid=0");
+    assert!(!odd.status.success(), "{odd:?}");
+}

@@ -24,6 +24,7 @@ mod queue;
 mod row;
 mod runs;
 pub mod runs_csv;
+mod tally;
 mod wishes;
 
 pub use choices::SubmittedJob;
@@ -34,6 +35,7 @@ pub use ingest::{AccountedJob, FileFate, Ingested, Quarantined};
 pub use models::{ModelState, PublishedModel};
 pub use queue::{Demand, Wait};
 pub use runs::{ImportedFile, InsertReport, SourceCount, StoredRun};
+pub use tally::{Counts, Tally};
 pub use wishes::{NewWish, PastRequest, Probe, Wish};
 
 use std::io::Read;

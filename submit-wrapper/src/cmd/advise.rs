@@ -51,12 +51,19 @@ fn as_json(c: &Consulted) -> anyhow::Result<Value> {
         Action::Rewrite(r) => ("rewrite", &r.message, Some(&r.gres)),
         Action::Refuse(r) => ("refuse", &r.message, None),
     };
+    let environment: serde_json::Map<String, Value> = match &c.action {
+        Action::Rewrite(r) => r.environment.iter(),
+        Action::Refuse(_) => [].iter(),
+    }
+    .map(|(name, value)| ((*name).to_owned(), json!(value)))
+    .collect();
     Ok(json!({
         "advice": c.advice.id,
         "snapshot": c.advice.snapshot_id,
         "model": c.advice.model,
         "decision": decision,
         "gres": gres,
+        "environment": environment,
         "message": message,
         "verdict": serde_json::to_value(&c.advice.verdict)?,
         "evidence": serde_json::to_value(c.advice.evidence)?,

@@ -1,6 +1,7 @@
 //! `omnipilot export`: an advice in the form that other launchers read, and past runs as a table.
 
 mod launchers;
+mod metrics;
 mod runs;
 
 use std::fs::File;
@@ -34,6 +35,8 @@ enum What {
     Srtctl(Launch),
     /// Past runs as a table that `omnipilot import` and others read
     Runs(runs::Args),
+    /// The state of the site for Prometheus: snapshot, advice, coverage
+    Metrics(metrics::Args),
 }
 
 /// A request, and where its advice goes.
@@ -65,6 +68,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         What::VecInf(launch) => of_advice(site, launch, launchers::vec_inf),
         What::Srtctl(launch) => of_advice(site, launch, launchers::srtctl),
         What::Runs(args) => runs::run(site, args),
+        What::Metrics(args) => metrics::run(site, args),
     }
 }
 

@@ -181,3 +181,54 @@ fn runs_go_out_and_come_in_again_in_every_encoding() {
         .unwrap();
     assert!(out.status.success() && out.stdout.is_empty(), "{out:?}");
 }
+
+/// Every line of a page is a comment or a sample of a family that was announced, as Prometheus reads it.
+#[test]
+fn the_state_of_the_site_is_a_page_for_prometheus() {
+    let site = site();
+    let file = site.path("omnipilot.prom");
+    let write = || {
+        let out = site.run(&["export", "metrics", "--output", file.to_str().unwrap()]);
+        assert!(out.status.success(), "{out:?}");
+        std::fs::read_to_string(&file).unwrap()
+    };
+    let page = write();
+    let mut announced = Vec::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            announced.push(rest.split(' ').next().unwrap());
+        } else if !line.starts_with("# HELP ") {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert_eq!(
+                announced.last(),
+                series.split('{').next().as_ref(),
+                "{line}"
+            );
+        }
+    }
+    for sample in [
+        "omnipilot_snapshot_readable 1",
+        "omnipilot_gpus{type=\"h100\",state=\"total\"} 16",
+        "omnipilot_runs{origin=\"published\"} 239",
+    ] {
+        assert!(page.lines().any(|l| l == sample), "{sample}: {page}");
+    }
+    std::fs::write(site.path("published/omnipilot.snapshot"), "torn").unwrap();
+    assert!(write().contains("\nomnipilot_snapshot_readable 0\n"));
+    // What a dashboard shows, the page has.
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../../etc/grafana/omnipilot.json")).unwrap();
+    let mut queries = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let query = target["expr"].as_str().unwrap();
+            let names = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            for name in names.filter(|n| n.starts_with("omnipilot_")) {
+                assert!(page.contains(&format!("# TYPE {name} ")), "{name}");
+                queries += 1;
+            }
+        }
+    }
+    assert!(queries >= 8);
+}
