@@ -11,11 +11,12 @@ use std::process::Command;
 
 const SLURM: [&str; 5] = ["slurmctld", "slurmd", "sbatch", "munged", "setsid"];
 /// C helpers, and what the compiler is to make of them.
-const NATIVE: [(&str, &[&str]); 4] = [
+const NATIVE: [(&str, &[&str]); 5] = [
     ("spank-host", &["-rdynamic"]),
     ("dead-mount", &[]),
     ("games", &["-shared", "-fPIC"]),
     ("nvml", &["-shared", "-fPIC"]),
+    ("bad-disk", &["-shared", "-fPIC"]),
 ];
 const ACCOUNTING: [&str; 3] = ["slurmdbd", "mariadbd", "mariadb-install-db"];
 

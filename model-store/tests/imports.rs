@@ -185,6 +185,32 @@ fn guidellm_of_both_versions() {
     assert_eq!(old.runs[0].case.model, "Qwen/Qwen3-8B");
 }
 
+/// llm-d writes YAML; the same report in either spelling is the same figures.
+#[test]
+fn an_llmd_report_is_read_as_yaml_too() {
+    for version in ["0.1", "0.2"] {
+        let json = import(
+            &format!("llm-d-report/{version}/report.json"),
+            Form::LlmdReport,
+        );
+        let document: serde_json::Value =
+            serde_json::from_str(&fixture(&format!("llm-d-report/{version}/report.json"))).unwrap();
+        let yaml = serde_yaml_ng::to_string(&document).unwrap();
+        assert!(!yaml.starts_with('{'));
+        let read = read(&yaml, None, &stated(), None).unwrap();
+        assert_eq!(read.form, Form::LlmdReport);
+        let all = |runs: &[Run]| -> Vec<_> {
+            runs.iter()
+                .map(|r| (r.case.clone(), r.measured.clone()))
+                .collect()
+        };
+        assert_eq!(all(&read.runs), all(&json.runs));
+    }
+    // Aliases that would unfold without end are refused.
+    let bomb = "scenario: &a [x, x]\nmetrics: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c]\ne: &e [*d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e, *e]\ng: [*f, *f, *f, *f, *f, *f, *f, *f]\n";
+    assert!(read(bomb, None, &stated(), None).is_err());
+}
+
 #[test]
 fn llmd_reports_of_both_versions() {
     let old = import("llm-d-report/0.1/report.json", Form::LlmdReport);

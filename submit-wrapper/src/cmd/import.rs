@@ -422,7 +422,11 @@ fn told(path: &Path) -> std::io::Result<Option<Encoding>> {
         return Ok(Some(encoding));
     }
     let first = head.iter().find(|b| !b.is_ascii_whitespace());
-    Ok((!matches!(first, Some(b'{' | b'['))).then_some(Encoding::Csv))
+    let is_yaml = path
+        .extension()
+        .is_some_and(|e| e == "yaml" || e == "yml");
+    let is_report = is_yaml || matches!(first, Some(b'{' | b'['));
+    Ok((!is_report).then_some(Encoding::Csv))
 }
 
 /// Opens a file and finds out what it is.

@@ -36,7 +36,7 @@ use crate::slurm::accounting::{self, Row};
 use crate::{drift, exit, prices};
 
 /// Files of one transaction, and of one question to accounting.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 /// A file that cannot be read as an outcome and is younger than this may still be being written.
 const FRESH: Duration = Duration::from_secs(60);
 /// Reasons that are printed.

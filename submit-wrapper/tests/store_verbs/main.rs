@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity)] // helpers and tables of tests
 
 mod attacks;
+mod bad_disk;
 mod export;
 mod harvest;
 mod import;

@@ -22,7 +22,7 @@ use serde_json::json;
 /// What a part of this program gives, errors as one line.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Outcome files of one round of `ingest`: most rounds fill a part of a transaction, each tenth one and a half.
+/// Outcome files of one round of `ingest`: most rounds fill a small part of a transaction, each tenth a large one.
 fn files_of(round: u64) -> u64 {
     if round.is_multiple_of(10) { 384 } else { 40 }
 }

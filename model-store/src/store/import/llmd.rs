@@ -1,4 +1,4 @@
-//! The llm-d benchmark report 0.1, 0.2 and 0.2.1, as JSON: every statistic has its `units`, which
+//! The llm-d benchmark report 0.1, 0.2 and 0.2.1, as YAML or JSON: every statistic has its `units`, which
 //! are obeyed. TPOT leaves the first token out; `normalized_time_per_output_token` does not and is
 //! not used.
 

@@ -174,14 +174,7 @@ pub fn read(
     stated: &Stated,
     log: Option<&str>,
 ) -> Result<Imported, ImportError> {
-    let clean = python_json(text);
-    let mut documents = Vec::new();
-    for document in serde_json::Deserializer::from_str(&clean).into_iter::<Value>() {
-        match document.map_err(|e| ImportError::NotJson(e.to_string()))? {
-            Value::Array(all) => documents.extend(all),
-            one => documents.push(one),
-        }
-    }
+    let documents = documents(text)?;
     let form = form
         .or_else(|| documents.iter().find_map(Form::of))
         .ok_or(ImportError::Unknown)?;
@@ -206,6 +199,27 @@ pub fn read(
         }
     }
     Ok(out)
+}
+
+/// The documents of a file: JSON, one or several, or a YAML mapping.
+fn documents(text: &str) -> Result<Vec<Value>, ImportError> {
+    if !text.trim_start().starts_with(['{', '[']) {
+        let document: Value =
+            serde_yaml_ng::from_str(text).map_err(|e| ImportError::NotJson(e.to_string()))?;
+        let is_mapping = document.is_object().then_some(document);
+        return is_mapping
+            .map(|d| vec![d])
+            .ok_or_else(|| ImportError::NotJson("it is no YAML mapping either".into()));
+    }
+    let clean = python_json(text);
+    let mut documents = Vec::new();
+    for document in serde_json::Deserializer::from_str(&clean).into_iter::<Value>() {
+        match document.map_err(|e| ImportError::NotJson(e.to_string()))? {
+            Value::Array(all) => documents.extend(all),
+            one => documents.push(one),
+        }
+    }
+    Ok(documents)
 }
 
 fn entries(form: Form, document: &Value, log: Option<&str>) -> Vec<Result<Reading, String>> {
