@@ -422,9 +422,7 @@ fn told(path: &Path) -> std::io::Result<Option<Encoding>> {
         return Ok(Some(encoding));
     }
     let first = head.iter().find(|b| !b.is_ascii_whitespace());
-    let is_yaml = path
-        .extension()
-        .is_some_and(|e| e == "yaml" || e == "yml");
+    let is_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
     let is_report = is_yaml || matches!(first, Some(b'{' | b'['));
     Ok((!is_report).then_some(Encoding::Csv))
 }
