@@ -8,7 +8,6 @@ mod bad_disk;
 mod export;
 mod harvest;
 mod import;
-mod influence;
 mod observe;
 mod probes;
 mod site;
