@@ -42,6 +42,7 @@ impl Site {
         );
         site.put("notastore.db", "this is text, and no database at all");
         site.put("empty.db", "");
+        site.put("mamba.json", "{\"hidden_size\": 64, \"num_attention_heads\": 8, \"num_hidden_layers\": 2, \"vocab_size\": 100, \"mamba_d_state\": 16}");
         site.put("cl100k.json", "{\"hidden_size\": 10}");
         site
     }
@@ -111,7 +112,7 @@ const WRONG: [&str; 13] = [
 ];
 
 /// Command lines, on a site without a snapshot and without Slurm.
-const LINES: [&str; 47] = [
+const LINES: [&str; 51] = [
     "",
     "nosuch",
     "advise --nosuch",
@@ -144,6 +145,10 @@ const LINES: [&str; 47] = [
     "models compare x",
     "models rollback",
     "models rollback x",
+    "models add DIR/nosuch",
+    "models add DIR/not.json",
+    "models add DIR/cl100k.json",
+    "models add DIR/mamba.json",
     "predict --input DIR/cases.csv --output DIR/out.csv",
     "import DIR/nosuch.csv",
     "import DIR/empty.csv",

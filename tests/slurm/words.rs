@@ -89,6 +89,33 @@ fn every_document_has_the_keys_that_are_written_down() {
             serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output}"));
         held.insert(hold(&document, &kinds));
     }
+    let config = "{\"model_type\": \"llama\", \"hidden_size\": 4096, \"num_hidden_layers\": 32, \"num_attention_heads\": 32, \
+                  \"num_key_value_heads\": 8, \"intermediate_size\": 14336, \"vocab_size\": 128256}";
+    fs::create_dir(site.path("ours")).unwrap();
+    fs::write(site.path("ours/config.json"), config).unwrap();
+    fs::write(site.path("ours/model.safetensors"), "").unwrap();
+    held.insert(hold(
+        &site.json(&["models", "add", &path("ours"), "--name", "our/8B"]),
+        &kinds,
+    ));
+    site.omnipilot(OPERATOR, &["observe"]).success().unwrap();
+    let advised = site.json(&[
+        "advise",
+        "--model=our/8B",
+        "--isl=1000",
+        "--osl=500",
+        "--concurrency=32",
+    ]);
+    assert_eq!(advised["decision"], "rewrite", "{advised}");
+    let again = site.omnipilot(
+        OPERATOR,
+        &["models", "add", &path("ours"), "--name", "our/8B"],
+    );
+    assert!(
+        again.code == Some(2) && again.stderr.contains("already"),
+        "{again}"
+    );
+
     let models = site.json(&["models"]);
     let id = models["models"][0]["id"].as_str().unwrap();
     held.insert(hold(&site.json(&["models", "compare", id]), &kinds));

@@ -82,6 +82,9 @@ pub enum CardError {
     /// A key that the architecture cannot be known without is missing or out of range.
     #[error("config.json has no usable `{0}`")]
     Missing(&'static str),
+    /// A key says something about the architecture that is not understood.
+    #[error("`{0}` of config.json says something that is not understood here")]
+    NotUnderstood(String),
 }
 
 impl ModelCard {
@@ -147,6 +150,17 @@ impl ModelCard {
     /// [`CardError`] where the architecture cannot be known from it.
     pub fn from_hf_config(name: &str, text: &str) -> Result<(Self, Option<Precision>), CardError> {
         super::hf_config::read(name, text)
+    }
+
+    /// Whether everything in a `config.json` is understood that size, memory and speed depend on.
+    /// [`ModelCard::from_hf_config`] is not as strict: a user's own directory gets an advice with what
+    /// is known, and support says how far that goes.
+    ///
+    /// # Errors
+    /// [`CardError::NotUnderstood`] with the first key that is not, or as
+    /// [`ModelCard::from_hf_config`].
+    pub fn check_hf_config(text: &str) -> Result<(), CardError> {
+        super::hf_config::check(text)
     }
 }
 

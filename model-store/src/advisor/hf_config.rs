@@ -40,6 +40,89 @@ pub(super) fn read(name: &str, text: &str) -> Result<(ModelCard, Option<Precisio
     Ok((card, format))
 }
 
+/// Whether all of it is understood that size, memory and speed depend on.
+///
+/// # Errors
+/// [`CardError::NotUnderstood`] with the first key that is not, or as [`read`].
+pub(super) fn check(text: &str) -> Result<(), CardError> {
+    read("", text)?;
+    let whole: Value = serde_json::from_str(text).map_err(|e| CardError::NotJson(e.to_string()))?;
+    for part in [Some(&whole), whole.get("text_config")]
+        .into_iter()
+        .flatten()
+    {
+        check_part(part)?;
+    }
+    Ok(())
+}
+
+/// Keys of layers that are no attention over a growing cache.
+const OTHER_LAYERS: [&str; 9] = [
+    "ssm_cfg",
+    "state_size",
+    "mamba_d_state",
+    "mamba_num_heads",
+    "layers_block_type",
+    "hybrid_override_pattern",
+    "linear_num_value_heads",
+    "attn_layer_period",
+    "block_configs",
+];
+/// Keys about experts that are counted, or that change neither size nor speed.
+const KNOWN_OF_EXPERTS: [&str; 14] = [
+    "num_local_experts",
+    "num_experts",
+    "n_routed_experts",
+    "num_experts_per_tok",
+    "experts_per_token",
+    "moe_topk",
+    "moe_intermediate_size",
+    "n_shared_experts",
+    "shared_expert_intermediate_size",
+    "interleave_moe_layer_step",
+    "moe_layer_freq",
+    "moe_layers",
+    "moe_router_enable_expert_bias",
+    "pretraining_tp",
+];
+
+fn check_part(part: &Value) -> Result<(), CardError> {
+    let not = |key: &str| Err(CardError::NotUnderstood(key.to_owned()));
+    let Some(keys) = part.as_object() else {
+        return Ok(());
+    };
+    for (key, value) in keys {
+        let of_experts = key.contains("expert") || key.contains("moe") || key == "ffn_config";
+        let says = value.is_object() || value.as_u64().is_some_and(|n| n > 1);
+        let router = key.contains("router") || key.contains("aux") || key.contains("loss");
+        if OTHER_LAYERS.contains(&key.as_str()) && !value.is_null()
+            || of_experts && says && !router && !KNOWN_OF_EXPERTS.contains(&key.as_str())
+        {
+            return not(key);
+        }
+    }
+    if part.get("is_encoder_decoder").and_then(Value::as_bool) == Some(true) {
+        return not("is_encoder_decoder");
+    }
+    if count(part, &["moe_layer_freq"]).is_some_and(|n| n > 1) {
+        return not("moe_layer_freq");
+    }
+    const KINDS: [&str; 3] = ["full_attention", "sliding_attention", "chunked_attention"];
+    let kinds = part.get("layer_types").and_then(Value::as_array);
+    let alien = |k: &Value| !k.as_str().is_some_and(|k| KINDS.contains(&k));
+    if kinds.is_some_and(|kinds| kinds.iter().any(alien)) {
+        return not("layer_types");
+    }
+    if part
+        .get("quantization_config")
+        .is_some_and(|q| !q.is_null())
+        && quantisation(part).is_none()
+    {
+        return not("quantization_config.quant_method");
+    }
+    Ok(())
+}
+
 fn shape(name: &str, config: &Value) -> Result<ModelCard, CardError> {
     let need =
         |keys: &[&str], what: &'static str| count(config, keys).ok_or(CardError::Missing(what));
@@ -101,7 +184,9 @@ fn experts(card: &mut ModelCard, config: &Value) {
     .unwrap_or(1)
     .min(card.experts);
     card.moe_intermediate = count(config, &["moe_intermediate_size"]).unwrap_or(card.intermediate);
-    card.shared_experts = count(config, &["n_shared_experts"]).unwrap_or(0);
+    // Every layer of Llama 4 has one that its file does not name.
+    let unnamed = u32::from(config.get("interleave_moe_layer_step").is_some());
+    card.shared_experts = count(config, &["n_shared_experts"]).unwrap_or(unnamed);
     card.dense_layers = count(config, &["first_k_dense_replace"])
         .unwrap_or(0)
         .min(card.layers);
@@ -194,7 +279,9 @@ fn other_family(kind: &str) -> String {
 fn parameters(card: &ModelCard, config: &Value) -> (f64, f64) {
     let f = f64::from;
     let (hidden, layers) = (f(card.hidden), f(card.layers));
-    let tied = config.get("tie_word_embeddings").and_then(Value::as_bool) == Some(true);
+    // Gemma's files leave out what is the default there.
+    let tied = config.get("tie_word_embeddings").and_then(Value::as_bool);
+    let tied = tied.unwrap_or(card.family == "gemma");
     let embeddings = f(card.vocab) * hidden * if tied { 1.0 } else { 2.0 };
     // Gated feed-forward layers have three matrices; those of GPT-2, OPT, BLOOM and NeoX have two.
     let gated = config.get("n_embd").is_none()
@@ -206,17 +293,35 @@ fn parameters(card: &ModelCard, config: &Value) -> (f64, f64) {
         let all = layers * (attention + matrices * hidden * f(card.intermediate)) + embeddings;
         return (all, all);
     }
-    let dense_layers = f(card.dense_layers);
+    let sparse = sparse_layers(card, config);
     let expert = matrices * hidden * f(card.moe_intermediate);
+    let dense = count(config, &["intermediate_size_mlp"]).unwrap_or(card.intermediate);
+    let shared = count(config, &["shared_expert_intermediate_size"])
+        .map_or(f(card.shared_experts) * expert, |width| {
+            matrices * hidden * f(width)
+        });
     let common = layers * attention
-        + dense_layers * matrices * hidden * f(card.intermediate)
-        + (layers - dense_layers) * (f(card.shared_experts) * expert + hidden * f(card.experts))
+        + (layers - sparse) * matrices * hidden * f(dense)
+        + sparse * (shared + hidden * f(card.experts))
         + embeddings;
-    let routed = |n: u32| (layers - dense_layers) * f(n) * expert;
+    let routed = |n: u32| sparse * f(n) * expert;
     (
         common + routed(card.experts),
         common + routed(card.experts_per_token),
     )
+}
+
+/// Layers with experts: all but the leading dense ones, or each n-th, or all but those listed.
+fn sparse_layers(card: &ModelCard, config: &Value) -> f64 {
+    let step = count(
+        config,
+        &["interleave_moe_layer_step", "decoder_sparse_step"],
+    )
+    .unwrap_or(1);
+    let listed = config.get("mlp_only_layers").and_then(Value::as_array);
+    let listed = listed.map_or(0, |l| u32::try_from(l.len()).unwrap_or(u32::MAX));
+    let sparse = (card.layers - card.dense_layers) / step.max(1);
+    f64::from(sparse.saturating_sub(listed))
 }
 
 fn attention_parameters(card: &ModelCard, config: &Value) -> f64 {

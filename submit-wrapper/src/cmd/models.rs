@@ -1,5 +1,7 @@
 //! `omnipilot models`: what was trained, which one is published, how two compare, and back to one.
 
+mod add;
+
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -35,6 +37,8 @@ enum What {
         /// Id of the other; the published one where it is not given
         other: Option<String>,
     },
+    /// Add a model that the site serves to the configuration, from its config.json
+    Add(add::Args),
     /// Publish an earlier model again
     Rollback {
         /// Its id, or how it begins; the one before the published one where it is not given
@@ -44,6 +48,10 @@ enum What {
 
 /// Runs the verb.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(What::Add(model)) = &args.what {
+        add::add(site, model, args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = site.config()?;
     let mut store = Store::open(&config.store).map_err(exit::store)?;
     let published = publish::champion(&config, &mut store)?.map(|c| c.entry.id);
@@ -55,6 +63,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         .collect();
     let mut out = std::io::stdout().lock();
     match args.what.as_ref().unwrap_or(&What::List) {
+        What::Add(_) => {}
         What::List => list(&mut out, &store, &trained, published.as_deref(), args.json)?,
         What::Compare { one, other } => {
             let one = find(&trained, one)?;

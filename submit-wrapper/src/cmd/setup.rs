@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::switch::find as find_plugin;
 use self::text::Paths;
+pub(crate) use self::text::quoted;
 use super::import::make_parent;
 use crate::account::Account;
 use crate::site::SiteArgs;

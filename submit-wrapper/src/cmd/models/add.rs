@@ -1,0 +1,216 @@
+//! `omnipilot models add`: a model that the site serves, from its `config.json` into the configuration.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use model_store::advisor::{ModelCard, Precision};
+use model_store::config::{Config, DEFAULT_PATH};
+use model_store::snapshot::read_regular;
+use serde_json::json;
+
+use crate::site::SiteArgs;
+use crate::{exit, json};
+
+/// Longest `config.json`, bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// Arguments.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Folder of a checkpoint, or a Hugging Face config.json
+    path: PathBuf,
+    /// Name that users type [default: that of the folder]
+    #[arg(long)]
+    name: Option<String>,
+    /// Show the card, and leave the configuration as it is
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A model that is understood.
+struct Found {
+    name: String,
+    config: PathBuf,
+    card: ModelCard,
+    /// The checkpoint in the folder, by its format.
+    checkpoint: Option<(Precision, PathBuf)>,
+}
+
+/// Reads, shows, and adds.
+pub(super) fn add(site: &SiteArgs, args: &Args, as_json: bool) -> anyhow::Result<()> {
+    let found = find(args)?;
+    let file = site.file().unwrap_or_else(|| DEFAULT_PATH.into());
+    if !args.dry_run {
+        write(&file, &found, &site.config()?)?;
+    }
+    if as_json {
+        let object = json!({
+            "model": found.name, "card": found.card, "config": found.config,
+            "checkpoint": found.checkpoint.as_ref().map(|(p, path)| json!({ "precision": p.name(), "path": path })),
+            "added_to": (!args.dry_run).then(|| file.display().to_string()),
+        });
+        return Ok(json::print("models.add", object)?);
+    }
+    println!("{}: {}", found.name, in_words(&found.card));
+    match &found.checkpoint {
+        Some((format, path)) => println!("checkpoint: {} in {}", format.name(), path.display()),
+        None => println!("checkpoint: none beside it; the engine has to find one by the name"),
+    }
+    if !args.dry_run {
+        println!("added to {}", file.display());
+        eprintln!("hint: `{}` publishes it", site.command("observe"));
+    }
+    Ok(())
+}
+
+fn find(args: &Args) -> anyhow::Result<Found> {
+    let wrong = |reason: String, hint: &str| exit::with_code(exit::USAGE, reason, hint);
+    let config = match args.path.is_dir() {
+        true => args.path.join("config.json"),
+        false => args.path.clone(),
+    };
+    let hint = "the folder of a checkpoint or its config.json is wanted";
+    let cannot = |e: std::io::Error| wrong(format!("cannot read {}: {e}", config.display()), hint);
+    let bytes = read_regular(&config, LONGEST).map_err(cannot)?;
+    let config = fs::canonicalize(&config).map_err(cannot)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let folder = config.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let name = args.name.clone().unwrap_or_else(|| name_of(&folder));
+    ModelCard::check_hf_config(&text)
+        .and_then(|()| ModelCard::from_hf_config(&name, &text))
+        .map(|(card, format)| Found {
+            checkpoint: has_weights(&folder).then(|| (format.unwrap_or_else(|| stored(&text)), folder)),
+            name,
+            config: config.clone(),
+            card,
+        })
+        .map_err(|e| {
+            wrong(
+                format!("{}: {e}", config.display()),
+                "sizes and memory would be wrong, so no card is made; the catalogue may have an architecture like it: `--llm-model=NAME`",
+            )
+        })
+}
+
+/// The format of weights that are not quantised.
+fn stored(text: &str) -> Precision {
+    let config: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let of = |key: &str| config.get(key)?.as_str().map(str::to_owned);
+    let kind = of("torch_dtype")
+        .or_else(|| of("dtype"))
+        .unwrap_or_default();
+    match kind.as_str() {
+        "float16" => Precision::Fp16,
+        "float32" => Precision::Fp32,
+        _ => Precision::Bf16,
+    }
+}
+
+fn has_weights(folder: &Path) -> bool {
+    let ends = |name: &str| name.ends_with(".safetensors") || name.ends_with(".bin");
+    let listed = fs::read_dir(folder).into_iter().flatten().flatten();
+    listed
+        .into_iter()
+        .any(|e| ends(&e.file_name().to_string_lossy()))
+}
+
+/// The folder's name; in the Hugging Face cache that of `models--OWNER--NAME`.
+fn name_of(folder: &Path) -> String {
+    let parts = folder.iter().rev().filter_map(|p| p.to_str());
+    let cached = parts.into_iter().find_map(|p| p.strip_prefix("models--"));
+    let own = || folder.file_name().unwrap_or_default().to_string_lossy();
+    cached.map_or_else(|| own().into_owned(), |name| name.replacen("--", "/", 1))
+}
+
+fn in_words(card: &ModelCard) -> String {
+    let billions = |n: f64| format!("{:.1} B parameters", n / 1e9);
+    let experts = match card.is_moe() {
+        true => format!(
+            ", {} used by a token; {} experts, {} of them and {} shared ones a token",
+            billions(card.active_params),
+            card.experts,
+            card.experts_per_token,
+            card.shared_experts
+        ),
+        false => String::new(),
+    };
+    let window = match card.sliding_layers {
+        0 => String::new(),
+        n => format!(
+            ", {n} of them with a window of {} tokens",
+            card.sliding_window
+        ),
+    };
+    let cache = card.kv_bytes_per_token(2.0, 1.0) / 1024.0;
+    format!(
+        "family {}, {}{experts}; {} layers{window}; {cache:.1} KiB of 16-bit KV cache a token",
+        card.family,
+        billions(card.params),
+        card.layers
+    )
+}
+
+/// Appends the model, once the whole is known to be a configuration.
+fn write(file: &Path, found: &Found, config: &Config) -> anyhow::Result<()> {
+    if config.model.contains_key(&found.name) {
+        return Err(exit::with_code(
+            exit::USAGE,
+            format!("{} has a model `{}` already", file.display(), found.name),
+            "`--name` gives this one another name; or change the entry by hand",
+        ));
+    }
+    let cannot = |e: std::io::Error| {
+        exit::fail(
+            format!("cannot write {}: {e}", file.display()),
+            "run it as a user who may; `--dry-run` shows the card alone",
+        )
+    };
+    let text = fs::read_to_string(file).map_err(cannot)? + &section(found);
+    Config::parse(&text)
+        .map_err(|e| exit::fail(format!("{}: {e}", file.display()), "nothing was changed"))?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let mut draft = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
+    draft.write_all(text.as_bytes()).map_err(cannot)?;
+    let mode = fs::metadata(file).map_err(cannot)?.permissions().mode();
+    draft
+        .as_file()
+        .set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(cannot)?;
+    draft.persist(file).map_err(|e| cannot(e.error))?;
+    Ok(())
+}
+
+fn section(found: &Found) -> String {
+    let quoted = |p: &str| crate::cmd::setup::quoted(p);
+    let path = |p: &Path| quoted(&p.display().to_string());
+    let mut text = format!(
+        "\n# {}\n[model.{}]\nconfig = {}\n",
+        in_words(&found.card),
+        quoted(&found.name),
+        path(&found.config)
+    );
+    if let Some((format, folder)) = &found.checkpoint {
+        text += &format!("checkpoints = {{ {} = {} }}\n", format.name(), path(folder));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_the_folders_or_the_caches() {
+        for (folder, name) in [
+            ("/models/llama-70b", "llama-70b"),
+            (
+                "/hub/models--Qwen--Qwen3-32B/snapshots/9216db5781bf",
+                "Qwen/Qwen3-32B",
+            ),
+        ] {
+            assert_eq!(name_of(Path::new(folder)), name);
+        }
+    }
+}
