@@ -78,6 +78,8 @@ enum Verb {
     Export(cmd::export::Args),
     /// Hold runs out, predict them, and say how far to trust predictions and decisions
     Evaluate(cmd::evaluate::Args),
+    /// Write what was advised and what came of it as one HTML file
+    Report(cmd::report::Args),
     /// Write man pages and completions
     #[command(hide = true)]
     Generate(cmd::generate::Args),
@@ -106,6 +108,7 @@ fn main() -> std::process::ExitCode {
         Verb::Probe(args) => cmd::probe::run(&cli.site, &args),
         Verb::Export(args) => cmd::export::run(&cli.site, &args),
         Verb::Evaluate(args) => cmd::evaluate::run(&cli.site, &args),
+        Verb::Report(args) => cmd::report::run(&cli.site, &args),
         Verb::Generate(args) => cmd::generate::run(Cli::command(), &args),
     };
     exit::finish(result)

@@ -79,7 +79,7 @@ fn was_chosen(run: &Run) -> bool {
 }
 
 /// `cluster:NAME` and `job N window K`.
-fn job_of(run: &Run) -> Option<(&str, u64)> {
+pub(crate) fn job_of(run: &Run) -> Option<(&str, u64)> {
     let cluster = run.source.strip_prefix("cluster:")?;
     let id = run.source_ref.strip_prefix("job ")?;
     Some((cluster, id.split(' ').next()?.parse().ok()?))

@@ -89,6 +89,8 @@ fn every_document_has_the_keys_that_are_written_down() {
             serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output}"));
         held.insert(hold(&document, &kinds));
     }
+    let page = path("report.html");
+    held.insert(hold(&site.json(&["report", "--output", &page]), &kinds));
     let config = "{\"model_type\": \"llama\", \"hidden_size\": 4096, \"num_hidden_layers\": 32, \"num_attention_heads\": 32, \
                   \"num_key_value_heads\": 8, \"intermediate_size\": 14336, \"vocab_size\": 128256}";
     fs::create_dir(site.path("ours")).unwrap();

@@ -13,6 +13,7 @@ pub(crate) mod models;
 pub(crate) mod observe;
 pub(crate) mod predict;
 pub(crate) mod probe;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod setup;
 pub(crate) mod store;

@@ -277,7 +277,7 @@ fn print_back(
 }
 
 /// `2026-11-23 08:30 UTC`, from Unix seconds (civil-from-days of H. Hinnant).
-fn utc(seconds: i64) -> String {
+pub(super) fn utc(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let z = days + 719_468;
     let (era, day_of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model_store::job_request::advice_in_comment;
+use model_store::job_request::{Asked, Given, advice_in_comment, asked};
 use model_store::options::{OPTIONS, OptionError, RawOptions};
 use model_store::sbatch_line::SbatchLine;
 use model_store::snapshot::read_regular;
@@ -94,6 +94,11 @@ impl Submitted {
         self.line
             .value_of(name)
             .or_else(|| self.directives.value_of(name))
+    }
+
+    /// The GPUs that its user asked for.
+    pub(crate) fn asked(&self) -> Option<Asked> {
+        asked(&Given::of(|name| self.option(name)))
     }
 
     /// The `--llm-*` options, on the line or in the script.

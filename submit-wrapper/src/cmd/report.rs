@@ -1,0 +1,141 @@
+//! `omnipilot report`: what was advised and what came of it, as one HTML file that needs nothing else.
+
+mod data;
+mod page;
+mod svg;
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use model_store::advisor::Pins;
+use model_store::config::Config;
+use model_store::consult::{Consulted, consult};
+use model_store::options::RawOptions;
+use model_store::snapshot::Snapshot;
+use model_store::store::Store;
+use serde_json::json;
+
+use self::data::Data;
+use self::page::About;
+use crate::ask::AskArgs;
+use crate::progress::Progress;
+use crate::site::SiteArgs;
+use crate::{exit, json, publish};
+
+/// Arguments.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// The file
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "omnipilot-report.html"
+    )]
+    output: PathBuf,
+    /// Print the most important figures as JSON too
+    #[arg(long)]
+    json: bool,
+}
+
+/// Writes the file.
+pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
+    let config = site.config()?;
+    let store = Store::open(&config.store).map_err(exit::store)?;
+    let snapshot = Snapshot::read(&config.snapshot)
+        .map_err(|e| exit::fail(e.to_string(), "`omnipilot train` publishes one"))?;
+    let progress = Progress::start("gathering what was measured");
+    let data = data::gather(&store, &snapshot)?;
+    let consulted = request(&config, &args.ask.options, &data);
+    let about = About {
+        made: super::models::utc(publish::now()),
+        snapshot: snapshot.id.clone(),
+        trained: trained(&store, &snapshot)?,
+    };
+    let text = page::page(&about, &data, consulted.as_ref());
+    write(&args.output, &text)?;
+    drop(progress);
+    tell(args, &data, text.len())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn trained(store: &Store, snapshot: &Snapshot) -> anyhow::Result<String> {
+    let root = publish::root_of(store, &snapshot.id)?;
+    let entry = store.model(&root).map_err(exit::store)?;
+    Ok(super::models::utc(
+        entry.map_or(snapshot.created_at, |m| m.created_at),
+    ))
+}
+
+/// The request that was asked for, else the one that was served most here; `None` where nothing is
+/// known of it.
+fn request(config: &Config, options: &RawOptions, data: &Data) -> Option<Consulted> {
+    let mut options = options.clone();
+    if options.model.is_none() {
+        let served = data
+            .here
+            .last()
+            .map(|p| p.what.split(" on ").next().unwrap_or_default());
+        options.model = Some(
+            served
+                .unwrap_or("meta-llama/Llama-3.1-8B-Instruct")
+                .to_owned(),
+        );
+    }
+    consult(config, &options, &Pins::default()).ok()
+}
+
+/// By a rename: a report that is read meanwhile is the old one or the new one.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let cannot = |e: std::io::Error| {
+        exit::fail(
+            format!(
+                "cannot write {}: {}",
+                path.display(),
+                std::io::Error::from(e.kind())
+            ),
+            "`--output` names a file in a folder that you may write to",
+        )
+    };
+    let folder = path.parent().filter(|d| !d.as_os_str().is_empty());
+    let mut draft =
+        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(cannot)?;
+    draft.write_all(text.as_bytes()).map_err(cannot)?;
+    draft
+        .as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o644))
+        .map_err(cannot)?;
+    draft.persist(path).map_err(|e| cannot(e.error))?;
+    Ok(())
+}
+
+fn tell(args: &Args, data: &Data, bytes: usize) -> std::io::Result<()> {
+    let inside = |points: &[data::Point]| points.iter().filter(|p| p.covered()).count();
+    let saved = data.saved.as_ref().ok();
+    let hours =
+        saved.map(|all| [0, 1, 2].map(|i| all.iter().filter_map(|s| s.hours.get(i)).sum::<f64>()));
+    if args.json {
+        return json::print(
+            "report",
+            json!({
+                "output": args.output, "bytes": bytes, "runs": data.runs.len(),
+                "here": { "predicted": data.here.len(), "inside": inside(&data.here), "without_model": data.without_model },
+                "held_out": { "predicted": data.held_out.len(), "inside": inside(&data.held_out) },
+                "saved": { "jobs": saved.map(Vec::len), "gpu_hours": hours },
+            }),
+        );
+    }
+    println!(
+        "{}: {} KB, {} runs, {} of them here with a prediction from before, {} inside their interval",
+        args.output.display(),
+        bytes / 1024,
+        data.runs.len(),
+        data.here.len(),
+        inside(&data.here)
+    );
+    Ok(())
+}
