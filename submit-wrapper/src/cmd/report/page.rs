@@ -326,7 +326,8 @@ fn risk(data: &Data) -> String {
         (&data.held_out, "held-out cells", ""),
         (&data.here, "runs here", "second"),
     ];
-    let drawn: Vec<(Vec<(f64, f64)>, &str, &str)> = curves
+    type Curve<'a> = (Vec<(f64, f64)>, &'a str, &'a str);
+    let drawn: Vec<Curve> = curves
         .into_iter()
         .filter(|(points, ..)| points.len() >= STEP)
         .map(|(points, name, class)| (risk_curve(points), name, class))
