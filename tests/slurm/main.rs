@@ -12,4 +12,5 @@ mod probe;
 mod scripts;
 mod site;
 mod submit;
+mod tutorial;
 mod words;

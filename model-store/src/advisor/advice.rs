@@ -142,6 +142,15 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// From this many of its own runs on, a cluster's runs are fitted with the others; below, they
+    /// shift what was fitted elsewhere.
+    pub const LEADS_FROM: u32 = 400;
+
+    /// True where this cluster's own runs lead, and some are on the advised GPU type.
+    pub const fn leads(&self) -> bool {
+        self.this_cluster > 0 && self.this_cluster + self.on_other_gpus >= Self::LEADS_FROM
+    }
+
     /// True where nothing was measured on this cluster or another.
     pub const fn published_alone(&self) -> bool {
         self.this_cluster == 0 && self.other_cluster == 0 && self.published > 0

@@ -105,29 +105,30 @@ fn numbers(a: &Assessed, target: Target, label: &str) -> String {
     )
 }
 
-/// Where the evidence is not this cluster's, the first line says so; runs on other GPU types here
-/// do not make it so.
+/// Until this cluster's runs take over, the first line says what else the evidence is; runs on
+/// other GPU types here do not make it this cluster's.
 fn basis(e: &Evidence, gres: &str) -> String {
-    if e.this_cluster == 0 && e.on_other_gpus > 0 {
-        let elsewhere = grouped_count(e.other_cluster + e.published);
-        let what = if e.other_cluster == 0 {
-            "published figures"
-        } else {
-            "runs measured elsewhere"
-        };
-        format!(" (from {elsewhere} {what}; nothing measured here on {gres})")
-    } else if e.published_alone() {
-        format!(
-            " (from {} published figures alone)",
-            grouped_count(e.published)
-        )
-    } else if e.this_cluster == 0 {
-        format!(
-            " (from {} runs measured elsewhere)",
-            grouped_count(e.other_cluster + e.published)
-        )
+    let elsewhere = e.other_cluster + e.published;
+    let what = if e.other_cluster == 0 {
+        "published figures"
     } else {
+        "runs measured elsewhere"
+    };
+    let from = format!("from {} {what}", grouped_count(elsewhere));
+    if elsewhere == 0 || e.leads() {
         String::new()
+    } else if e.this_cluster > 0 {
+        let runs = if e.this_cluster == 1 { "run" } else { "runs" };
+        format!(
+            " ({from} and {} {runs} here on {gres})",
+            grouped_count(e.this_cluster)
+        )
+    } else if e.on_other_gpus > 0 {
+        format!(" ({from}; nothing measured here on {gres})")
+    } else if e.published_alone() {
+        format!(" ({from} alone)")
+    } else {
+        format!(" ({from})")
     }
 }
 
@@ -243,7 +244,40 @@ fn short(x: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    use super::*;
+
+    #[test]
+    fn the_first_line_says_what_the_advice_rests_on_until_this_clusters_runs_lead() {
+        let of = |this_cluster, on_other_gpus, other_cluster, published| {
+            let evidence = Evidence {
+                this_cluster,
+                on_other_gpus,
+                other_cluster,
+                published,
+            };
+            basis(&evidence, "h100")
+        };
+        for (said, expected) in [
+            (of(0, 0, 0, 717), " (from 717 published figures alone)"),
+            (of(0, 0, 9000, 717), " (from 9,717 runs measured elsewhere)"),
+            (
+                of(0, 5, 0, 717),
+                " (from 717 published figures; nothing measured here on h100)",
+            ),
+            (
+                of(1, 0, 0, 717),
+                " (from 717 published figures and 1 run here on h100)",
+            ),
+            (
+                of(30, 40, 9000, 717),
+                " (from 9,717 runs measured elsewhere and 30 runs here on h100)",
+            ),
+            (of(100, 300, 9000, 717), ""),
+            (of(20, 0, 0, 0), ""),
+        ] {
+            assert_eq!(said, expected);
+        }
+    }
 
     #[test]
     fn numbers_carry_three_digits() {

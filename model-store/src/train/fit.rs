@@ -28,10 +28,6 @@ const FALSE_ABSTENTION: f64 = 0.05;
 /// Fewest runs from which a target is fitted.
 const FEWEST_RUNS: usize = 30;
 
-/// From this many runs on, this cluster's runs are fitted with the others; below, they shift a
-/// centre that was fitted elsewhere.
-const HOME_FITS_FROM: usize = 400;
-
 /// Weight of one of this cluster's runs against one from elsewhere, once they are fitted.
 const HOME_WEIGHT: f64 = 3.0;
 
@@ -198,7 +194,7 @@ fn one_target(target: Target, table: &Table) -> (TargetModel, TargetReport) {
         table.task(target, |s| s.is_home()),
         table.task(target, |s| !s.is_home()),
     );
-    if home.y.len() < HOME_FITS_FROM && elsewhere.y.len() >= FEWEST_RUNS {
+    if home.y.len() < Evidence::LEADS_FROM as usize && elsewhere.y.len() >= FEWEST_RUNS {
         return fit_target(&elsewhere, &home);
     }
     let all = table.task(target, |_| true);
