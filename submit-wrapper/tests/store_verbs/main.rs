@@ -8,6 +8,7 @@ mod bad_disk;
 mod export;
 mod harvest;
 mod import;
+mod influence;
 mod observe;
 mod probes;
 mod site;
