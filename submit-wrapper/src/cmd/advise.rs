@@ -1,13 +1,16 @@
 //! `omnipilot advise`: what would be chosen, and every candidate beside it.
 
+mod table;
+
 use std::io::Write;
 use std::process::ExitCode;
 
-use model_store::advisor::words::{self, grouped};
-use model_store::advisor::{Assessed, Fallen, Pins, Target, Term, utility};
+use model_store::advisor::words;
+use model_store::advisor::{Assessed, Fallen, Pins, Target, Term};
 use model_store::consult::{Action, Consulted, consult};
 use serde_json::{Value, json};
 
+use self::table::Screen;
 use crate::ask::AskArgs;
 use crate::site::SiteArgs;
 use crate::{exit, json};
@@ -121,33 +124,12 @@ fn print(c: &Consulted) -> std::io::Result<()> {
     if c.advice.candidates.is_empty() {
         return Ok(());
     }
-    writeln!(
-        out,
-        "\n{:<32} {:>9} {:>19} {:>14} {:>11}",
-        "candidate", "tok/s", "interval", "tok/GPU-hour", "tok/price"
-    )?;
-    for a in &c.advice.candidates {
-        writeln!(out, "{}", line(a))?;
+    writeln!(out)?;
+    for line in table::lines(&c.advice.candidates, Screen::of_stdout()) {
+        writeln!(out, "{line}")?;
     }
     writeln!(out, "\n{}", words::ranked_by(&c.advice.ranking))?;
     Ok(())
-}
-
-fn line(a: &Assessed) -> String {
-    let name = utility::name(&a.config);
-    let reason = a.fallen.as_ref().map(why);
-    let Some(p) = a.prediction(Target::OutputTokS) else {
-        return format!("{name:<32} {}", reason.unwrap_or_default());
-    };
-    let number = |x: Option<f64>| x.map_or_else(|| "-".into(), grouped);
-    let interval = format!("[{}-{}]", grouped(p.lo), grouped(p.hi));
-    let numbers = format!(
-        "{name:<32} {:>9} {interval:>19} {:>14} {:>11}",
-        grouped(p.q50),
-        number(a.tokens_per_gpu_hour),
-        number(a.tokens_per_price)
-    );
-    reason.map_or(numbers.clone(), |r| format!("{numbers}  {r}"))
 }
 
 pub(super) fn why(fallen: &Fallen) -> String {
