@@ -136,7 +136,8 @@ fn wide(candidates: &[Assessed], screen: Screen, width: usize, bar: usize) -> Ve
 /// Two lines a candidate: its numbers, then its bar or why it falls.
 fn narrow(candidates: &[Assessed], screen: Screen, width: usize) -> Vec<String> {
     let scale = Scale::over(candidates, width.saturating_sub(2).clamp(1, WIDEST_BAR));
-    let mut out = vec![cut(&format!("tok/s: {}", scale.ends()), width, screen)];
+    let head = ["candidate: tok/s".to_owned(), format!("  {}", scale.ends())];
+    let mut out = head.map(|text| cut(&text, width, screen)).to_vec();
     for a in candidates {
         let name = utility::name(&a.config);
         let (first, second) = match a.prediction(Target::OutputTokS) {
@@ -294,7 +295,8 @@ mod tests {
         assert_eq!(
             lines(&all[..1], screen(30)),
             [
-                "tok/s: 1,000             4,000",
+                "candidate: tok/s",
+                "  1,000                  4,000",
                 "h100 x 2, fp8: 2,000 [1,000...",
                 "  |-------------o------------|"
             ]
