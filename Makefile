@@ -116,7 +116,7 @@ doc:
 # rust-version in Cargo.toml, with the features of that age: nothing newer may slip in.
 msrv:
 	@version=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml); \
-	rustup toolchain list | grep -q "^$$version" || rustup toolchain install --profile minimal "$$version"; \
+	rustup toolchain install --profile minimal "$$version"; \
 	CARGO_TARGET_DIR="$(TARGET)/msrv" cargo "+$$version" check --workspace --all-targets --locked
 
 deny:

@@ -13,7 +13,7 @@ class Omnipilot(MakefilePackage):
     version("main", branch="main")
     version("0.1.0", tag="v0.1.0")
 
-    depends_on("rust@1.88:", type="build")
+    depends_on("rust@1.95:", type="build")
     depends_on("c", type="build")  # SQLite is compiled in
     depends_on("gmake", type="build")
 
