@@ -228,8 +228,28 @@ mod tests {
     use super::*;
     use crate::advisor::features::{CATEGORIES, FEATURES, PLACE};
 
+    /// Rows of one target, each of weight 1.
+    struct Data {
+        rows: Vec<Row>,
+        categories: Vec<Categories>,
+        y: Vec<f64>,
+        points: Vec<Option<usize>>,
+    }
+
+    impl Data {
+        fn locals(&self) -> Locals<'_> {
+            Locals::fit(Table {
+                rows: &self.rows,
+                categories: &self.categories,
+                y: &self.y,
+                weights: &[1.0; 600][..self.y.len()],
+                points: &self.points,
+            })
+        }
+    }
+
     /// Two stacks whose rows follow different curves at different levels.
-    fn two_stacks() -> (Vec<Row>, Vec<Categories>, Vec<f64>) {
+    fn two_stacks() -> Data {
         let one = |i: usize| {
             let x = (i / 2) as f32 / 150.0;
             let own = (i % 2) as u16;
@@ -241,25 +261,18 @@ mod tests {
             (row, categories, y)
         };
         let all: Vec<_> = (0..300).map(one).collect();
-        (
-            all.iter().map(|a| a.0).collect(),
-            all.iter().map(|a| a.1).collect(),
-            all.iter().map(|a| a.2).collect(),
-        )
+        Data {
+            rows: all.iter().map(|a| a.0).collect(),
+            categories: all.iter().map(|a| a.1).collect(),
+            y: all.iter().map(|a| a.2).collect(),
+            points: (0..300).map(Some).collect(),
+        }
     }
 
     #[test]
     fn a_stack_that_is_left_out_does_not_keep_its_level() {
-        let (rows, categories, y) = two_stacks();
-        let points: Vec<Option<usize>> = (0..300).map(Some).collect();
-        let weights = vec![1.0; 300];
-        let locals = Locals::fit(Table {
-            rows: &rows,
-            categories: &categories,
-            y: &y,
-            weights: &weights,
-            points: &points,
-        });
+        let data = two_stacks();
+        let locals = data.locals();
         assert_eq!(locals.stacks.len(), 2);
         let beside: Vec<usize> = (101..140).step_by(2).collect();
         let near = locals.remains_without(&beside);
@@ -273,23 +286,19 @@ mod tests {
 
     #[test]
     fn a_row_that_is_no_point_is_judged_without_its_cell_too() {
-        let (rows, categories, y) = two_stacks();
+        let once = two_stacks();
         let twice = |i: usize| i % 300;
-        let rows: Vec<Row> = (0..600).map(|i| rows[twice(i)]).collect();
-        let categories: Vec<Categories> = (0..600).map(|i| categories[twice(i)]).collect();
+        let mut data = Data {
+            rows: (0..600).map(|i| once.rows[twice(i)]).collect(),
+            categories: (0..600).map(|i| once.categories[twice(i)]).collect(),
+            y: (0..600).map(|i| once.y[twice(i)]).collect(),
+            points: (0..600).map(|i| (i < 300).then_some(i)).collect(),
+        };
         // Those that are no points repeat a point, whose own wrong value must not speak for them.
-        let mut y: Vec<f64> = (0..600).map(|i| y[twice(i)]).collect();
         for wrong in [40, 41, 340, 341] {
-            y[wrong] += 3.0;
+            data.y[wrong] += 3.0;
         }
-        let points: Vec<Option<usize>> = (0..600).map(|i| (i < 300).then_some(i)).collect();
-        let locals = Locals::fit(Table {
-            rows: &rows,
-            categories: &categories,
-            y: &y,
-            weights: &[1.0; 600],
-            points: &points,
-        });
+        let locals = data.locals();
         let remains = locals.remains_without(&[40, 340, 41, 341]);
         for pair in remains.chunks_exact(2) {
             assert!(pair[0] > 2.0, "{remains:?}");
@@ -299,15 +308,8 @@ mod tests {
 
     #[test]
     fn a_stack_that_is_left_out_has_no_process() {
-        let (rows, categories, y) = two_stacks();
-        let points: Vec<Option<usize>> = (0..300).map(Some).collect();
-        let locals = Locals::fit(Table {
-            rows: &rows,
-            categories: &categories,
-            y: &y,
-            weights: &[1.0; 300],
-            points: &points,
-        });
+        let data = two_stacks();
+        let locals = data.locals();
         let most: Vec<usize> = (1..200).step_by(2).collect();
         assert_eq!(locals.remaining(&[]), [true, true]);
         assert_eq!(locals.remaining(&most), [true, false]);
@@ -315,15 +317,8 @@ mod tests {
 
     #[test]
     fn shares_go_to_the_learner_that_is_right() {
-        let (rows, categories, y) = two_stacks();
-        let points: Vec<Option<usize>> = (0..300).map(Some).collect();
-        let locals = Locals::fit(Table {
-            rows: &rows,
-            categories: &categories,
-            y: &y,
-            weights: &[1.0; 300],
-            points: &points,
-        });
+        let data = two_stacks();
+        let locals = data.locals();
         let (bad, good) = (vec![0.5; 300], vec![0.0; 300]);
         let shares = locals.shares([&bad, &good, &bad]);
         assert_eq!(shares.len(), 2);

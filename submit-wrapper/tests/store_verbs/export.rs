@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use model_store::advisor::{ClusterState, GpuPool, Precision};
+use model_store::advisor::Precision;
 use model_store::engine_args::scan_script;
 
 use crate::site::Site;
@@ -17,21 +17,7 @@ const ASK: [&str; 4] = [
 /// A trained site with H100s.
 fn site() -> Site {
     let site = Site::small();
-    let pool = GpuPool {
-        gres: "h100".into(),
-        nodes: 2,
-        per_node: 8,
-        total: 16,
-        free: 16,
-        partitions: vec!["gpu".into()],
-        ..GpuPool::default()
-    };
-    let state = ClusterState {
-        pools: vec![pool],
-        observed_at: Some(1),
-        ..ClusterState::default()
-    };
-    site.store().save_cluster(&state).unwrap();
+    site.observes(&["h100"]);
     site.json(&["train"]);
     site
 }

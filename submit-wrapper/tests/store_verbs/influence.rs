@@ -2,8 +2,6 @@
 
 use std::os::unix::fs::{MetadataExt, chown};
 
-use model_store::advisor::{ClusterState, GpuPool};
-
 use crate::site::{COMMENT, Site, TRES, outcome, row};
 
 /// The limit that SECURITY.md states.
@@ -57,21 +55,7 @@ fn one_user_cannot_move_what_another_is_told_beyond_the_stated_limit() {
         println!("skipped: only root can leave files of several users");
         return;
     }
-    let pool = GpuPool {
-        gres: "h100".into(),
-        nodes: 2,
-        per_node: 8,
-        total: 16,
-        free: 16,
-        partitions: vec!["gpu".into()],
-        ..GpuPool::default()
-    };
-    let state = ClusterState {
-        pools: vec![pool],
-        observed_at: Some(1),
-        ..ClusterState::default()
-    };
-    site.store().save_cluster(&state).unwrap();
+    site.observes(&["h100"]);
     let mut rows = Vec::new();
     for (n, user) in ["anna", "ben", "cleo"].into_iter().enumerate() {
         for k in 0..4 {

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::symlink;
 
-use model_store::advisor::{ClusterState, GpuPool};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -21,21 +20,7 @@ fn wish(model: &str, more: &[(&str, &str)]) -> String {
 /// A trained site with GPUs.
 fn site() -> Site {
     let site = Site::small();
-    let pool = |gres: &str| GpuPool {
-        gres: gres.into(),
-        nodes: 2,
-        per_node: 8,
-        total: 16,
-        free: 16,
-        partitions: vec!["gpu".into()],
-        ..GpuPool::default()
-    };
-    let state = ClusterState {
-        pools: vec![pool("a100"), pool("h100")],
-        observed_at: Some(1),
-        ..ClusterState::default()
-    };
-    site.store().save_cluster(&state).unwrap();
+    site.observes(&["a100", "h100"]);
     site.json(&["train"]);
     site.command_that(
         "squeue",

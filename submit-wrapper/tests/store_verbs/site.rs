@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use model_store::advisor::RunOutcome;
+use model_store::advisor::{ClusterState, GpuPool, RunOutcome};
 use model_store::outcome::{Asked, Outcome, Window};
 use model_store::store::Store;
 use tempfile::TempDir;
@@ -56,6 +56,25 @@ impl Site {
             .map(|(_, l)| l);
         site.import("figures.csv", &third.collect::<Vec<_>>().join("\n"));
         site
+    }
+
+    /// Has observed two nodes with eight GPUs of each of these types.
+    pub(crate) fn observes(&self, types: &[&str]) {
+        let pool = |gres: &&str| GpuPool {
+            gres: (*gres).into(),
+            nodes: 2,
+            per_node: 8,
+            total: 16,
+            free: 16,
+            partitions: vec!["gpu".into()],
+            ..GpuPool::default()
+        };
+        let state = ClusterState {
+            pools: types.iter().map(pool).collect(),
+            observed_at: Some(1),
+            ..ClusterState::default()
+        };
+        self.store().save_cluster(&state).unwrap();
     }
 
     /// Imports this text as runs that were published.
