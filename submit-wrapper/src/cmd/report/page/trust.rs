@@ -1,0 +1,290 @@
+//! How far to trust it: predicted against measured, coverage over time, risk against coverage.
+
+use super::super::data::{Data, Point};
+use super::super::svg::{Plot, Scale, short};
+use super::{NOMINAL, figure, section, yes};
+
+/// Points that are drawn; all of them are counted.
+const MOST_POINTS: usize = 1500;
+/// Runs of one step of the coverage over time, at least.
+const STEP: usize = 20;
+
+pub(super) fn predicted(data: &Data) -> String {
+    let (points, words) = match data.here.len() {
+        0 => (
+            &data.held_out,
+            "No run of this cluster came in after a model was published. Shown are held-out cells of all sources, by a fit that did not see them.",
+        ),
+        _ => (
+            &data.here,
+            "Output tokens per second of runs here, against what the model said that was published when each came in. A bar is the interval; orange ones missed.",
+        ),
+    };
+    let more = match data.without_model {
+        0 => String::new(),
+        n => format!(" {n} runs are older than every model that was kept."),
+    };
+    if points.is_empty() {
+        return section(
+            "Predicted against measured",
+            "Nothing to show yet: there is no run with a prediction from before it.",
+            "",
+        );
+    }
+    let shown: Vec<&Point> = points
+        .iter()
+        .step_by(points.len().div_ceil(MOST_POINTS))
+        .collect();
+    let x = Scale::over(shown.iter().map(|p| p.measured), true);
+    let y = Scale::over(
+        shown
+            .iter()
+            .flat_map(|p| [p.predicted.lo, p.predicted.hi, p.measured]),
+        true,
+    );
+    let mut plot = Plot::new(
+        (x, "measured, tokens/s"),
+        (y, "predicted, tokens/s"),
+        [false; 2],
+    );
+    let (least, most) = shown.iter().fold((f64::INFINITY, 0.0_f64), |(a, b), p| {
+        (a.min(p.measured), b.max(p.measured))
+    });
+    plot.line(&[(least, least), (most, most)], "dash");
+    for p in &shown {
+        let class = if p.covered() { "hit" } else { "miss" };
+        let q = &p.predicted;
+        let words = format!(
+            "{}: measured {}, predicted {} [{} to {}]",
+            p.what,
+            short(p.measured),
+            short(q.q50),
+            short(q.lo),
+            short(q.hi)
+        );
+        plot.point(p.measured, [q.lo, q.q50, q.hi], class, &words);
+    }
+    let held = points.iter().filter(|p| p.covered()).count();
+    let about = format!(
+        "{} points; {held} of {} inside their interval; median error {:.1} %",
+        shown.len(),
+        points.len(),
+        median(points.iter().map(Point::off)) * 100.0
+    );
+    let rows: Vec<Vec<String>> = points
+        .iter()
+        .rev()
+        .map(|p| {
+            vec![
+                p.what.clone(),
+                short(p.measured),
+                short(p.predicted.q50),
+                short(p.predicted.lo),
+                short(p.predicted.hi),
+                yes(p.covered()),
+            ]
+        })
+        .collect();
+    let svg = plot.draw("predicted", "Predicted against measured throughput", &about);
+    section(
+        "Predicted against measured",
+        &format!("{words}{more} {about}."),
+        &figure(
+            &svg,
+            &["what ran", "measured", "predicted", "low", "high", "inside"],
+            &rows,
+        ),
+    )
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = values.collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Wilson's 95 % interval of a share.
+fn wilson(hits: f64, n: f64) -> [f64; 2] {
+    let z = 1.96_f64;
+    let share = hits / n;
+    let middle = share + z * z / (2.0 * n);
+    let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + z * z / n;
+    [
+        ((middle - half) / scale).max(0.0),
+        ((middle + half) / scale).min(1.0),
+    ]
+}
+
+pub(super) fn coverage(data: &Data) -> String {
+    let title = "Coverage over time";
+    if data.here.len() < STEP {
+        let words = format!(
+            "{} runs here have a prediction from before them; from {STEP} on their share inside the interval is shown in the order in which they came.",
+            data.here.len()
+        );
+        return section(title, &words, "");
+    }
+    let steps: Vec<(f64, [f64; 3], usize, i64)> = data
+        .here
+        .chunks(STEP.max(data.here.len().div_ceil(24)))
+        .enumerate()
+        .map(|(i, chunk)| {
+            let (hits, n) = (
+                chunk.iter().filter(|p| p.covered()).count() as f64,
+                chunk.len() as f64,
+            );
+            let [lo, hi] = wilson(hits, n);
+            (
+                i as f64 + 1.0,
+                [lo, hits / n, hi],
+                chunk.len(),
+                chunk.last().map_or(0, |p| p.at),
+            )
+        })
+        .collect();
+    let end = steps.len() as f64 + 0.5;
+    let mut plot = Plot::new(
+        (Scale::between(0.5, end), "groups of runs, oldest first"),
+        (Scale::between(0.0, 1.0), "share inside the interval"),
+        [false, true],
+    );
+    plot.line(&[(0.5, NOMINAL), (end, NOMINAL)], "dash");
+    plot.line(&steps.iter().map(|s| (s.0, s.1[1])).collect::<Vec<_>>(), "");
+    let mut rows = Vec::new();
+    for (x, y, n, at) in &steps {
+        plot.point(
+            *x,
+            *y,
+            "hit",
+            &format!(
+                "group {x:.0}, {n} runs: {:.0} % [{:.0} to {:.0}]",
+                y[1] * 100.0,
+                y[0] * 100.0,
+                y[2] * 100.0
+            ),
+        );
+        rows.push(vec![
+            crate::cmd::models::utc(*at),
+            n.to_string(),
+            percent(y[1]),
+            percent(y[0]),
+            percent(y[2]),
+        ]);
+    }
+    let about = format!(
+        "{} groups of runs; the dashed line is the nominal {:.0} %; bars are 95 % intervals",
+        steps.len(),
+        NOMINAL * 100.0
+    );
+    let svg = plot.draw(
+        "coverage",
+        "Share of runs inside their interval over time",
+        &about,
+    );
+    section(
+        title,
+        &format!("{about}."),
+        &figure(&svg, &["until", "runs", "inside", "low", "high"], &rows),
+    )
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// Error of those that are answered first when the narrowest intervals are answered first.
+fn risk_curve(points: &[Point]) -> Vec<(f64, f64)> {
+    let mut all: Vec<&Point> = points.iter().collect();
+    all.sort_by(|a, b| a.width().total_cmp(&b.width()));
+    let (mut sum, n) = (0.0, all.len() as f64);
+    let curve = all.iter().enumerate().map(|(i, p)| {
+        sum += p.off().min(2.0);
+        ((i as f64 + 1.0) / n, sum / (i as f64 + 1.0))
+    });
+    let curve: Vec<(f64, f64)> = curve.skip((points.len() / 20).max(4)).collect();
+    let step = curve.len().div_ceil(200).max(1);
+    curve.into_iter().step_by(step).collect()
+}
+
+pub(super) fn risk(data: &Data) -> String {
+    let title = "Risk against coverage";
+    let curves = [
+        (&data.held_out, "held-out cells", ""),
+        (&data.here, "runs here", "second"),
+    ];
+    type Curve<'a> = (Vec<(f64, f64)>, &'a str, &'a str);
+    let drawn: Vec<Curve> = curves
+        .into_iter()
+        .filter(|(points, ..)| points.len() >= STEP)
+        .map(|(points, name, class)| (risk_curve(points), name, class))
+        .collect();
+    if drawn.is_empty() {
+        return section(
+            title,
+            "Too few predictions have been held against what was measured.",
+            "",
+        );
+    }
+    let y = Scale::over(
+        drawn.iter().flat_map(|(c, ..)| c.iter().map(|p| p.1)),
+        false,
+    );
+    let mut plot = Plot::new(
+        (
+            Scale::between(0.0, 1.0),
+            "share of requests that are answered, surest first",
+        ),
+        (y, "mean error of these"),
+        [true; 2],
+    );
+    let mut rows = Vec::new();
+    for (curve, name, class) in &drawn {
+        plot.line(curve, class);
+        for (x, y) in curve.iter().step_by(curve.len().div_ceil(10)) {
+            rows.push(vec![
+                (*name).to_owned(),
+                percent(*x),
+                format!("{:.1} %", y * 100.0),
+            ]);
+        }
+    }
+    let names: Vec<String> = drawn
+        .iter()
+        .map(|(_, name, class)| {
+            format!(
+                "{name} {}",
+                if class.is_empty() {
+                    "in blue"
+                } else {
+                    "in orange"
+                }
+            )
+        })
+        .collect();
+    let about = format!(
+        "{}; where the line rises to the right, wide intervals do tell of larger errors",
+        names.join(", ")
+    );
+    let svg = plot.draw("risk", "Error against the share that is answered", &about);
+    section(
+        title,
+        &format!("If only the surest predictions were given, how far off would these be: {about}."),
+        &figure(&svg, &["what", "answered", "mean error"], &rows),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wilsons_interval_is_the_published_one() {
+        // 8 of 10: Brown, Cai and DasGupta's formula gives 0.490 to 0.943.
+        let [lo, hi] = wilson(8.0, 10.0);
+        assert!(
+            (lo - 0.490).abs() < 1e-3 && (hi - 0.943).abs() < 1e-3,
+            "{lo} {hi}"
+        );
+    }
+}
