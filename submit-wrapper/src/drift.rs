@@ -4,7 +4,7 @@ use std::path::Path;
 
 use model_store::advisor::drift::{Drift, drifts, widen};
 use model_store::advisor::model::Model;
-use model_store::advisor::{Catalogue, Origin, Run};
+use model_store::advisor::{Catalogue, Run};
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
@@ -56,10 +56,9 @@ fn found(config: &Config, store: &mut Store) -> anyhow::Result<Option<(Model, Ve
     };
     let since = champion.entry.created_at;
     let mut recent: Vec<(Option<i64>, Run)> = store
-        .stored_runs()
+        .stored_runs_here(since)
         .map_err(exit::store)?
         .into_iter()
-        .filter(|r| r.run.origin == Origin::ThisCluster && r.added_at >= since)
         .map(|r| (r.ended, r.run))
         .collect();
     recent.sort_by(|a, b| (a.0, &a.1.run_id).cmp(&(b.0, &b.1.run_id)));

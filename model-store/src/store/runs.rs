@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Row, Statement, Transaction, params};
+use rusqlite::{Params, Row, Statement, Transaction, params};
 
 use super::{Store, StoreError, hash, now, row};
 use crate::advisor::{Case, Measured, Origin, Run};
@@ -91,7 +91,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Word`] for a row of a newer version, or SQLite's own.
     pub fn runs(&self) -> Result<Vec<Run>, StoreError> {
-        self.read_runs("", row::read)
+        self.read_runs("", "", [], row::read)
     }
 
     /// Every run with who measured it and when, in the same order.
@@ -99,28 +99,51 @@ impl Store {
     /// # Errors
     /// As [`Store::runs`].
     pub fn stored_runs(&self) -> Result<Vec<StoredRun>, StoreError> {
-        self.read_runs(", r.added_at, j.uid, j.user, j.ended", |row| {
-            let at = row::COUNT + 1;
-            let rest = (
-                row.get(at)?,
-                row.get(at + 1)?,
-                row.get(at + 2)?,
-                row.get(at + 3)?,
-            );
-            let (added_at, uid, user, ended) = rest;
-            Ok(row::read(row)?.map(|run| StoredRun {
-                run,
-                added_at,
-                uid,
-                user,
-                ended,
-            }))
-        })
+        self.read_stored("", [])
+    }
+
+    /// This cluster's runs that came in since then (Unix seconds), in the same order.
+    ///
+    /// # Errors
+    /// As [`Store::runs`].
+    pub fn stored_runs_here(&self, since: i64) -> Result<Vec<StoredRun>, StoreError> {
+        let here = Origin::ThisCluster.name();
+        self.read_stored(
+            "WHERE r.origin = ? AND r.added_at >= ?",
+            params![here, since],
+        )
+    }
+
+    fn read_stored(&self, only: &str, values: impl Params) -> Result<Vec<StoredRun>, StoreError> {
+        self.read_runs(
+            ", r.added_at, j.uid, j.user, j.ended",
+            only,
+            values,
+            |row| {
+                let at = row::COUNT + 1;
+                let rest = (
+                    row.get(at)?,
+                    row.get(at + 1)?,
+                    row.get(at + 2)?,
+                    row.get(at + 3)?,
+                );
+                let (added_at, uid, user, ended) = rest;
+                Ok(row::read(row)?.map(|run| StoredRun {
+                    run,
+                    added_at,
+                    uid,
+                    user,
+                    ended,
+                }))
+            },
+        )
     }
 
     fn read_runs<T>(
         &self,
         more: &str,
+        only: &str,
+        values: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<Result<T, row::UnknownWord>>,
     ) -> Result<Vec<T>, StoreError> {
         let columns = row::COLUMNS
@@ -130,10 +153,12 @@ impl Store {
             .join(", ");
         let sql = format!(
             "SELECT {columns}, s.name{more} FROM runs r JOIN sources s ON s.id = r.source \
-             LEFT JOIN jobs j ON j.id = r.job ORDER BY r.hash"
+             LEFT JOIN jobs j ON j.id = r.job {only} ORDER BY r.hash"
         );
         let mut statement = self.db.prepare(&sql).map_err(|e| self.wrap(e))?;
-        let rows = statement.query_map([], read).map_err(|e| self.wrap(e))?;
+        let rows = statement
+            .query_map(values, read)
+            .map_err(|e| self.wrap(e))?;
         rows.map(|row| {
             row.map_err(|e| self.wrap(e))?
                 .map_err(|word| StoreError::Word {
