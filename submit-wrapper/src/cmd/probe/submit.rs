@@ -63,7 +63,7 @@ pub(super) fn submit(store: &mut Store, arrays: &[Array]) -> anyhow::Result<Vec<
                     .map_err(exit::store)?;
                 return Err(exit::fail(
                     reason,
-                    "`sbatch` and `account` of `[probe]` in the configuration say under which rules probes run",
+                    "`sbatch` of `[probe]` in the configuration says under which account and rules probes run",
                 ));
             }
         }
