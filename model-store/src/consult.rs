@@ -341,14 +341,7 @@ fn environment(
     best: &Assessed,
 ) -> Vec<(&'static str, String)> {
     let c = &best.config;
-    let choice = Choice {
-        tp: c.tp,
-        pp: c.pp,
-        dp: c.dp,
-        precision: c.quantise_at_load.then_some(c.precision),
-        checkpoint: c.checkpoint.clone(),
-        max_len: c.max_len,
-    };
+    let choice = Choice::of(c);
     let args =
         EngineKind::parse(&snapshot.body.engine).map_or_else(String::new, |kind| choice.line(kind));
     let mut out = vec![

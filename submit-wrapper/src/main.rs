@@ -7,6 +7,7 @@
 mod account;
 mod ask;
 mod cmd;
+mod draft;
 mod drift;
 mod engine;
 mod exit;

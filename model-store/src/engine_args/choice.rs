@@ -1,6 +1,6 @@
 //! From a choice (TP, stages, precision, checkpoint) to an engine's arguments.
 
-use crate::advisor::Precision;
+use crate::advisor::{Configuration, Precision};
 
 use super::flags::{EngineKind, Setting};
 
@@ -23,6 +23,18 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// What a configuration chooses. A format that its checkpoint has is left to the engine.
+    pub fn of(c: &Configuration) -> Self {
+        Self {
+            tp: c.tp,
+            pp: c.pp,
+            dp: c.dp,
+            precision: c.quantise_at_load.then_some(c.precision),
+            checkpoint: c.checkpoint.clone(),
+            max_len: c.max_len,
+        }
+    }
+
     /// The arguments that carry the choice out, one word each. Joined by blanks they are the text
     /// of `SLURM_LLM_ENGINE_ARGS`; a checkpoint whose name has a blank in it cannot be told apart
     /// there and is left out of it by [`Self::line`].

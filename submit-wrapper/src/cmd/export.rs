@@ -4,17 +4,17 @@ mod launchers;
 mod metrics;
 mod runs;
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use model_store::advisor::{Configuration, Pins};
-use model_store::consult::{Action, Consulted, Rewrite, consult};
+use model_store::consult::{Action, Consulted, Fault, Rewrite, consult_snapshot};
 use model_store::engine_args::EngineKind;
 use model_store::snapshot::Snapshot;
 
 use crate::ask::AskArgs;
+use crate::draft::Draft;
 use crate::exit;
 use crate::site::SiteArgs;
 
@@ -78,8 +78,13 @@ fn of_advice(
     form: fn(&Advised) -> anyhow::Result<String>,
 ) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
-    let consulted = consult(&config, &launch.ask.options, &Pins::default())
-        .map_err(|fault| exit::fail(fault.reason, fault.hint))?;
+    let published = Snapshot::read(&config.snapshot)
+        .map_err(Fault::from)
+        .map_err(told)?;
+    let cluster = &published.body.cluster;
+    let options = &launch.ask.options;
+    let consulted =
+        consult_snapshot(&published, cluster, &config, options, &Pins::default()).map_err(told)?;
     let (rewrite, best) = match (&consulted.action, consulted.advice.recommended()) {
         (Action::Rewrite(rewrite), Some(best)) => (rewrite, best),
         (Action::Refuse(refusal), _) => {
@@ -90,12 +95,11 @@ fn of_advice(
         }
         (Action::Rewrite(_), None) => return Ok(ExitCode::from(exit::FAILED)),
     };
-    let published = Snapshot::read(&config.snapshot)?;
-    let pool = published.body.cluster.pool(&best.config.gres);
+    let pool = cluster.pool(&best.config.gres);
     let per_node = pool.map_or(best.config.gpus_per_node(), |p| p.per_node);
     let engine = EngineKind::parse(&config.engine).unwrap_or(EngineKind::Vllm);
     let text = form(&Advised {
-        model: launch.ask.options.model.as_deref().unwrap_or_default(),
+        model: options.model.as_deref().unwrap_or_default(),
         consulted: &consulted,
         rewrite,
         config: &best.config,
@@ -106,6 +110,10 @@ fn of_advice(
         out.write_all(text.as_bytes())
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn told(fault: Fault) -> anyhow::Error {
+    exit::fail(fault.reason, fault.hint)
 }
 
 /// Writes to a file, which takes the place of an older one once it is whole, or to standard
@@ -127,27 +135,20 @@ fn write_to(
             "`--output` takes a file in a folder that you may write to",
         )
     };
-    let dir = path.parent().filter(|d| !d.as_os_str().is_empty());
-    let dir = dir.unwrap_or(Path::new("."));
-    std::fs::metadata(dir).map_err(cannot)?;
-    let draft = tempfile::NamedTempFile::new_in(dir).map_err(cannot)?;
     let written = || -> io::Result<()> {
-        let mut out = io::BufWriter::new(draft.as_file());
+        let dir = path.parent().filter(|d| !d.as_os_str().is_empty());
+        std::fs::metadata(dir.unwrap_or(Path::new(".")))?;
+        let mut out = io::BufWriter::new(Draft::beside(path)?);
         write(&mut out)?;
-        out.flush()?;
-        drop(out);
-        set_mode(draft.as_file())
+        let draft = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        draft.finish(path, usual_mode())
     };
-    written().map_err(cannot)?;
-    draft.persist(path).map_err(|e| cannot(e.error))?;
-    Ok(())
+    written().map_err(cannot)
 }
 
 /// The mode that a file made by any other command would have.
-fn set_mode(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
+fn usual_mode() -> u32 {
     let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     nix::sys::stat::umask(mask);
-    let mode = 0o666 & !mask.bits();
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
+    0o666 & !mask.bits()
 }

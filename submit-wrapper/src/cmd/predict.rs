@@ -10,6 +10,7 @@ use model_store::advisor::{Catalogue, Prediction, Setup, Target};
 use model_store::snapshot::Snapshot;
 use model_store::store::runs_csv::{CaseRow, RowError, read_cases};
 
+use crate::draft::Draft;
 use crate::site::SiteArgs;
 use crate::{exit, input};
 
@@ -55,13 +56,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         )
     })?;
     let mut counts = [0u32; 3];
-    let folder = args
-        .output
-        .parent()
-        .filter(|d| !d.as_os_str().is_empty())
-        .unwrap_or_else(|| ".".as_ref());
-    let draft =
-        tempfile::NamedTempFile::new_in(folder).map_err(|e| cannot_write(&args.output, &e))?;
+    let draft = Draft::beside(&args.output).map_err(|e| cannot_write(&args.output, &e))?;
     let mut out = csv::Writer::from_writer(BufWriter::new(draft));
     out.write_record(header())?;
     for case in cases {
@@ -84,13 +79,9 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let draft = file
         .into_inner()
         .map_err(std::io::IntoInnerError::into_error)?;
-    use std::os::unix::fs::PermissionsExt;
     draft
-        .as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    draft
-        .persist(&args.output)
-        .map_err(|e| cannot_write(&args.output, &e.error))?;
+        .finish(&args.output, 0o644)
+        .map_err(|e| cannot_write(&args.output, &e))?;
     if args.json {
         let object = serde_json::json!({
             "cases": counts[0] + counts[1], "in_support": counts[0], "out_of_support": counts[1],

@@ -4,14 +4,12 @@ mod data;
 mod page;
 mod svg;
 
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use model_store::advisor::Pins;
 use model_store::config::Config;
-use model_store::consult::{Consulted, consult};
+use model_store::consult::{Consulted, consult_snapshot};
 use model_store::options::RawOptions;
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
@@ -22,7 +20,7 @@ use self::page::About;
 use crate::ask::AskArgs;
 use crate::progress::Progress;
 use crate::site::SiteArgs;
-use crate::{exit, json, publish};
+use crate::{draft, exit, json, publish};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -50,7 +48,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         .map_err(|e| exit::fail(e.to_string(), "`omnipilot train` publishes one"))?;
     let progress = Progress::start("gathering what was measured");
     let data = data::gather(&store, &snapshot)?;
-    let consulted = request(&config, &args.ask.options, &data);
+    let consulted = request(&config, &snapshot, &args.ask.options, &data);
     let about = About {
         made: super::models::utc(publish::now()),
         snapshot: snapshot.id.clone(),
@@ -73,7 +71,12 @@ fn trained(store: &Store, snapshot: &Snapshot) -> anyhow::Result<String> {
 
 /// The request that was asked for, else the one that was served most here; `None` where nothing is
 /// known of it.
-fn request(config: &Config, options: &RawOptions, data: &Data) -> Option<Consulted> {
+fn request(
+    config: &Config,
+    snapshot: &Snapshot,
+    options: &RawOptions,
+    data: &Data,
+) -> Option<Consulted> {
     let mut options = options.clone();
     if options.model.is_none() {
         let served = data
@@ -86,7 +89,8 @@ fn request(config: &Config, options: &RawOptions, data: &Data) -> Option<Consult
                 .to_owned(),
         );
     }
-    consult(config, &options, &Pins::default()).ok()
+    let cluster = &snapshot.body.cluster;
+    consult_snapshot(snapshot, cluster, config, &options, &Pins::default()).ok()
 }
 
 /// By a rename: a report that is read meanwhile is the old one or the new one.
@@ -101,16 +105,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
             "`--output` names a file in a folder that you may write to",
         )
     };
-    let folder = path.parent().filter(|d| !d.as_os_str().is_empty());
-    let mut draft =
-        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(cannot)?;
-    draft.write_all(text.as_bytes()).map_err(cannot)?;
-    draft
-        .as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))
-        .map_err(cannot)?;
-    draft.persist(path).map_err(|e| cannot(e.error))?;
-    Ok(())
+    draft::replace(path, text, 0o644).map_err(cannot)
 }
 
 fn tell(args: &Args, data: &Data, bytes: usize) -> std::io::Result<()> {

@@ -5,9 +5,7 @@
 mod switch;
 mod text;
 
-use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,7 +21,7 @@ use crate::account::Account;
 use crate::site::SiteArgs;
 use crate::slurm::cluster::{self, Observed};
 use crate::slurm::conf::{self, SlurmConf};
-use crate::{exit, json, prices, publish};
+use crate::{draft, exit, json, prices, publish};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -176,14 +174,7 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
         )
     };
     make_parent(path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
-    file.write_all(text.as_bytes()).map_err(cannot)?;
-    file.as_file()
-        .set_permissions(fs::Permissions::from_mode(0o644))
-        .map_err(cannot)?;
-    file.persist(path).map_err(|e| cannot(e.error))?;
-    Ok(())
+    draft::replace(path, text, 0o644).map_err(cannot)
 }
 
 /// Folders of store, snapshot and spool, of the account and with the modes that they need.

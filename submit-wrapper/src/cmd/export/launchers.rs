@@ -75,30 +75,30 @@ pub(super) fn vec_inf(a: &Advised) -> anyhow::Result<String> {
     }
     line(&mut out, "models:");
     line(&mut out, &format!("  {name}:"));
-    let mut key = |name: &str, value: String| line(&mut out, &format!("    {name}: {value}"));
-    key("model_family", scalar(family));
+    let mut put = |text: String| line(&mut out, &format!("    {text}"));
+    put(format!("model_family: {}", scalar(family)));
     if !variant.is_empty() {
-        key("model_variant", scalar(variant));
+        put(format!("model_variant: {}", scalar(variant)));
     }
-    key("model_type", "LLM".into());
+    put("model_type: LLM".into());
     if let Some(repository) = c
         .checkpoint
         .as_deref()
         .or(Some(a.model))
         .filter(|m| m.contains('/'))
     {
-        key("hf_model", scalar(repository));
+        put(format!("hf_model: {}", scalar(repository)));
     }
-    key("engine", a.engine.name().into());
-    key("resource_type", scalar(&c.gres));
-    key("gpus_per_node", c.gpus_per_node().to_string());
-    key("num_nodes", c.nodes().to_string());
-    key("vocab_size", a.consulted.request.card.vocab.to_string());
-    key(section, String::new());
+    put(format!("engine: {}", a.engine.name()));
+    put(format!("resource_type: {}", scalar(&c.gres)));
+    put(format!("gpus_per_node: {}", c.gpus_per_node()));
+    put(format!("num_nodes: {}", c.nodes()));
+    put(format!("vocab_size: {}", a.consulted.request.card.vocab));
+    put(format!("{section}:"));
     for (flag, value) in flags(a) {
-        line(&mut out, &format!("      {flag}: {}", scalar(&value)));
+        put(format!("  {flag}: {}", scalar(&value)));
     }
-    Ok(out.replace(":  \n", ":\n").replace(": \n", ":\n"))
+    Ok(out)
 }
 
 /// A recipe of srtctl: schema 2, one aggregated role.

@@ -1,8 +1,6 @@
 //! `omnipilot models add`: a model that the site serves, from its `config.json` into the configuration.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use model_store::advisor::{ModelCard, Precision};
@@ -11,7 +9,7 @@ use model_store::snapshot::read_regular;
 use serde_json::json;
 
 use crate::site::SiteArgs;
-use crate::{exit, json};
+use crate::{draft, exit, json};
 
 /// Longest `config.json`, bytes.
 const LONGEST: u64 = 1 << 20;
@@ -170,16 +168,8 @@ fn write(file: &Path, found: &Found, config: &Config) -> anyhow::Result<()> {
     let text = fs::read_to_string(file).map_err(cannot)? + &section(found);
     Config::parse(&text)
         .map_err(|e| exit::fail(format!("{}: {e}", file.display()), "nothing was changed"))?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let mut draft = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
-    draft.write_all(text.as_bytes()).map_err(cannot)?;
-    let mode = fs::metadata(file).map_err(cannot)?.permissions().mode();
-    draft
-        .as_file()
-        .set_permissions(fs::Permissions::from_mode(mode))
-        .map_err(cannot)?;
-    draft.persist(file).map_err(|e| cannot(e.error))?;
-    Ok(())
+    let mode = draft::mode_of(&fs::metadata(file).map_err(cannot)?);
+    draft::replace(file, &text, mode).map_err(cannot)
 }
 
 fn section(found: &Found) -> String {

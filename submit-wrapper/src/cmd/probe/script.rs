@@ -12,6 +12,7 @@ use model_store::probe::PlannedProbe;
 use model_store::store::Probe;
 
 use super::ask::Requests;
+use crate::shell::in_quotes;
 use crate::{exit, publish};
 
 /// How the names of arrays begin.
@@ -96,7 +97,7 @@ fn array(
         let model = requests.served.get(&asked.key).map_or("", String::as_str);
         let _ = writeln!(script, "{task})");
         for (name, value) in variables(config, kind, &asked.request.load, probe, model) {
-            let _ = writeln!(script, "  export {name}={}", quoted(&value));
+            let _ = writeln!(script, "  export {name}={}", in_quotes(&value));
         }
         let _ = writeln!(script, "  ;;");
         recorded.push(Probe {
@@ -124,7 +125,7 @@ fn array(
     let _ = writeln!(
         script,
         "{} run --ready-timeout {start} -- {} &\nengine=$!",
-        quoted(&own_path()),
+        in_quotes(&own_path()),
         commands.serve
     );
     script.push_str(COURSE.trim_start_matches('\n'));
@@ -227,14 +228,7 @@ fn variables(
     // As many requests as should take the time of the load, and enough for a steady state.
     let seconds = f64::from(config.probe.load_seconds);
     let prompts = (probe.tokens_s * seconds / load.osl).clamp(in_flight * 4.0, in_flight * 1000.0);
-    let choice = Choice {
-        tp: c.tp,
-        pp: 1,
-        dp: 1,
-        precision: c.quantise_at_load.then_some(c.precision),
-        checkpoint: c.checkpoint.clone(),
-        max_len: c.max_len,
-    };
+    let choice = Choice::of(c);
     let whole = |x: f64| format!("{:.0}", x.max(1.0));
     vec![
         ("PROBE_MODEL", model.to_owned()),
@@ -260,9 +254,4 @@ fn own_path() -> String {
     let path = std::env::current_exe().ok();
     path.and_then(|p| p.to_str().map(str::to_owned))
         .unwrap_or_else(|| "omnipilot".into())
-}
-
-/// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Args, Told};
-use crate::exit;
 use crate::plugstack::{self, Plugstack};
 use crate::slurm::conf::{self, SlurmConf};
+use crate::{draft, exit};
 
 /// What switches the plugin on.
 pub(super) struct Line {
@@ -147,13 +147,7 @@ fn remove(file: &Path, found: &Plugstack) -> std::io::Result<()> {
     {
         return fs::remove_file(file);
     }
-    let mode = fs::metadata(file)?.permissions();
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let mut new = tempfile::NamedTempFile::new_in(folder)?;
-    for line in kept {
-        writeln!(new, "{line}")?;
-    }
-    new.as_file().set_permissions(mode)?;
-    new.persist(file).map_err(|e| e.error)?;
-    Ok(())
+    let mode = draft::mode_of(&fs::metadata(file)?);
+    let text: String = kept.iter().map(|line| format!("{line}\n")).collect();
+    draft::replace(file, &text, mode)
 }
