@@ -8,6 +8,7 @@
 #   PREFIX             (default /usr)
 #   SLURM_PLUGIN_DIR   folder of the plugin and its library (default PREFIX/lib/slurm; any will do, plugstack.conf names the file)
 #   SYSTEMD_DIR        folder of the units (default beside the examples, where systemd does not see them)
+#   ZSH_DIR            folder of the completion for zsh (default PREFIX/share/zsh/site-functions)
 #   OMNIPILOT_PLUGIN, OMNIPILOT_ADVISOR, OMNIPILOT_BIN   what was built
 #
 # Nothing is switched on and no daemon is restarted: `omnipilot setup` does the rest, and Slurm reads plugstack.conf afresh at
@@ -20,6 +21,7 @@ PREFIX=${PREFIX:-/usr}
 SLURM_PLUGIN_DIR=${SLURM_PLUGIN_DIR:-$PREFIX/lib/slurm}
 EXAMPLES=$PREFIX/share/doc/omnipilot/examples
 SYSTEMD_DIR=${SYSTEMD_DIR:-$EXAMPLES/systemd}
+ZSH_DIR=${ZSH_DIR:-$PREFIX/share/zsh/site-functions}
 COMMAND=$PREFIX/bin/omnipilot
 PLUGIN=$SLURM_PLUGIN_DIR/spank_omnipilot.so
 ADVISOR=$SLURM_PLUGIN_DIR/omnipilot_advisor.so
@@ -51,7 +53,7 @@ files() { # GENERATED
     echo "644 $file $PREFIX/share/${file#"$generated"/}"
   done
   echo "644 $generated/completions/bash/omnipilot $PREFIX/share/bash-completion/completions/omnipilot"
-  echo "644 $generated/completions/zsh/_omnipilot $PREFIX/share/zsh/vendor-completions/_omnipilot"
+  echo "644 $generated/completions/zsh/_omnipilot $ZSH_DIR/_omnipilot"
   echo "644 $generated/completions/fish/omnipilot.fish $PREFIX/share/fish/vendor_completions.d/omnipilot.fish"
 }
 

@@ -20,12 +20,12 @@ die() {
 }
 
 # What `make install` installs, with the units where systemd sees them and the manual compressed.
-stage() { # FOLDER SYSTEMD_DIR
+stage() { # FOLDER SLURM_PLUGIN_DIR ZSH_DIR
   rm -rf "$1"
-  DESTDIR=$1 PREFIX=/usr SLURM_PLUGIN_DIR=/usr/lib/slurm SYSTEMD_DIR=$2 "$ROOT/packaging/install.sh" install >/dev/null
+  DESTDIR=$1 PREFIX=/usr SLURM_PLUGIN_DIR=$2 ZSH_DIR=$3 SYSTEMD_DIR=/usr/lib/systemd/system "$ROOT/packaging/install.sh" install >/dev/null
   rm -rf "$1/usr/share/omnipilot"
   find "$1/usr/share/man" -type f -exec gzip -9n {} +
-  strip --strip-unneeded "$1/usr/bin/omnipilot" "$1/usr/lib/slurm"/*.so 2>/dev/null || true
+  strip --strip-unneeded "$1/usr/bin/omnipilot" "$1$2"/*.so 2>/dev/null || true
   install -D -m 644 "$ROOT/CHANGELOG.md" "$1/usr/share/doc/omnipilot/CHANGELOG.md"
   install -m 644 "$ROOT/README.md" "$ROOT/SECURITY.md" "$1/usr/share/doc/omnipilot/"
 }
@@ -39,7 +39,7 @@ build_deb() {
   local arch folder package
   arch=$(dpkg --print-architecture)
   folder=$OUT/deb package=$OUT/omnipilot_${VERSION}_$arch.deb
-  stage "$folder" /usr/lib/systemd/system
+  stage "$folder" /usr/lib/slurm /usr/share/zsh/vendor-completions
   install -D -m 644 "$ROOT/packaging/deb/copyright" "$folder/usr/share/doc/omnipilot/copyright"
   mv "$folder/usr/share/doc/omnipilot/CHANGELOG.md" "$folder/usr/share/doc/omnipilot/changelog"
   gzip -9n "$folder/usr/share/doc/omnipilot/changelog"
@@ -63,7 +63,9 @@ build_deb() {
 build_rpm() {
   local top=$OUT/rpmbuild
   rm -rf "$top"
-  stage "$top/stage" /usr/lib/systemd/system
+  # Where Slurm's plugins and zsh's functions lie in distributions with RPM, all of which keep 64-bit libraries in lib64.
+  stage "$top/stage" /usr/lib64/slurm /usr/share/zsh/site-functions
+  install -D -m 644 "$ROOT/packaging/rpm/sysusers.conf" "$top/stage/usr/lib/sysusers.d/omnipilot.conf"
   install -D -m 644 "$ROOT/LICENSE" "$top/stage/usr/share/licenses/omnipilot/LICENSE"
   rpmbuild -bb --quiet --define "_topdir $top" --define "stage $top/stage" --define "version $VERSION" \
     --define "use_source_date_epoch_as_buildtime 1" --define "clamp_mtime_to_source_date_epoch 1" \

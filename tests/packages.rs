@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -36,10 +36,10 @@ fn said(output: &Output) -> String {
 struct Root(PathBuf);
 
 impl Root {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let clean = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../deb12/root");
         let root =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("root-{}", std::process::id()));
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         let copied = Command::new("cp")
             .arg("-a")
             .arg(clean)
@@ -67,9 +67,48 @@ impl Root {
         self.0.join(name)
     }
 
-    /// Every path, with mode and owner, but for what dpkg keeps of itself.
+    fn mode(&self, name: &str) -> u32 {
+        fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o7777
+    }
+
+    /// What a package has brought is there, of the right owners, and Slurm does not know of it.
+    fn is_installed_and_off(&self) {
+        let folders = ["var/lib/omnipilot", "var/spool/omnipilot"];
+        assert_eq!(folders.map(|f| self.mode(f)), [0o755, 0o1777]);
+        let owner = self.run("stat -c %U:%G /var/lib/omnipilot /var/spool/omnipilot");
+        assert_eq!(owner, "omnipilot:omnipilot\nomnipilot:omnipilot\n");
+        assert_eq!(self.run("stat -c %U /usr/bin/omnipilot"), "root\n");
+        assert_eq!(self.run("stat -c %a /etc/omnipilot"), "755\n");
+        assert!(self.run("getent passwd omnipilot").ends_with("/nologin\n"));
+        assert!(self.run("omnipilot --version").starts_with("omnipilot "));
+        assert!(!self.path("etc/slurm").exists(), "nothing is switched on");
+    }
+
+    /// The service account makes its store where that is to lie, and somebody switches the plugin on: who then removes the package
+    /// must not be left with a broken sbatch.
+    fn use_it(&self, plugins: &str) {
+        let config = "store = \"/var/lib/omnipilot/store.db\"\nsnapshot = \"/var/lib/omnipilot/model.snapshot\"\nspool = \"/var/spool/omnipilot\"\n";
+        fs::write(self.path("etc/omnipilot/omnipilot.toml"), config).unwrap();
+        self.run("setpriv --reuid=omnipilot --regid=omnipilot --init-groups omnipilot init");
+        let parts = self.path("etc/slurm/plugstack.conf.d");
+        fs::create_dir_all(&parts).unwrap();
+        let list = "include /etc/slurm/plugstack.conf.d/*.conf\n";
+        fs::write(self.path("etc/slurm/plugstack.conf"), list).unwrap();
+        let entry = format!("optional {plugins}/spank_omnipilot.so\n");
+        fs::write(parts.join("omnipilot.conf"), entry).unwrap();
+    }
+
+    /// The paths of a listing that an earlier one does not have. Copies that the tools for accounts keep do not count.
+    fn more_than(&self, before: &[String]) -> Vec<String> {
+        let copy = |l: &String| l.starts_with("./etc/") && l.contains("- ");
+        let after = self.listing().into_iter();
+        after.filter(|l| !before.contains(l) && !copy(l)).collect()
+    }
+
+    /// Every path, with mode and owner, but for what dpkg and rpm keep of themselves.
     fn listing(&self) -> Vec<String> {
-        let own = "-path ./var/lib/dpkg -o -path ./var/log -o -path ./var/cache";
+        let own =
+            "-path ./var/lib/dpkg -o -path ./var/lib/rpm -o -path ./var/log -o -path ./var/cache";
         let find = format!(
             "cd / && find . -xdev \\( {own} -o -path ./proc \\) -prune -o -printf '%p %m %u\\n' | sort"
         );
@@ -89,26 +128,14 @@ impl Drop for Root {
     ignore = "there is no clean Debian 12 root: only root can make one, with debootstrap"
 )]
 fn a_clean_debian_12_installs_the_package_and_a_purge_leaves_data_alone() {
-    let root = Root::new();
+    let root = Root::new("root-deb");
     let before = root.listing();
     let deb = package("deb", "packages-deb");
     fs::copy(&deb, root.path("tmp/omnipilot.deb")).unwrap();
 
     let told = root.run("dpkg -i /tmp/omnipilot.deb");
     assert!(told.contains("`omnipilot setup`"), "{told}");
-    let mode = |name: &str| fs::metadata(root.path(name)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(
-        (mode("var/lib/omnipilot"), mode("var/spool/omnipilot")),
-        (0o755, 0o1777)
-    );
-    let owner = root.run("stat -c %U /var/lib/omnipilot /var/spool/omnipilot");
-    assert_eq!(owner, "omnipilot\nomnipilot\n");
-    assert_eq!(
-        fs::metadata(root.path("usr/bin/omnipilot")).unwrap().uid(),
-        0
-    );
-    assert!(root.run("omnipilot --version").starts_with("omnipilot "));
-    assert!(!root.path("etc/slurm").exists(), "nothing is switched on");
+    root.is_installed_and_off();
     for file in [
         "usr/lib/slurm/spank_omnipilot.so",
         "usr/lib/slurm/omnipilot_advisor.so",
@@ -120,15 +147,7 @@ fn a_clean_debian_12_installs_the_package_and_a_purge_leaves_data_alone() {
     ] {
         assert!(root.path(file).exists(), "{file}");
     }
-    // The service account can make a store where it is to lie, and advice is given from it.
-    let config = "store = \\\"/var/lib/omnipilot/store.db\\\"\\nsnapshot = \\\"/var/lib/omnipilot/model.snapshot\\\"\\nspool = \\\"/var/spool/omnipilot\\\"\\n";
-    root.run(&format!(
-        "printf \"{config}\" > /etc/omnipilot/omnipilot.toml"
-    ));
-    root.run("setpriv --reuid=omnipilot --regid=omnipilot --init-groups omnipilot init");
-    // Somebody switched it on; who removes the package must not be left with a broken sbatch.
-    root.run("mkdir -p /etc/slurm/plugstack.conf.d && echo 'include /etc/slurm/plugstack.conf.d/*.conf' > /etc/slurm/plugstack.conf \
-              && echo 'optional /usr/lib/slurm/spank_omnipilot.so' > /etc/slurm/plugstack.conf.d/omnipilot.conf");
+    root.use_it("/usr/lib/slurm");
     root.run("dpkg -i /tmp/omnipilot.deb");
     assert!(
         root.path("etc/slurm/plugstack.conf.d/omnipilot.conf")
@@ -151,11 +170,102 @@ fn a_clean_debian_12_installs_the_package_and_a_purge_leaves_data_alone() {
     // Without data, nothing at all is left.
     root.run("rm -rf /var/lib/omnipilot /var/spool/omnipilot && dpkg -i /tmp/omnipilot.deb && dpkg --purge omnipilot");
     root.run("rm -r /etc/slurm /tmp/omnipilot.deb");
-    let after: Vec<String> = root.listing();
-    let left: Vec<&String> = after.iter().filter(|l| !before.contains(l)).collect();
-    let backups = |l: &&&String| !l.starts_with("./etc/") || !l.contains("- ");
-    let left: Vec<&&String> = left.iter().filter(backups).collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(root.more_than(&before), Vec::<String>::new());
+}
+
+/// A stand-in for the packages of a distribution with RPM that ours needs: it provides what the root's own libraries really offer,
+/// as rpm finds it in them, and the names of two packages whose programs are there.
+fn base_packages(root: &Root, folder: &Path) -> PathBuf {
+    let libraries =
+        root.run("ls /lib/*/libc.so.6 /lib/*/libm.so.6 /lib/*/libgcc_s.so.1 /lib/*/ld-linux*");
+    let mut provides = vec!["shadow-utils", "coreutils", "/bin/sh", "rtld(GNU_HASH)"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<String>>();
+    for library in libraries.lines() {
+        let library = root.path(library.trim_start_matches('/'));
+        let mut elfdeps = Command::new("/usr/lib/rpm/elfdeps");
+        let output = elfdeps.arg("--provides").arg(library).output().unwrap();
+        provides.extend(said(&output).lines().map(str::to_owned));
+    }
+    let provides: String = provides
+        .iter()
+        .map(|p| format!("Provides: {p}\n"))
+        .collect();
+    let spec = format!(
+        "Name: base\nVersion: 1\nRelease: 1\nSummary: a stand-in\nLicense: none\nBuildArch: noarch\n{provides}%description\n%files\n"
+    );
+    fs::write(folder.join("base.spec"), spec).unwrap();
+    let output = Command::new("rpmbuild")
+        .args(["-bb", "--quiet", "--define"])
+        .arg(format!("_topdir {}", folder.display()))
+        .arg(folder.join("base.spec"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    folder.join("RPMS/noarch/base-1-1.noarch.rpm")
+}
+
+#[test]
+#[cfg_attr(
+    not(all(e2e_clean_root, e2e_rpmbuild)),
+    ignore = "needs rpmbuild and a clean root, which only root can make, with debootstrap"
+)]
+fn a_clean_root_installs_the_rpm_and_an_erasure_leaves_data_alone() {
+    let root = Root::new("root-rpm");
+    // Every distribution with RPM has these, and Debian need not.
+    root.run("mkdir -p /usr/lib/sysusers.d /usr/share/licenses");
+    let before = root.listing();
+    let made = package("rpm", "packages-rpm-root");
+    let base = base_packages(&root, made.parent().unwrap());
+    // Not through a link: rpm resolves it inside of the root.
+    let folder = root.0.canonicalize().unwrap();
+    let rpm = |arguments: &[&str]| {
+        // Debian's rpm says of each installation that Debian has another tool for that.
+        let debian = matches!(arguments[0], "-i" | "-U").then_some("--force-debian");
+        let output = Command::new("rpm")
+            .arg("--root")
+            .arg(&folder)
+            .args(["--dbpath", "/var/lib/rpm"])
+            .args(arguments)
+            .args(debian)
+            .output()
+            .unwrap();
+        (output.status.success(), said(&output))
+    };
+    let done = |arguments: &[&str]| {
+        let (success, told) = rpm(arguments);
+        assert!(success, "{arguments:?}: {told}");
+        told
+    };
+    let package = made.to_str().unwrap();
+    done(&["--initdb"]);
+    let (installed, told) = rpm(&["-i", package]);
+    assert!(!installed && told.contains("libc.so.6(GLIBC_"), "{told}");
+    done(&["-i", base.to_str().unwrap()]);
+    // Scriptlets that work say nothing.
+    assert_eq!(done(&["-i", package]), "");
+    root.is_installed_and_off();
+    assert_eq!(done(&["-V", "omnipilot"]), "", "all is as it was packed");
+
+    root.use_it("/usr/lib64/slurm");
+    // The site keeps its spool otherwise: an upgrade does not know better.
+    root.run("chmod 1770 /var/spool/omnipilot && chown root /var/spool/omnipilot");
+    assert_eq!(done(&["-U", "--force", package]), "");
+    assert_eq!(root.mode("var/spool/omnipilot"), 0o1770);
+    let entry = root.path("etc/slurm/plugstack.conf.d/omnipilot.conf");
+    assert!(entry.exists(), "an upgrade leaves it on");
+    done(&["-e", "omnipilot"]);
+    assert!(!entry.exists());
+    for file in ["etc/omnipilot/omnipilot.toml", "var/lib/omnipilot/store.db"] {
+        assert!(root.path(file).exists(), "{file}");
+    }
+
+    // Without data, nothing is left but the account, as RPM has it everywhere.
+    root.run("rm -rf /var/lib/omnipilot /var/spool/omnipilot /etc/omnipilot /etc/slurm");
+    done(&["-i", package]);
+    done(&["-e", "omnipilot"]);
+    assert_eq!(root.more_than(&before), Vec::<String>::new());
 }
 
 #[test]
@@ -168,7 +278,7 @@ fn the_same_sources_give_the_same_package() {
 
 #[test]
 #[cfg_attr(not(e2e_rpmbuild), ignore = "rpmbuild is not installed")]
-fn the_rpm_has_the_same_files_and_makes_the_account() {
+fn the_rpm_has_its_files_where_its_distributions_look_for_them() {
     let rpm = package("rpm", "packages-rpm").display().to_string();
     let ask = |what: &str| {
         said(
@@ -181,16 +291,15 @@ fn the_rpm_has_the_same_files_and_makes_the_account() {
     let files = ask("--list");
     for file in [
         "/usr/bin/omnipilot",
-        "/usr/lib/slurm/spank_omnipilot.so",
+        "/usr/lib64/slurm/spank_omnipilot.so",
         "/usr/lib/systemd/system/omnipilot-train.timer",
+        "/usr/share/zsh/site-functions/_omnipilot",
         "/usr/share/man/man8/spank_omnipilot.8.gz",
         "/var/spool/omnipilot",
     ] {
         assert!(files.lines().any(|l| l == file), "{file}: {files}");
     }
-    let scripts = ask("--scripts");
-    assert!(
-        scripts.contains("useradd --system") && scripts.contains("setup --disable"),
-        "{scripts}"
-    );
+    // Made here for whatever C library the binaries ask for, never for one by name alone.
+    let needs = ask("--requires");
+    assert!(needs.contains("libc.so.6(GLIBC_2.34)"), "{needs}");
 }
