@@ -122,7 +122,7 @@ msrv:
 deny:
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; }
 	cargo deny --locked check licenses bans sources
-	@if cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check --disable-fetch advisories; \
+	@if cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
 	else echo "advisories were not checked: their database, a git repository, cannot be reached from here"; fi
 
 reproduce: build
