@@ -5,9 +5,9 @@
 //! only what somebody asked for, and as whose file it lies there.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -144,6 +144,8 @@ fn write(spool: &Path, wish: &WishFile) -> std::io::Result<()> {
         .create_new(true)
         .mode(0o644)
         .open(spool.join(name))?;
+    // The service account reads it, whatever the user's umask says.
+    file.set_permissions(Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())
 }
 

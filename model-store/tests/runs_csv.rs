@@ -38,12 +38,13 @@ const HEAD: &str = "run_id,model,gpu,tp,precision,workload,osl,output_tok_s,note
 
 #[test]
 fn columns_are_found_by_name_in_any_order_with_line_ends_of_any_kind() {
-    let text = "\u{feff}workload,precision,TP,gpu,model\r\noffline,fp8,8.0,H200,\"a \"\"b\"\",\nc\"\r\n\r\n";
+    let text = "\u{feff}workload,precision,TP,gpu,notes,model\r\noffline,fp8,8.0,H200,\"two\nlines\",\"a \"\"b\"\",c\"\r\n\r\n";
     let run = one(text);
     assert_eq!(
         (run.case.model.as_str(), run.case.tp, run.case.gpu.as_str()),
-        ("a \"b\",\nc", Some(8), "H200")
+        ("a \"b\",c", Some(8), "H200")
     );
+    assert!(run.notes.contains("two\nlines"), "{}", run.notes);
     assert_eq!(
         (run.case.workload, run.case.precision),
         (Workload::Offline, Some(Precision::Fp8))

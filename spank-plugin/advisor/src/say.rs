@@ -1,5 +1,7 @@
 //! What the plugin says, always on stderr: stdout is the command's own.
 
+use model_store::options::is_hidden;
+
 use crate::environment;
 use crate::host::{self, JobOptions, Level};
 
@@ -37,11 +39,7 @@ pub(crate) fn fault(reason: &str) {
 
 /// On one line, without what a terminal would obey: control characters, and those that turn the direction of writing.
 fn printable(text: &str) -> String {
-    let obeyed = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let shown = |c: char| if obeyed(c) { '?' } else { c };
+    let shown = |c: char| if is_hidden(c) { '?' } else { c };
     let mut line: String = text.chars().take(LONGEST_LINE).map(shown).collect();
     if text.chars().nth(LONGEST_LINE).is_some() {
         line.push_str("...");

@@ -14,7 +14,6 @@ pub(crate) mod wishes;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use model_store::store::{FileFate, Ingested, Quarantined, Store};
 use serde_json::json;
 
 use self::judge::Verdict;
-use self::spool::{Entry, SpoolFile};
+use self::spool::{Entry, Spool, SpoolFile};
 use crate::json::document;
 use crate::progress::Progress;
 use crate::site::SiteArgs;
@@ -98,7 +97,8 @@ impl Reasons {
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
     let mut store = Store::open(&config.store).map_err(exit::store)?;
-    let listing = spool::list(&config.spool).map_err(|e| {
+    let listed = Spool::open(&config.spool).and_then(|s| Ok((spool::list(&s)?, s)));
+    let (listing, spool) = listed.map_err(|e| {
         let reason = format!("cannot read the spool {}: {e}", config.spool.display());
         exit::fail(
             reason,
@@ -106,16 +106,17 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         )
     })?;
     let mut report = Report::default();
-    remove_surplus(&config, &mut store, &listing.surplus, &mut report)?;
+    remove_surplus(&spool, &mut store, &listing.surplus, &mut report)?;
+    remove_folders(&spool, &listing.folders, &mut report);
     report.more = listing.more;
     let progress = Progress::start("reading outcome files");
     for (done, batch) in listing.names.chunks(BATCH).enumerate() {
         let (done, all) = (done * BATCH, listing.names.len());
         progress.say(format!("reading outcome files: {done} of {all}"));
-        take(&config, &mut store, batch, &mut report)?;
+        take(&config, &spool, &mut store, batch, &mut report)?;
     }
     for batch in listing.wishes.chunks(BATCH) {
-        wishes::take(&config, &mut store, batch, &mut report)?;
+        wishes::take(&spool, &mut store, batch, &mut report)?;
     }
     progress.say("reading accounting");
     accounted::read(&config, &mut store, &mut report)?;
@@ -129,7 +130,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Removes what one user left beyond his share, and remembers that it did.
 fn remove_surplus(
-    config: &Config,
+    spool: &Spool,
     store: &mut Store,
     surplus: &BTreeMap<u32, Vec<OsString>>,
     report: &mut Report,
@@ -139,7 +140,7 @@ fn remove_surplus(
         report.quarantined.add(&flood.reason, &flood.file);
         store.quarantine(&[flood]).map_err(exit::store)?;
         for name in names {
-            if let Err(e) = remove(&config.spool, name) {
+            if let Err(e) = spool.remove(name) {
                 report
                     .unremovable
                     .add(&e.to_string(), &spool::printable(name));
@@ -149,16 +150,27 @@ fn remove_surplus(
     Ok(())
 }
 
+fn remove_folders(spool: &Spool, names: &[OsString], report: &mut Report) {
+    for name in names {
+        let shown = spool::printable(name);
+        match spool::clear_folder(spool, name) {
+            Ok(()) => report.quarantined.add("a directory", &shown),
+            Err(e) => report.unremovable.add(&e.to_string(), &shown),
+        }
+    }
+}
+
 /// One batch: read, judge, commit, remove.
 fn take(
     config: &Config,
+    spool: &Spool,
     store: &mut Store,
     names: &[OsString],
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let mut batch = Batch::default();
     for name in names {
-        batch.read(&config.spool, name, store, report)?;
+        batch.read(spool, name, store, report)?;
     }
     let ids: Vec<u64> = batch
         .files
@@ -169,7 +181,7 @@ fn take(
     batch.judge(config, &rows, report);
     batch.commit(store, report)?;
     for name in &batch.done {
-        if let Err(e) = remove(&config.spool, name) {
+        if let Err(e) = spool.remove(name) {
             report
                 .unremovable
                 .add(&e.to_string(), &spool::printable(name));
@@ -191,19 +203,16 @@ struct Batch {
 impl Batch {
     fn read(
         &mut self,
-        spool: &Path,
+        spool: &Spool,
         name: &OsString,
         store: &Store,
         report: &mut Report,
     ) -> anyhow::Result<()> {
         let file = match spool::read(spool, name) {
             Entry::Gone => return Ok(()),
+            // It has taken the place of a file since the names were read.
             Entry::Folder => {
-                let shown = spool::printable(name);
-                match spool::clear_folder(spool, name) {
-                    Ok(()) => report.quarantined.add("a directory", &shown),
-                    Err(e) => report.unremovable.add(&e.to_string(), &shown),
-                }
+                remove_folders(spool, std::slice::from_ref(name), report);
                 return Ok(());
             }
             Entry::Leave(reason) => {
@@ -338,14 +347,6 @@ fn beyond(catalogue: &Catalogue, ingested: &Ingested) -> Option<String> {
         limits::beyond(catalogue, &case.model, &case.gpu, gpus, rate)
     };
     ingested.runs.iter().find_map(one)
-}
-
-/// A name that is gone is removed.
-fn remove(spool: &Path, name: &OsString) -> std::io::Result<()> {
-    match std::fs::remove_file(spool.join(name)) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 //! and the last line that look like an error.
 
 use model_store::advisor::RunOutcome;
+use model_store::options::is_hidden;
 
 /// Longest line that is looked at, bytes; the rest of a longer one is passed over.
 const LONGEST_LINE: usize = 4096;
@@ -153,7 +154,7 @@ fn kept(line: &str) -> String {
         .trim()
         .strip_prefix("Value error, ")
         .unwrap_or(text.trim());
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let clean = |c: char| if is_hidden(c) { ' ' } else { c };
     text.chars().take(LONGEST_KEPT).map(clean).collect()
 }
 

@@ -1,5 +1,7 @@
 //! Jobs that serve a model, recognised by what their submit line and name say. Pure.
 
+use model_store::options::is_hidden;
+
 /// What a job seems to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Serving {
@@ -73,7 +75,7 @@ fn model_in(rest: &[&str], option: &str) -> String {
         value_of(rest, option)
     };
     found
-        .filter(|m| m.len() <= LONGEST && !m.contains('$') && !m.chars().any(char::is_control))
+        .filter(|m| m.len() <= LONGEST && !m.contains('$') && !m.chars().any(is_hidden))
         .unwrap_or_default()
         .to_owned()
 }

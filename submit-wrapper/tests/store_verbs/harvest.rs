@@ -5,7 +5,7 @@ use std::time::Duration;
 use model_store::advisor::{Precision, RunOutcome, Workload};
 use model_store::outcome::Window;
 
-use crate::site::{BEGAN, COMMENT, Site, TRES, outcome, row};
+use crate::site::{BEGAN, COMMENT, Site, TRES, outcome, row, with};
 
 #[test]
 fn an_outcome_that_accounting_agrees_with_becomes_a_run_once() {
@@ -198,13 +198,6 @@ fn it_may_be_killed_anywhere_and_loses_and_doubles_nothing() {
             .iter()
             .all(|r| r.source_ref.starts_with("job "))
     );
-}
-
-/// A row with these cells replaced.
-fn with(row: &str, cells: &[(usize, &str)]) -> String {
-    let mut all: Vec<&str> = row.split("@X@").collect();
-    cells.iter().for_each(|(at, text)| all[*at] = text);
-    all.join("@X@")
 }
 
 #[test]

@@ -13,3 +13,4 @@ mod observe;
 mod probes;
 mod site;
 mod training;
+mod tricks;

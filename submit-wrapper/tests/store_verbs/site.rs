@@ -284,3 +284,10 @@ pub(crate) fn outcome(site: &Site, job_id: u64) -> Outcome {
 pub(crate) const TRES: &str = "billing=1,cpu=1,gres/gpu:h100=2,gres/gpu=2,mem=1G,node=1";
 /// Its comment.
 pub(crate) const COMMENT: &str = "note omnipilot:7f3a91";
+
+/// A row with these cells replaced.
+pub(crate) fn with(row: &str, cells: &[(usize, &str)]) -> String {
+    let mut all: Vec<&str> = row.split("@X@").collect();
+    cells.iter().for_each(|(at, text)| all[*at] = text);
+    all.join("@X@")
+}

@@ -21,6 +21,7 @@ use self::bag::python_json;
 use crate::advisor::{
     Case, Measured, Origin, Precision, Run, Variant, Workload, canonical_engine, gpu_name_of_gres,
 };
+use crate::options::is_hidden;
 
 /// A form of result file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +278,14 @@ fn run(r: Reading, stated: &Stated, run_id: String, form: Form) -> Result<Run, S
     }
     let engine = own(&r.engine).or_else(|| stated.engine.clone());
     let version = own(&r.engine_version).or_else(|| stated.engine_version.clone());
+    let names = [Some(&model), Some(&gpu), engine.as_ref(), version.as_ref()];
+    if names
+        .iter()
+        .flatten()
+        .any(|name| name.chars().any(is_hidden))
+    {
+        return Err("a name in it has control characters or hidden ones".into());
+    }
     Ok(Run {
         run_id,
         origin: stated.origin,

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use csv::ByteRecord;
 
-use super::columns::{Column, Header};
+use super::columns::{self, Column, Header};
 use crate::advisor::{Precision, Workload};
+use crate::options::is_hidden;
 
 /// Longest name of a model, GPU, engine or source, bytes.
 const LONGEST: usize = 512;
@@ -37,7 +38,10 @@ impl<'a> Cells<'a> {
     pub(super) fn text(&self, column: Column) -> Cow<'a, str> {
         self.header
             .place(column)
-            .map_or(Cow::Borrowed(""), |place| self.at(place))
+            .map_or(Cow::Borrowed(""), |place| match self.at(place) {
+                Cow::Borrowed(cell) => Cow::Borrowed(columns::plain(cell)),
+                Cow::Owned(cell) => Cow::Owned(columns::plain(&cell).to_owned()),
+            })
     }
 
     fn at(&self, place: usize) -> Cow<'a, str> {
@@ -58,10 +62,22 @@ impl<'a> Cells<'a> {
 
     /// A name that may be empty.
     pub(super) fn short(&self, column: Column) -> Result<String, Fault> {
-        let text = self.text(column);
+        let text = self.shown(column)?;
         if text.len() > LONGEST {
             return Err(Fault::new(
                 format!("`{}` is longer than {LONGEST} bytes", column.name()),
+                &text,
+            ));
+        }
+        Ok(text)
+    }
+
+    /// A text that people are shown.
+    pub(super) fn shown(&self, column: Column) -> Result<String, Fault> {
+        let text = self.text(column);
+        if text.chars().any(is_hidden) {
+            return Err(Fault::new(
+                format!("`{}` has control characters or hidden ones", column.name()),
                 &text,
             ));
         }

@@ -159,9 +159,41 @@ impl Header {
     }
 }
 
+/// What a spreadsheet would take as the begin of a formula, and the mark that keeps it from doing so.
+const FORMULA: [char; 5] = ['=', '+', '-', '@', '\''];
+
+/// A cell of words that stays words in a spreadsheet: an apostrophe before what would begin a formula.
+pub(super) fn guarded(word: String) -> String {
+    if word.starts_with(FORMULA) {
+        format!("'{word}")
+    } else {
+        word
+    }
+}
+
+/// The cell without such an apostrophe.
+pub(super) fn plain(cell: &str) -> &str {
+    match cell.strip_prefix('\'') {
+        Some(word) if word.starts_with(FORMULA) => word,
+        _ => cell,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_word_begins_a_formula_and_all_come_back() {
+        for word in [
+            "=1+1", "+1", "-1", "@x", "'", "'=1", "''", "", "a=b", "it's",
+        ] {
+            let cell = guarded(word.to_owned());
+            assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell}");
+            assert_eq!(plain(&cell), word);
+        }
+        assert_eq!(plain("'tis"), "'tis");
+    }
 
     #[test]
     fn the_table_is_in_the_order_of_the_columns() {

@@ -247,7 +247,7 @@ fn run(cells: &Cells<'_>, defaults: &Defaults) -> Result<Run, Fault> {
         } else {
             source
         },
-        source_ref: cells.text(Column::SourceRef).into_owned(),
+        source_ref: cells.shown(Column::SourceRef)?,
         case,
         measured,
         notes,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::columns::{COLUMNS, Column};
+use super::columns::{self, COLUMNS, Column};
 use super::flags;
 use crate::advisor::{Precision, Run};
 
@@ -45,7 +45,7 @@ fn cell(run: &Run, column: Column) -> String {
         Column::EnergyJPerTok => m.energy_j_per_tok,
         Column::ColdStartS => m.cold_start_s,
         Column::KvUsage => m.kv_usage,
-        _ => return word(run, column),
+        _ => return columns::guarded(word(run, column)),
     };
     number.map(|n| n.to_string()).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use model_store::engine_args::{Advised as Advice, EngineKind, Setting, apply};
+use model_store::options::is_hidden;
 use model_store::outcome::env;
 
 use super::Advised;
@@ -178,8 +179,7 @@ pub(super) fn srtctl(a: &Advised) -> anyhow::Result<String> {
 /// What was advised, in words for a comment: on what it rests, and that it is a snapshot of today.
 fn about(a: &Advised) -> Vec<String> {
     let said = a.rewrite.message.iter().filter(|l| !l.starts_with("hint:"));
-    said.map(|l| l.replace(|c: char| c.is_control(), " "))
-        .collect()
+    said.map(|l| l.replace(is_hidden, " ")).collect()
 }
 
 /// The engine's command as advised.

@@ -1,5 +1,6 @@
 //! What an outcome file may claim at all: numbers that some machine could measure.
 
+use model_store::options::is_hidden;
 use model_store::outcome::{Outcome, Window};
 
 /// Most windows of one file.
@@ -67,9 +68,9 @@ fn check_texts(outcome: &Outcome) -> Result<(), String> {
         &outcome.engine_version,
     ];
     for text in texts.into_iter().map(String::as_str).chain([advice]) {
-        if text.len() > LONGEST || text.chars().any(char::is_control) {
+        if text.len() > LONGEST || text.chars().any(is_hidden) {
             return Err(format!(
-                "a name is longer than {LONGEST} bytes or has control characters"
+                "a name is longer than {LONGEST} bytes or has control characters or hidden ones"
             ));
         }
     }

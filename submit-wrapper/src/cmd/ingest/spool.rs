@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model_store::outcome::LARGEST;
@@ -14,13 +15,18 @@ use model_store::store::Quarantined;
 use model_store::wish;
 use sha2::{Digest, Sha256};
 
-/// Most names that one call looks at; the rest is for the next one.
+/// Most names that one call keeps to look at; the rest is for the next one.
 const MOST_NAMES: usize = 200_000;
+/// Most names beyond the users' shares that one call removes. A flood of a thousand files a second for half an hour is less.
+const MOST_SURPLUS: usize = 2_000_000;
 /// Most files of one user that may lie in the spool; what is beyond is removed unread, so that a
 /// flood neither fills the disk nor keeps the files of others waiting.
 pub(crate) const MOST_OF_A_USER: usize = 50_000;
 /// Most wishes of one user that may lie there; a fifth of them is kept in any case.
 pub(crate) const MOST_WISHES_OF_A_USER: usize = 1_000;
+/// Why a file is not even read that its owner keeps from others: somebody else may have linked it here, and the head of a refused file can be
+/// read by all who may read the store.
+const PRIVATE: &str = "not readable for everybody, as what `omnipilot run` leaves is";
 /// Most bytes of a refused file that are kept.
 const HEAD: usize = 4096;
 
@@ -68,6 +74,44 @@ impl SpoolFile {
     }
 }
 
+/// The spool's folder, held open: whatever its path comes to name meanwhile, one call reads and removes in one folder.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    _held: File,
+    /// Names the folder that is held.
+    path: PathBuf,
+}
+
+impl Spool {
+    /// Opens the folder.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let held = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC)
+            .open(path)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+        Ok(Self { _held: held, path })
+    }
+
+    fn at(&self, name: &OsStr) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Removes a name, or finds it gone.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
+        match fs::remove_file(self.at(name)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}
+
 /// What lies in the spool, as far as one call looks at it.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
@@ -75,10 +119,21 @@ pub(crate) struct Listing {
     pub(crate) names: Vec<OsString>,
     /// Names of wishes, in order.
     pub(crate) wishes: Vec<OsString>,
+    /// Names of folders in the way.
+    pub(crate) folders: Vec<OsString>,
     /// Names beyond what one user may leave, by owner.
     pub(crate) surplus: BTreeMap<u32, Vec<OsString>>,
     /// There is more for the next call.
     pub(crate) more: bool,
+}
+
+/// How many names one call takes.
+#[derive(Clone, Copy, Debug)]
+struct Shares {
+    names: usize,
+    surplus: usize,
+    files_of_a_user: usize,
+    wishes_of_a_user: usize,
 }
 
 /// The names of outcome files, which end in `.json`, and of wishes, which end in `.wish`; neither is hidden. Files that are being
@@ -86,11 +141,23 @@ pub(crate) struct Listing {
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn list(spool: &Path) -> io::Result<Listing> {
+pub(crate) fn list(spool: &Spool) -> io::Result<Listing> {
+    list_within(
+        spool,
+        Shares {
+            names: MOST_NAMES,
+            surplus: MOST_SURPLUS,
+            files_of_a_user: MOST_OF_A_USER,
+            wishes_of_a_user: MOST_WISHES_OF_A_USER,
+        },
+    )
+}
+
+fn list_within(spool: &Spool, most: Shares) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let mut counts: BTreeMap<(u32, bool), usize> = BTreeMap::new();
-    let mut seen = 0;
-    for entry in fs::read_dir(spool)? {
+    let (mut kept, mut surplus) = (0, 0);
+    for entry in fs::read_dir(&spool.path)? {
         let entry = entry?;
         let name = entry.file_name();
         let text = name.as_encoded_bytes();
@@ -98,25 +165,30 @@ pub(crate) fn list(spool: &Path) -> io::Result<Listing> {
         if !(is_wish || text.ends_with(b".json")) || text.starts_with(b".") {
             continue;
         }
-        if seen == MOST_NAMES {
+        if kept == most.names || surplus == most.surplus {
             listing.more = true;
             break;
         }
-        seen += 1;
+        // The folder's own word, which asks no file system that may be mounted there and hang.
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            kept += 1;
+            listing.folders.push(name);
+            continue;
+        }
         // Of the name itself, not of what it points to; without an answer it is nobody's.
         let owner = entry.metadata().map_or(u32::MAX, |meta| meta.uid());
         let count = counts.entry((owner, is_wish)).or_default();
         *count += 1;
-        let most = if is_wish {
-            MOST_WISHES_OF_A_USER
+        let (share, names) = if is_wish {
+            (most.wishes_of_a_user, &mut listing.wishes)
         } else {
-            MOST_OF_A_USER
+            (most.files_of_a_user, &mut listing.names)
         };
-        if *count <= most && is_wish {
-            listing.wishes.push(name);
-        } else if *count <= most {
-            listing.names.push(name);
+        if *count <= share {
+            kept += 1;
+            names.push(name);
         } else {
+            surplus += 1;
             listing.surplus.entry(owner).or_default().push(name);
         }
     }
@@ -141,28 +213,40 @@ pub(crate) fn flood(uid: u32, names: &[OsString]) -> Quarantined {
     }
 }
 
+/// Hidden names that are tried for one folder, where others of its name were hidden before.
+const MOST_HIDDEN: u32 = 100;
+
 /// Gets a directory out of the way: an empty one is removed, another one hidden, so that it is not
-/// met again.
+/// met again. What is in it is not looked at.
 ///
 /// # Errors
 /// The system's, where neither may be done.
-pub(crate) fn clear_folder(spool: &Path, name: &OsStr) -> io::Result<()> {
-    let path = spool.join(name);
+pub(crate) fn clear_folder(spool: &Spool, name: &OsStr) -> io::Result<()> {
+    let path = spool.at(name);
     if fs::remove_dir(&path).is_ok() {
         return Ok(());
     }
     let hash = Sha256::digest(name.as_encoded_bytes());
     let short: String = hash.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    fs::rename(&path, spool.join(format!(".refused-{short}")))
+    let hide = |n| fs::rename(&path, spool.path.join(format!(".refused-{short}-{n}")));
+    let taken = |result: &io::Result<()>| {
+        result
+            .as_ref()
+            .is_err_and(|e| e.kind() == io::ErrorKind::DirectoryNotEmpty)
+    };
+    (1..MOST_HIDDEN)
+        .map(hide)
+        .find(|result| !taken(result))
+        .unwrap_or_else(|| hide(MOST_HIDDEN))
 }
 
 /// Reads what lies under a name. A link is not followed, a FIFO or a device not waited for.
-pub(crate) fn read(spool: &Path, name: &OsStr) -> Entry {
+pub(crate) fn read(spool: &Spool, name: &OsStr) -> Entry {
     let shown = printable(name);
     let opened = fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(spool.join(name));
+        .open(spool.at(name));
     let file = match opened {
         Ok(file) => file,
         Err(e) => return cannot_open(shown, &e),
@@ -171,6 +255,9 @@ pub(crate) fn read(spool: &Path, name: &OsStr) -> Entry {
         Ok(meta) if meta.is_dir() => Entry::Folder,
         Ok(meta) if !meta.is_file() => {
             Entry::Junk(junk(shown, Some(&meta), "not a regular file", Vec::new()))
+        }
+        Ok(meta) if meta.mode() & 0o004 == 0 => {
+            Entry::Junk(junk(shown, Some(&meta), PRIVATE, Vec::new()))
         }
         Ok(meta) => read_file(shown, file, &meta),
         Err(e) => Entry::Leave(e.to_string()),
@@ -184,6 +271,7 @@ fn cannot_open(name: String, error: &io::Error) -> Entry {
             Entry::Junk(junk(name, None, "not a regular file", Vec::new()))
         }
         Some(libc::ENOENT) => Entry::Gone,
+        Some(libc::EACCES) => Entry::Junk(junk(name, None, PRIVATE, Vec::new())),
         _ => Entry::Leave(format!("cannot be read: {error}")),
     }
 }
@@ -233,4 +321,43 @@ fn junk(file: String, meta: Option<&fs::Metadata>, reason: &str, head: Vec<u8>) 
 /// A name on one line, whatever bytes it has.
 pub(crate) fn printable(name: &OsStr) -> String {
     name.to_string_lossy().escape_debug().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_keeps_nobody_elses_files_back_and_a_call_has_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..40 {
+            fs::write(dir.path().join(format!("{n}.json")), "").unwrap();
+            fs::write(dir.path().join(format!("{n}.wish")), "").unwrap();
+        }
+        fs::create_dir(dir.path().join("folder.json")).unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        let most = Shares {
+            names: 20,
+            surplus: 1000,
+            files_of_a_user: 5,
+            wishes_of_a_user: 3,
+        };
+        // Many more names than one call keeps, and still it comes to the end of the folder.
+        let all = list_within(&spool, most).unwrap();
+        let brief = |l: &Listing| (l.names.len(), l.wishes.len(), l.folders.len(), l.more);
+        assert_eq!(brief(&all), (5, 3, 1, false));
+        assert_eq!(all.surplus.values().map(Vec::len).sum::<usize>(), 72);
+        let bounded = list_within(
+            &spool,
+            Shares {
+                surplus: 10,
+                ..most
+            },
+        )
+        .unwrap();
+        assert_eq!(bounded.surplus.values().map(Vec::len).sum::<usize>(), 10);
+        assert!(bounded.more);
+        let few = list_within(&spool, Shares { names: 2, ..most }).unwrap();
+        assert!(few.more);
+    }
 }

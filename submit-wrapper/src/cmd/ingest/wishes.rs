@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 
-use model_store::config::Config;
 use model_store::options::{AdviceMode, OPTIONS, RawOptions};
 use model_store::store::{NewWish, Quarantined, Store};
 use model_store::wish::{self, WishFile, WishWhy};
 use sha2::{Digest, Sha256};
 
-use super::spool::{self, Entry, SpoolFile};
-use super::{FRESH, Report, remove};
+use super::spool::{self, Entry, Spool, SpoolFile};
+use super::{FRESH, Report, remove_folders};
 use crate::slurm::accounting::Row;
 use crate::slurm::serving::value_of;
 use crate::{exit, publish};
@@ -19,14 +18,14 @@ const LONGEST_MODEL: usize = 512;
 
 /// Takes the wishes of the spool: all that were read are committed before any file is removed.
 pub(super) fn take(
-    config: &Config,
+    spool: &Spool,
     store: &mut Store,
     names: &[OsString],
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let (mut wishes, mut refused, mut done) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
-        let file = match spool::read(&config.spool, name) {
+        let file = match spool::read(spool, name) {
             Entry::File(file) => file,
             Entry::Junk(junk) => {
                 refused.push(junk);
@@ -34,11 +33,7 @@ pub(super) fn take(
                 continue;
             }
             Entry::Folder => {
-                if let Err(e) = spool::clear_folder(&config.spool, name) {
-                    report
-                        .unremovable
-                        .add(&e.to_string(), &spool::printable(name));
-                }
+                remove_folders(spool, std::slice::from_ref(name), report);
                 continue;
             }
             Entry::Leave(_) | Entry::Gone => continue,
@@ -56,7 +51,7 @@ pub(super) fn take(
     report.wishes += wishes.len();
     note(&refused, report);
     for name in done {
-        if let Err(e) = remove(&config.spool, name) {
+        if let Err(e) = spool.remove(name) {
             report
                 .unremovable
                 .add(&e.to_string(), &spool::printable(name));

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use model_store::options::is_hidden;
+
 /// Width of every drawing in its own units; the page scales it.
 pub(super) const WIDTH: f64 = 480.0;
 /// Height of a drawing with axes.
@@ -293,7 +295,7 @@ pub(super) fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push(' '),
+            c if is_hidden(c) => out.push(' '),
             c => out.push(c),
         }
     }
