@@ -4,7 +4,7 @@
 //! users, which takes root. `e2e_native`: there is a C compiler, and the helpers in `native/` are built.
 //! `e2e_vec_inf`: `cluster/vec-inf.sh` has made its folder. `e2e_clean_root`: `cluster/clean-root.sh` has made its
 //! folder. `e2e_valgrind`, `e2e_slurmrestd`, `e2e_dpkg`, `e2e_rpmbuild`, `e2e_chromium`, `e2e_ruby`:
-//! these are installed.
+//! these are installed. `e2e_mounts`: a file system may be mounted in a mount namespace of its own.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -38,12 +38,29 @@ fn main() {
     set("e2e_dpkg", installed("dpkg-deb"));
     set("e2e_rpmbuild", installed("rpmbuild"));
     set("e2e_ruby", installed("ruby"));
+    set("e2e_mounts", may_mount());
     set("e2e_valgrind", installed("valgrind"));
     set("e2e_slurmrestd", installed("slurmrestd"));
     set(
         "e2e_root",
         std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0),
     );
+}
+
+/// Tries it, in a namespace that is gone with the try.
+fn may_mount() -> bool {
+    let words = [
+        "--mount",
+        "--propagation",
+        "private",
+        "mount",
+        "-t",
+        "tmpfs",
+        "none",
+        "/mnt",
+    ];
+    let tried = Command::new("unshare").args(words).output();
+    tried.is_ok_and(|out| out.status.success())
 }
 
 /// Whether a file is there in cargo's target folder, four above the build's own.

@@ -330,9 +330,18 @@ fn write(config: &Config, snapshot: Snapshot) -> anyhow::Result<Snapshot> {
 }
 
 fn cannot_publish(config: &Config, error: &io::Error) -> anyhow::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space there; the former snapshot stands"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "its file system is read-only; the former snapshot stands"
+        }
+        _ => "the service account must be able to write its directory; the former snapshot stands",
+    };
     exit::fail(
         format!("cannot publish {}: {error}", config.snapshot.display()),
-        "the service account must be able to write its directory; the former snapshot stands",
+        hint,
     )
 }
 

@@ -12,5 +12,6 @@ mod probe;
 mod scripts;
 mod site;
 mod submit;
+mod training;
 mod tutorial;
 mod words;
