@@ -86,6 +86,27 @@ fn older_vllm_appended_with_metadata() {
     assert!(run.notes.contains("omnipilot_job=4711"));
 }
 
+/// A rate that a draft model helped to is of another deployment.
+#[test]
+fn speculative_decoding_is_told_from_plain_serving() {
+    let told = |name: &str, key: &str, value: &str| {
+        let text = fixture(name).replacen(key, &format!("was_{key}"), 1);
+        let text = text.replacen('{', &format!("{{\"{key}\": {value}, "), 1);
+        let imported = read(&text, None, &stated(), None).unwrap();
+        imported.runs[0].case.variant.speculative
+    };
+    let vllm = |value| {
+        told(
+            "vllm-bench/0.32.0/bench.json",
+            "spec_decode_acceptance_rate",
+            value,
+        )
+    };
+    assert!(vllm("71.2") && !vllm("null"));
+    let sglang = |value| told("sglang-bench/0.5.23/out.jsonl", "accept_length", value);
+    assert!(sglang("2.7") && !sglang("1.0"));
+}
+
 #[test]
 fn sglang_bench_serving() {
     let imported = import("sglang-bench/0.5.23/out.jsonl", Form::SglangBench);

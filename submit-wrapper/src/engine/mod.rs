@@ -15,6 +15,8 @@
 //! Architecture invariant: nothing that is only for measuring can end, block or slow the engine or
 //! change its exit status. A fault in it costs the record, never the server.
 
+#[cfg(test)]
+mod captures;
 mod child;
 mod http;
 mod log;

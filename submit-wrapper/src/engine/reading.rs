@@ -55,6 +55,8 @@ const RUNNING: &[&str] = &[
     "sglang:num_running_reqs",
     "trtllm_num_requests_running",
     "tgi_batch_current_size",
+    // From the first look at a request to its last token, the queue included.
+    "dynamo_frontend_inflight_requests",
 ];
 const WAITING: &[&str] = &[
     "vllm:num_requests_waiting",
@@ -62,6 +64,8 @@ const WAITING: &[&str] = &[
     "trtllm_num_requests_waiting",
     "tgi_queue_size",
 ];
+/// Requests that were taken out of the batch for a while (vLLM's first engine).
+const SWAPPED: &[&str] = &["vllm:num_requests_swapped"];
 const KV_USAGE: &[&str] = &[
     "vllm:kv_cache_usage_perc",
     "vllm:gpu_cache_usage_perc",
@@ -72,6 +76,7 @@ const OUTPUT_TOKENS: &[&str] = &[
     "vllm:generation_tokens",
     "sglang:generation_tokens",
     "trtllm_generation_tokens",
+    "dynamo_frontend_output_tokens",
 ];
 const PROMPT_TOKENS: &[&str] = &[
     "vllm:prompt_tokens",
@@ -83,17 +88,24 @@ const REQUESTS: &[&str] = &[
     "sglang:num_requests",
     "trtllm_request_success",
     "tgi_request_success",
+    "dynamo_frontend_requests",
 ];
 const PREEMPTIONS: &[&str] = &["vllm:num_preemptions", "sglang:num_retracted_requests"];
-const ISL: &[&str] = &["vllm:request_prompt_tokens", "tgi_request_input_length"];
+const ISL: &[&str] = &[
+    "vllm:request_prompt_tokens",
+    "tgi_request_input_length",
+    "dynamo_frontend_input_sequence_tokens",
+];
 const OSL: &[&str] = &[
     "vllm:request_generation_tokens",
     "tgi_request_generated_tokens",
+    "dynamo_frontend_output_sequence_tokens",
 ];
 const TTFT: &[&str] = &[
     "vllm:time_to_first_token_seconds",
     "sglang:time_to_first_token_seconds",
     "trtllm_time_to_first_token_seconds",
+    "dynamo_frontend_time_to_first_token_seconds",
 ];
 /// The mean over requests first; the mean over tokens where there is no other.
 const TPOT: &[&str] = &[
@@ -105,12 +117,14 @@ const TPOT: &[&str] = &[
     "sglang:time_per_output_token_seconds",
     "trtllm_time_per_output_token_seconds",
     "tgi_request_mean_time_per_token_duration",
+    "dynamo_frontend_inter_token_latency_seconds",
 ];
 const E2E: &[&str] = &[
     "vllm:e2e_request_latency_seconds",
     "sglang:e2e_request_latency_seconds",
     "trtllm_e2e_request_latency_seconds",
     "tgi_request_duration",
+    "dynamo_frontend_request_duration_seconds",
 ];
 
 impl Reading {
@@ -120,9 +134,10 @@ impl Reading {
         let osl = sums.total(OSL);
         Self {
             at,
-            load: sums
-                .one(RUNNING)
-                .map(|running| running + sums.one(WAITING).unwrap_or(0.0)),
+            load: sums.one(RUNNING).map(|running| {
+                let others = [WAITING, SWAPPED].map(|names| sums.one(names).unwrap_or(0.0));
+                running + others.iter().sum::<f64>()
+            }),
             kv_usage: KV_USAGE.iter().find_map(|n| sums.most.get(n).copied()),
             output_tokens: sums.one(OUTPUT_TOKENS).or(osl.map(|t| t.sum)),
             prompt_tokens: sums.one(PROMPT_TOKENS),
@@ -189,7 +204,8 @@ impl<'a> Sums<'a> {
 
 /// Numbers of requests that were served; buckets are of no use here.
 fn counts(sample: &Sample<'_>) -> bool {
-    let given_up = matches!(sample.label("finished_reason"), Some("abort" | "error"));
+    let given_up = matches!(sample.label("finished_reason"), Some("abort" | "error"))
+        || sample.label("status") == Some("error");
     sample.value.is_finite() && !given_up && !sample.name.ends_with("_bucket")
 }
 

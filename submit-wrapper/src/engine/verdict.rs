@@ -219,10 +219,38 @@ mod tests {
             ("oomkv", 0, true, Ok, ""),
             ("preempt", 0, true, Ok, ""),
             ("termstart", 0, true, Ok, ""),
+            (
+                "kvsmall2",
+                1,
+                false,
+                OutOfMemory,
+                "larger than the available KV cache memory",
+            ),
+            (
+                "quantx",
+                1,
+                false,
+                Incompatible,
+                "Unknown quantization method: nosuch",
+            ),
+            (
+                "tp4",
+                1,
+                false,
+                Incompatible,
+                "Not enough allowed NUMA nodes",
+            ),
+            ("killworker-full", 0, true, Crash, "died unexpectedly"),
+            ("killapi", -9, true, Crash, "killed by signal 9"),
+            ("termearly", -9, true, Crash, "killed by signal 9"),
         ];
         for (name, code, ready, expected, words) in cases {
             let end = End {
-                exit: Some(Exit::Code(code)),
+                exit: Some(if code < 0 {
+                    Exit::Signal(-code)
+                } else {
+                    Exit::Code(code)
+                }),
                 ready_s: ready.then_some(20.0),
                 ..END
             };
@@ -240,7 +268,9 @@ mod tests {
             asked_s: Some(at),
             ..END
         };
-        assert_eq!(verdict(&asked(9.0), &replay("term9")).0, RunOutcome::Ok);
+        for name in ["term9", "term13"] {
+            assert_eq!(verdict(&asked(9.0), &replay(name)).0, RunOutcome::Ok);
+        }
         assert_eq!(
             verdict(&asked(2400.0), &LogNotes::default()).0,
             RunOutcome::TimeOut

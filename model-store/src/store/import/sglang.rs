@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Reading;
 use super::bag::{Bag, rate};
 use super::vllm::{lengths, measured, workload};
-use crate::advisor::Measured;
+use crate::advisor::{Measured, Variant};
 
 pub(super) fn read(document: &Value) -> Result<Reading, String> {
     let mut bag = Bag::of(document);
@@ -55,6 +55,11 @@ pub(super) fn read(document: &Value) -> Result<Reading, String> {
             e2e_ms: bag.positive(&["mean_e2e_latency_ms"]),
             e2e_p99_ms: bag.positive(&["p99_e2e_latency_ms"]),
             ..measured(&mut bag)
+        },
+        variant: Variant {
+            // Tokens accepted a step: more than one only with speculation.
+            speculative: bag.number(&["accept_length"]).is_some_and(|n| n > 1.0),
+            ..Variant::default()
         },
         notes: bag.rest(),
         ..Reading::default()

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Reading;
 use super::bag::{Bag, rate};
-use crate::advisor::{Measured, Workload};
+use crate::advisor::{Measured, Variant, Workload};
 
 pub(super) fn read(document: &Value) -> Result<Reading, String> {
     let mut bag = Bag::of(document);
@@ -34,6 +34,10 @@ pub(super) fn read(document: &Value) -> Result<Reading, String> {
         concurrency,
         request_rate,
         measured,
+        variant: Variant {
+            speculative: speculative(document),
+            ..Variant::default()
+        },
         notes: bag.rest(),
         ..Reading::default()
     })
@@ -41,6 +45,12 @@ pub(super) fn read(document: &Value) -> Result<Reading, String> {
 
 /// Mean input and output tokens of a completed request, here and in SGLang's client, which was made
 /// after this one.
+/// Keys that stand there only where a draft model or its like was at work.
+fn speculative(document: &Value) -> bool {
+    let mut keys = document.as_object().into_iter().flatten();
+    keys.any(|(key, value)| key.starts_with("spec_decode") && !value.is_null())
+}
+
 pub(super) fn lengths(bag: &mut Bag) -> Result<[Option<f64>; 2], String> {
     let completed = bag.number(&["completed"]).unwrap_or(0.0);
     if completed == 0.0 {
