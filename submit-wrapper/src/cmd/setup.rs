@@ -93,7 +93,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     };
     if args.disable {
         switch::off(&mut told)?;
-        return finish(told, None);
+        return finish(told, None, false);
     }
     let slurm = conf::ask().map_err(|e| exit::fail(e.to_string(), e.hint()))?;
     let seen = cluster::observe(publish::now()).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
@@ -103,7 +103,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     folders(&config, &account, &mut told)?;
     store_and_snapshot(&path, &config, &account, &mut told)?;
     let line = switch::on(args, &slurm, &path, &mut told)?;
-    finish(told, line)
+    finish(told, line, true)
 }
 
 fn tell_cluster(told: &mut Told, slurm: &SlurmConf, seen: &Observed) -> anyhow::Result<()> {
@@ -242,11 +242,15 @@ fn store_and_snapshot(
 }
 
 /// Prints what is left to do.
-fn finish(told: Told, line: Option<switch::Line>) -> anyhow::Result<ExitCode> {
+/// What is left to do by hand, where `more` is to be done: who switches it off is not told how to go on.
+fn finish(told: Told, line: Option<switch::Line>, more: bool) -> anyhow::Result<ExitCode> {
     if told.quiet {
         let line = line.as_ref().map(|l| l.command.clone());
         let object = json!({ "dry_run": told.dry, "steps": told.steps, "switch_on": line });
         json::print("setup", object)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !more {
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(line) = line {
