@@ -173,6 +173,75 @@ fn a_clean_debian_12_installs_the_package_and_a_purge_leaves_data_alone() {
     assert_eq!(root.more_than(&before), Vec::<String>::new());
 }
 
+/// What an administrator does and sees, on a running system.
+const A_SITE: &str = r#"
+say() { echo "$@"; }
+dpkg -i /root/omnipilot.deb >/dev/null
+systemd-analyze verify /usr/lib/systemd/system/omnipilot-*
+for verb in ingest observe train; do
+  # Of 10, in tenths: what systemd itself calls well protected.
+  systemd-analyze security --threshold=25 omnipilot-$verb.service >/dev/null
+  say $verb: $(systemctl is-enabled omnipilot-$verb.timer), $(systemctl is-active omnipilot-$verb.timer)
+done
+systemctl start omnipilot-train.service
+say before setup: $(systemctl show --value -p ConditionResult -p Result omnipilot-train.service)
+
+printf 'store = "/var/lib/omnipilot/store.db"
+snapshot = "/var/lib/omnipilot/model.snapshot"
+spool = "/var/spool/omnipilot"
+' >/etc/omnipilot/omnipilot.toml
+setpriv --reuid=omnipilot --regid=omnipilot --init-groups omnipilot init >/dev/null 2>&1
+# The timer is not waited for; all else is as it comes.
+mkdir -p /run/systemd/system/omnipilot-train.timer.d
+printf '[Timer]
+OnBootSec=
+OnActiveSec=1s
+AccuracySec=1ms
+RandomizedDelaySec=0
+' >/run/systemd/system/omnipilot-train.timer.d/soon.conf
+systemctl daemon-reload
+systemctl enable --now omnipilot-ingest.timer omnipilot-observe.timer omnipilot-train.timer 2>/dev/null
+tries=600
+until [ "$(systemctl show --value -p ExecMainExitTimestampMonotonic omnipilot-train.service)" != 0 ] || [ $((tries -= 1)) = 0 ]; do sleep 0.1; done
+say by the timer: $(systemctl show --value -p Result -p ExecMainStatus -p User omnipilot-train.service)
+journalctl --quiet --output=cat --unit=omnipilot-train.service | grep -o '^published .*snapshot' || journalctl --unit=omnipilot-train.service
+# A second run of the same package is an upgrade, and leaves timers as they are.
+dpkg -i /root/omnipilot.deb >/dev/null
+say after an upgrade: $(systemctl is-active omnipilot-ingest.timer omnipilot-observe.timer omnipilot-train.timer)
+systemctl reset-failed
+dpkg --purge omnipilot >/dev/null 2>&1
+say left: $(systemctl list-units --all --no-legend 'omnipilot*') $(ls /etc/systemd/system/timers.target.wants | grep omnipilot)
+"#;
+
+#[test]
+#[cfg_attr(
+    not(all(e2e_clean_root, e2e_boots)),
+    ignore = "needs a clean root that can be booted, which only root can make, with debootstrap"
+)]
+fn on_a_booted_debian_a_timer_trains_as_the_service_account_and_goes_with_the_package() {
+    let root = Root::new("root-boot");
+    let deb = package("deb", "packages-boot");
+    fs::copy(&deb, root.path("root/omnipilot.deb")).unwrap();
+    let output = Command::new(format!("{PROJECT}/tests/cluster/boot.sh"))
+        .arg(&root.0)
+        .args(["/bin/sh", "-ec", A_SITE])
+        .output()
+        .unwrap();
+    let told = said(&output);
+    assert!(output.status.success(), "{told}");
+    let lines = [
+        "ingest: disabled, inactive",
+        "observe: disabled, inactive",
+        "train: disabled, inactive",
+        "before setup: success no",
+        "by the timer: success 0 omnipilot",
+        "published /var/lib/omnipilot/model.snapshot",
+        "after an upgrade: active active active",
+        "left:",
+    ];
+    assert_eq!(told.lines().map(str::trim).collect::<Vec<_>>(), lines);
+}
+
 /// A stand-in for the packages of a distribution with RPM that ours needs: it provides what the root's own libraries really offer,
 /// as rpm finds it in them, and the names of two packages whose programs are there.
 fn base_packages(root: &Root, folder: &Path) -> PathBuf {
