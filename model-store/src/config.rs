@@ -388,6 +388,9 @@ impl Config {
 
 /// What serde says of a key that nothing knows, with the known one that is nearest to it.
 fn in_our_words(reason: &str) -> String {
+    if let Some(words) = wrong_type(reason) {
+        return words;
+    }
     let value = reason.strip_prefix("unknown variant `");
     let Some(rest) = value.or(reason.strip_prefix("unknown field `")) else {
         return reason.to_owned();
@@ -402,6 +405,38 @@ fn in_our_words(reason: &str) -> String {
         Some(near) => format!("`{key}` is not a key here; did you mean `{near}`?"),
         None => format!("`{key}` is not a key here, keys are {}", known.join(", ")),
     }
+}
+
+/// What serde says of a value of the wrong type, without the names of Rust's types.
+fn wrong_type(reason: &str) -> Option<String> {
+    if reason.starts_with("string values must be quoted") {
+        return Some("a value that is text stands in quotes".into());
+    }
+    if let Some(key) = reason.strip_prefix("missing field ") {
+        return Some(format!("the key {key} is missing here"));
+    }
+    let (is, wanted) = reason
+        .strip_prefix("invalid type: ")
+        .or(reason.strip_prefix("invalid value: "))?
+        .rsplit_once(", expected ")?;
+    let is = match is {
+        "map" => "a section or table",
+        "sequence" => "a list",
+        other => other,
+    };
+    let wanted = match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
+        "f32" | "f64" => "a number",
+        "a string" | "path string" | "string" => "text in quotes",
+        "a sequence" if is == "a section or table" => {
+            "a list of sections in double brackets, as in `[[policy]]`,"
+        }
+        "a sequence" => "a list",
+        "a map" => "a section or table",
+        "a boolean" => "true or false",
+        other => other,
+    };
+    Some(format!("{is} stands where {wanted} is wanted"))
 }
 
 fn default_engine() -> String {

@@ -247,6 +247,18 @@ fn native_format(card: &ModelCard) -> Option<Precision> {
         .filter(|_| !formats.contains(&Precision::Bf16))
 }
 
+/// The system's words without the number that Rust puts behind them.
+pub fn without_number(text: &str) -> String {
+    let mut rest = text;
+    let mut out = String::new();
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        let digits = after.trim_start_matches(|c: char| c.is_ascii_digit());
+        out.push_str(before);
+        rest = digits.strip_prefix(')').unwrap_or(digits);
+    }
+    out + rest
+}
+
 /// A card from a directory with `config.json`, or from such a file. A bare name is a path only
 /// where it looks like one: a directory of that name must not hide the catalogue.
 fn from_path(name: &str) -> Result<Option<(ModelCard, Option<Precision>)>, String> {
@@ -259,8 +271,13 @@ fn from_path(name: &str) -> Result<Option<(ModelCard, Option<Precision>)>, Strin
     } else {
         given.join("config.json")
     };
-    let bytes = read_regular(&file, LARGEST_CONFIG_JSON)
-        .map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    let bytes = read_regular(&file, LARGEST_CONFIG_JSON).map_err(|e| {
+        format!(
+            "cannot read {}: {}",
+            file.display(),
+            without_number(&e.to_string())
+        )
+    })?;
     let text = String::from_utf8_lossy(&bytes);
     let called = given
         .file_name()
@@ -367,7 +384,7 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
     let message = vec![
         format!("no advice for {shown}: outside what was measured"),
         reason,
-        "hint: name a directory with `config.json`, or `--llm-advice=off` submits it as you wrote it".into(),
+        "hint: `omnipilot models cards` lists the names; a directory with `config.json` will do; `--llm-advice=off` submits it as you wrote it".into(),
     ];
     let card = ModelCard {
         name: name.into(),

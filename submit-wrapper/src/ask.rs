@@ -3,6 +3,8 @@
 use clap::{Arg, ArgMatches, Command, error::ErrorKind};
 use model_store::options::{OPTIONS, RawOptions};
 
+use crate::exit;
+
 /// The options of one request. Each is spelt as for `sbatch`, or without `llm-`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AskArgs {
@@ -10,6 +12,15 @@ pub(crate) struct AskArgs {
     pub(crate) options: RawOptions,
     /// The same as text: long name and value.
     pub(crate) given: Vec<(&'static str, String)>,
+}
+
+/// A verb that needs a model was given none.
+pub(crate) fn no_model() -> anyhow::Error {
+    exit::with_code(
+        exit::USAGE,
+        "no model was named",
+        "`--model meta-llama/Llama-3.1-8B-Instruct`, or a directory with config.json; `omnipilot models cards` lists the names",
+    )
 }
 
 impl clap::Args for AskArgs {

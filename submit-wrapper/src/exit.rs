@@ -1,9 +1,10 @@
 //! Exit codes and the one form in which errors are told.
 
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use anyhow::Error;
-use model_store::consult::exit_code;
+use model_store::consult::{exit_code, without_number};
 use model_store::store::StoreError;
 
 /// An error that carries a hint and its own exit code.
@@ -86,6 +87,42 @@ pub(crate) fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     ExitCode::from(error.downcast_ref::<Failure>().map_or(FAILED, |f| f.code))
 }
 
+/// The options by which this call names its site, such as ` --store try/store.db`. What a hint names is typed
+/// again as it stands, and must not work on another site's files.
+static SITE: OnceLock<String> = OnceLock::new();
+
+/// Says once by which options this call names its site.
+pub(crate) fn on_site(options: String) {
+    let _ = SITE.set(options); // one call, one site
+}
+
+/// Prints a hint that belongs to no error.
+pub(crate) fn hint(text: &str) {
+    eprintln!("hint: {}", here(text));
+}
+
+/// A text whose commands can be typed as they stand: with the options by which this call names its site.
+pub(crate) fn here(text: &str) -> String {
+    with_site(text, SITE.get().map_or("", String::as_str))
+}
+
+/// The commands of a text with the options of the site.
+fn with_site(text: &str, options: &str) -> String {
+    const COMMAND: &str = "`omnipilot ";
+    let mut parts = text.split(COMMAND);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        // `--help` asks of no site, and what names one already is as it should be.
+        let command = rest.split('`').next().unwrap_or_default();
+        let plain = command.contains("--help") || command.starts_with("VERB");
+        out.push_str(COMMAND.trim_end());
+        out.push_str(if plain { "" } else { options });
+        out.push(' ');
+        out.push_str(rest);
+    }
+    out
+}
+
 /// Prints an error and its hint.
 pub(crate) fn tell(error: &Error) {
     eprintln!("omnipilot: {}", without_number(&format!("{error:#}")));
@@ -94,20 +131,26 @@ pub(crate) fn tell(error: &Error) {
         .map(|f| &f.hint)
         .filter(|h| !h.is_empty())
     {
-        eprintln!("omnipilot:   hint: {hint}");
+        eprintln!("omnipilot:   hint: {}", here(hint));
     }
 }
 
-/// The system's words without the number that Rust puts behind them.
-pub(crate) fn without_number(text: &str) -> String {
-    let mut rest = text;
-    let mut out = String::new();
-    while let Some((before, after)) = rest.split_once(" (os error ") {
-        let digits = after.trim_start_matches(|c: char| c.is_ascii_digit());
-        out.push_str(before);
-        rest = digits.strip_prefix(')').unwrap_or(digits);
-    }
-    out + rest
+/// A file that `--output` named and that could not be written.
+pub(crate) fn cannot_write(path: &std::path::Path, error: &std::io::Error) -> Error {
+    use std::io::ErrorKind;
+    // Without the name of the draft, which nobody asked for.
+    let reason = match error.kind() {
+        ErrorKind::NotFound => "its folder is not there".to_owned(),
+        ErrorKind::PermissionDenied => "its folder may not be written to".to_owned(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "no space is left".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "its file system is read-only".to_owned(),
+        ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        kind => kind.to_string(),
+    };
+    fail(
+        format!("cannot write {}: {reason}", path.display()),
+        "`--output` names a file in a folder that you may write to",
+    )
 }
 
 /// An error of the store, with the store's own hint.
@@ -120,4 +163,19 @@ fn is_broken_pipe(error: &Error) -> bool {
         .chain()
         .filter_map(|e| e.downcast_ref::<std::io::Error>())
         .any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_site;
+
+    #[test]
+    fn a_command_of_a_hint_is_of_the_site_that_was_named() {
+        let text = "`omnipilot train` makes one; `omnipilot --help` lists all, `omnipilot VERB --help` one";
+        assert_eq!(with_site(text, ""), text);
+        assert_eq!(
+            with_site(text, " --store a.db"),
+            "`omnipilot --store a.db train` makes one; `omnipilot --help` lists all, `omnipilot VERB --help` one"
+        );
+    }
 }

@@ -91,6 +91,7 @@ fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::tell(&error),
     };
+    exit::on_site(cli.site.options());
     let result = match cli.verb {
         Verb::Setup(args) => cmd::setup::run(&cli.site, &args),
         Verb::Doctor(args) => cmd::doctor::run(&cli.site, &args),

@@ -396,7 +396,7 @@ fn site_model(name: &str, entry: &ModelEntry) -> anyhow::Result<SiteModel> {
         exit::with_code(
             exit::USAGE,
             format!("model `{name}`: {reason}"),
-            "see `[model]` in the configuration",
+            "omnipilot.toml(5) explains `[model]`; `omnipilot models add PATH` writes such a section",
         )
     };
     let mut out = SiteModel {
@@ -413,8 +413,11 @@ fn site_model(name: &str, entry: &ModelEntry) -> anyhow::Result<SiteModel> {
         out.format = format;
     }
     for (format, checkpoint) in &entry.checkpoints {
-        let format = Precision::parse(format)
-            .ok_or_else(|| wrong(format!("`{format}` is no weight format")))?;
+        let format = Precision::parse(format).ok_or_else(|| {
+            wrong(format!(
+                "`{format}` is no weight format, such as bf16, fp8 or int4"
+            ))
+        })?;
         out.checkpoints.push((format, checkpoint.clone()));
     }
     Ok(out)

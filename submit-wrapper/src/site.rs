@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use model_store::config::{Config, ConfigError, DEFAULT_PATH};
 
 use crate::exit;
+use crate::shell::quoted;
 
 /// Options that every verb takes.
 #[derive(clap::Args)]
@@ -51,12 +52,12 @@ impl SiteArgs {
         self.config.clone().or_else(|| named.map(PathBuf::from))
     }
 
-    /// Another verb with the options that this one was given, to be told to the user.
-    pub(crate) fn command(&self, verb: &str) -> String {
+    /// The options that name the site, as they would be typed behind `omnipilot`; empty where none was given.
+    pub(crate) fn options(&self) -> String {
         match (&self.config, &self.store) {
-            (Some(file), _) => format!("omnipilot --config {} {verb}", file.display()),
-            (None, Some(store)) => format!("omnipilot --store {} {verb}", store.display()),
-            (None, None) => format!("omnipilot {verb}"),
+            (Some(file), _) => format!(" --config {}", quoted(&file.display().to_string())),
+            (None, Some(store)) => format!(" --store {}", quoted(&store.display().to_string())),
+            (None, None) => String::new(),
         }
     }
 }

@@ -22,6 +22,15 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
+    /// Its name as `import --format` knows it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "runs-csv",
+            Self::Jsonl => "runs-jsonl",
+            Self::Parquet => "runs-parquet",
+        }
+    }
+
     /// The encoding of a file by its first bytes; `None` where it may be something else.
     pub(crate) fn of(head: &[u8]) -> Option<Self> {
         if head.starts_with(parquet::MARK) {

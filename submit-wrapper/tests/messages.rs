@@ -42,6 +42,7 @@ impl Site {
         );
         site.put("notastore.db", "this is text, and no database at all");
         site.put("empty.db", "");
+        fs::write(site.dir.path().join("newer.db"), newer(&site)).unwrap();
         site.put("mamba.json", "{\"hidden_size\": 64, \"num_attention_heads\": 8, \"num_hidden_layers\": 2, \"vocab_size\": 100, \"mamba_d_state\": 16}");
         site.put("cl100k.json", "{\"hidden_size\": 10}");
         site
@@ -94,8 +95,15 @@ impl Site {
     }
 }
 
+/// A store whose schema number is that of a later release: four bytes of SQLite's header from byte 60.
+fn newer(site: &Site) -> Vec<u8> {
+    let mut bytes = fs::read(site.dir.path().join("store.db")).unwrap();
+    bytes[60..64].copy_from_slice(&99u32.to_be_bytes());
+    bytes
+}
+
 /// A wrong line of the configuration each.
-const WRONG: [&str; 13] = [
+const WRONG: [&str; 26] = [
     "stroe = \"x\"",
     "engine = \"nosuch\"",
     "time_limit_ms = 0",
@@ -109,10 +117,29 @@ const WRONG: [&str; 13] = [
     "[utility]\nprice_per_kwh = 0.3",
     "[training]\nagreement = 0.5",
     "spool = 5",
+    "time_limit_ms = \"5\"",
+    "time_limit_ms = -5",
+    "on_fault = refuse",
+    "[gpus.h100]\nis = \"H100-SXM\"",
+    "[gpu.h100]\ncpus_per_gpu = \"many\"",
+    "[gpu.h100]\nfeatures = \"sxm\"",
+    "[policy]\nmode = \"off\"",
+    "[[policy]]\npartition = \"x\"",
+    "[utility]\nweights = { token = 1 }",
+    "[utility]\nlearn = 1",
+    "[training]\nlongest_age = 3",
+    "[probe]\ngpu_hour = 3",
+    "[gpu.h100",
+];
+
+/// A wrong model of the configuration each, which publishing finds.
+const WRONG_MODELS: [&str; 2] = [
+    "[model.\"our/x\"]\nconfig = \"/no/such/config.json\"",
+    "[model.\"our/x\"]\ncheckpoints = { fp9 = \"/x\" }",
 ];
 
 /// Command lines, on a site without a snapshot and without Slurm.
-const LINES: [&str; 51] = [
+const LINES: [&str; 70] = [
     "",
     "nosuch",
     "advise --nosuch",
@@ -164,10 +191,29 @@ const LINES: [&str; 51] = [
     "evaluate --data DIR/nosuch.csv",
     "run",
     "submit DIR/nosuch.sh",
+    "advise --model x x",
+    "observe --gpus h100",
+    "observe --gpus h100:8,h100:4",
+    "store backup",
+    "store backup DIR/store.db",
+    "store backup DIR/nosuch/copy.db",
+    "store restore DIR/nosuch.db",
+    "store restore DIR/notastore.db",
+    "--store DIR/newer.db train",
+    "export runs --json",
+    "export runs --format xml",
+    "export sbatch",
+    "export metrics --output DIR/nosuch/page.prom",
+    "import DIR",
+    "import DIR/nosuch.csv DIR/empty.csv",
+    "probe run --gpu-hours -1",
+    "evaluate --folds 1",
+    "models cards no-such-name",
+    "report --output DIR/nosuch/report.html",
 ];
 
 /// The same, once a snapshot is published that knows no GPU of a cluster.
-const PUBLISHED: [&str; 8] = [
+const PUBLISHED: [&str; 9] = [
     "advise --model meta-llama/Llama-3.1-8B-Instruct",
     "advise --model meta-llama/Lama-3.1-8B-Instruct",
     "advise --model DIR/nosuch",
@@ -176,6 +222,25 @@ const PUBLISHED: [&str; 8] = [
     "models rollback",
     "export sbatch --model google/gemma-2-9b",
     "export vec-inf --model meta-llama/Llama-3.1-8B-Instruct",
+    "report --output DIR/nosuch/report.html",
+];
+
+/// The same, once the GPUs are stated too.
+const STATED: [&str; 14] = [
+    "advise nosuch",
+    "advise --model meta-llama/Lama-3.1-8B-Instruct",
+    "advise --model DIR/nosuch",
+    "advise --model DIR/cl100k.json",
+    "advise --model meta-llama/Llama-3.1-70B-Instruct --gpu b200",
+    "advise --model meta-llama/Llama-3.1-70B-Instruct --gpu h100 --tp 3",
+    "advise --model meta-llama/Llama-3.1-70B-Instruct --tp 16",
+    "export sbatch --model google/gemma-2-9b",
+    "export vec-inf --model nosuch",
+    "submit --model nosuch DIR/serve.sh",
+    "explain 1234abcd",
+    "explain --request DIR/not.json",
+    "explain --request DIR/alien.json",
+    "explain",
 ];
 
 fn collected(site: &Site) -> String {
@@ -198,6 +263,13 @@ fn collected(site: &Site) -> String {
     fs::remove_file(site.dir.path().join("model.snapshot")).unwrap();
     assert!(site.command("train").output().unwrap().status.success());
     PUBLISHED.iter().for_each(|line| all += &site.told(line));
+    all += &site.told("observe --gpus h100:8,h200:8x2,b17:4");
+    for more in WRONG_MODELS {
+        site.configuration("wrong.toml", more);
+        writeln!(all, "# {}", more.replace('\n', ", ")).unwrap();
+        all += &site.told("--config DIR/wrong.toml observe --gpus h100:8");
+    }
+    STATED.iter().for_each(|line| all += &site.told(line));
     all
 }
 

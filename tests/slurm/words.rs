@@ -75,6 +75,7 @@ fn every_document_has_the_keys_that_are_written_down() {
         &["train", "--if-needed"],
         &["train", "--force"],
         &["models"],
+        &["models", "cards", "llama-3"],
         &["models", "rollback"],
         &["probe", "plan"],
         &["probe", "run"],
@@ -88,6 +89,14 @@ fn every_document_has_the_keys_that_are_written_down() {
         let document =
             serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output}"));
         held.insert(hold(&document, &kinds));
+    }
+    let (copy, table) = (path("copy.db"), path("runs.jsonl"));
+    for words in [
+        &["store", "backup", &copy] as &[&str],
+        &["store", "restore", &copy],
+        &["export", "runs", "--output", &table],
+    ] {
+        held.insert(hold(&site.json(words), &kinds));
     }
     let page = path("report.html");
     held.insert(hold(&site.json(&["report", "--output", &page]), &kinds));

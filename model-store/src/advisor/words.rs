@@ -14,7 +14,7 @@ pub fn lines(advice: &Advice, request: &Request) -> Vec<String> {
             .recommended()
             .map_or_else(Vec::new, |best| recommendation(advice, best, request)),
         Verdict::Abstain(axes) => abstention(advice, axes),
-        Verdict::Infeasible(reason) => infeasible(advice, reason),
+        Verdict::Infeasible(reason) => infeasible(advice, request, reason),
     }
 }
 
@@ -177,11 +177,25 @@ fn abstention(advice: &Advice, axes: &[AxisOut]) -> Vec<String> {
     out
 }
 
-fn infeasible(advice: &Advice, reason: &str) -> Vec<String> {
+fn infeasible(advice: &Advice, request: &Request, reason: &str) -> Vec<String> {
+    let pins = &request.pins;
+    let fixed = [
+        ("GPU type", pins.gpu.is_some()),
+        ("TP", pins.tp.is_some()),
+        ("precision", pins.precision.is_some()),
+    ];
+    let fixed: Vec<&str> = fixed.iter().filter(|f| f.1).map(|f| f.0).collect();
+    let way_out = match fixed.is_empty() {
+        true => "`omnipilot advise` lists every configuration and why it falls".to_owned(),
+        false => format!(
+            "another {} may do, if you need not fix it",
+            fixed.join(" or ")
+        ),
+    };
     vec![
         format!("no configuration for {}", advice.model),
         reason.to_owned(),
-        "hint: `omnipilot advise` lists every configuration and why it falls; `--llm-advice=off` submits it as you wrote it".into(),
+        format!("hint: {way_out}; `--llm-advice=off` submits it as you wrote it"),
     ]
 }
 

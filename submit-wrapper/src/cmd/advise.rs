@@ -11,13 +11,16 @@ use model_store::consult::{Action, Consulted, consult};
 use serde_json::{Value, json};
 
 use self::table::Screen;
-use crate::ask::AskArgs;
+use crate::ask::{AskArgs, no_model};
 use crate::site::SiteArgs;
 use crate::{exit, json};
 
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// The model, as `--model` names it
+    #[arg(conflicts_with = "llm-model")]
+    model: Option<String>,
     #[command(flatten)]
     ask: AskArgs,
     /// Print the advice as JSON
@@ -28,14 +31,16 @@ pub(crate) struct Args {
 /// Runs the verb. Abstaining and refusing are answers: their exit codes are the plugin's.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
-    if args.ask.options.model.is_none() {
-        return Err(exit::with_code(
-            exit::USAGE,
-            "no model was named",
-            "`--model meta-llama/Llama-3.1-8B-Instruct`, or a directory with config.json",
-        ));
+    let mut options = args.ask.options.clone();
+    if let Some(model) = &args.model {
+        options
+            .set("llm-model", model)
+            .map_err(|e| exit::with_code(exit::USAGE, e.to_string(), e.hint.to_string()))?;
     }
-    let consulted = consult(&config, &args.ask.options, &Pins::default())
+    if options.model.is_none() {
+        return Err(no_model());
+    }
+    let consulted = consult(&config, &options, &Pins::default())
         .map_err(|fault| exit::fail(fault.reason, fault.hint))?;
     if args.json {
         json::print("advise", as_json(&consulted)?)?;

@@ -12,9 +12,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use model_store::config::Config;
+use model_store::consult::without_number;
 use model_store::snapshot::Snapshot;
 use serde_json::{Value, json};
 
+use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::slurm::conf::SlurmConf;
 use crate::{exit, json};
@@ -97,7 +99,7 @@ impl Seen {
         self.findings.push(Finding {
             check,
             state,
-            finding: exit::without_number(&finding),
+            finding: without_number(&finding),
             hint,
         });
     }
@@ -110,13 +112,19 @@ impl Seen {
 /// Checks all of it. Exit code 1 where something does not work; warnings alone leave it 0.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let mut seen = Seen::default();
+    let progress = Progress::start("asking Slurm");
     slurm::check(&mut seen);
+    progress.say("looking at files and modes");
     files::check(site, &mut seen);
     slurm::check_gpus(&mut seen);
+    progress.say("asking Slurm's accounting");
     accounting::check(&mut seen);
     timers::check(&mut seen);
+    progress.say("looking at the plugin");
     plugin::check(site, &mut seen);
+    progress.say("trying a submission without one");
     submission::check(&mut seen);
+    drop(progress);
     if args.json {
         json::print("doctor", as_json(&seen))?;
     } else {
@@ -143,7 +151,7 @@ fn print(seen: &Seen) -> std::io::Result<()> {
     for f in &seen.findings {
         writeln!(out, "{:<8} {:<14} {}", f.state.name(), f.check, f.finding)?;
         if let Some(hint) = &f.hint {
-            writeln!(out, "{:<8} {:<14} hint: {hint}", "", "")?;
+            writeln!(out, "{:<8} {:<14} hint: {}", "", "", exit::here(hint))?;
         }
     }
     let (errors, warnings) = (seen.count(State::Error), seen.count(State::Warning));

@@ -180,7 +180,8 @@ fn from_json(file: &Path, published: &Snapshot) -> anyhow::Result<Asked> {
         model_store::snapshot::read_regular(file, LARGEST)
     };
     let bytes = bytes.map_err(|e| wrong(e.to_string()))?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let value: Value =
+        serde_json::from_slice(&bytes).map_err(|e| wrong(format!("it is not JSON: {e}")))?;
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     let request = value.get("request").unwrap_or(&value).clone();
     Ok(Asked {

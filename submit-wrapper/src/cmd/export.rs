@@ -12,17 +12,21 @@ use model_store::advisor::{Configuration, Pins};
 use model_store::consult::{Action, Consulted, Fault, Rewrite, consult_snapshot};
 use model_store::engine_args::EngineKind;
 use model_store::snapshot::Snapshot;
+use serde_json::json;
 
 use crate::ask::AskArgs;
 use crate::draft::Draft;
-use crate::exit;
 use crate::site::SiteArgs;
+use crate::{exit, json};
 
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
+    /// Print what was written as JSON; needs `--output`
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(clap::Subcommand)]
@@ -63,20 +67,70 @@ struct Advised<'a> {
 
 /// Runs the verb. An advice that abstains or refuses writes nothing; its exit code is the plugin's.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
-    match &args.what {
-        What::Sbatch(launch) => of_advice(site, launch, launchers::sbatch),
-        What::VecInf(launch) => of_advice(site, launch, launchers::vec_inf),
-        What::Srtctl(launch) => of_advice(site, launch, launchers::srtctl),
-        What::Runs(args) => runs::run(site, args),
-        What::Metrics(args) => metrics::run(site, args),
+    let output = args.what.output();
+    if args.json && output.is_none() {
+        return Err(exit::with_code(
+            exit::USAGE,
+            "`--json` says what was written to a file, and none is named",
+            "`--output FILE` names one; without `--json` the export itself goes to standard output",
+        ));
+    }
+    let written = match &args.what {
+        What::Sbatch(launch) => of_advice(site, launch, "sbatch", launchers::sbatch)?,
+        What::VecInf(launch) => of_advice(site, launch, "vec-inf", launchers::vec_inf)?,
+        What::Srtctl(launch) => of_advice(site, launch, "srtctl", launchers::srtctl)?,
+        What::Runs(args) => Ok(runs::run(site, args)?),
+        What::Metrics(args) => Ok(metrics::run(site, args)?),
+    };
+    let (written, output) = match (written, output) {
+        (Err(refused), _) => return Ok(refused),
+        (Ok(_), None) => return Ok(ExitCode::SUCCESS),
+        (Ok(written), Some(output)) => (written, output),
+    };
+    if args.json {
+        let bytes = std::fs::metadata(output)?.len();
+        let done = json!({
+            "output": output, "bytes": bytes, "form": written.form, "advice": written.advice, "runs": written.runs,
+        });
+        json::print("export", done)?;
+    } else if let Some(runs) = written.runs {
+        println!("{runs} runs in {}", output.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was written, for who asks.
+struct Written {
+    /// As the command names it; of runs their encoding.
+    form: &'static str,
+    /// Id of the advice that it holds.
+    advice: Option<String>,
+    /// Runs that it holds.
+    runs: Option<usize>,
+}
+
+impl What {
+    fn output(&self) -> Option<&Path> {
+        match self {
+            Self::Sbatch(launch) | Self::VecInf(launch) | Self::Srtctl(launch) => {
+                launch.output.as_deref()
+            }
+            Self::Runs(args) => args.output.as_deref(),
+            Self::Metrics(args) => args.output.as_deref(),
+        }
     }
 }
 
+/// The exit code instead where there is no advice.
 fn of_advice(
     site: &SiteArgs,
     launch: &Launch,
+    name: &'static str,
     form: fn(&Advised) -> anyhow::Result<String>,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Result<Written, ExitCode>> {
+    if launch.ask.options.model.is_none() {
+        return Err(crate::ask::no_model());
+    }
     let config = site.config()?;
     let published = Snapshot::read(&config.snapshot)
         .map_err(Fault::from)
@@ -91,9 +145,9 @@ fn of_advice(
             for line in &refusal.message {
                 eprintln!("omnipilot: {line}");
             }
-            return Ok(ExitCode::from(refusal.code));
+            return Ok(Err(ExitCode::from(refusal.code)));
         }
-        (Action::Rewrite(_), None) => return Ok(ExitCode::from(exit::FAILED)),
+        (Action::Rewrite(_), None) => return Ok(Err(ExitCode::from(exit::FAILED))),
     };
     let pool = cluster.pool(&best.config.gres);
     let per_node = pool.map_or(best.config.gpus_per_node(), |p| p.per_node);
@@ -109,7 +163,11 @@ fn of_advice(
     write_to(launch.output.as_deref(), |out| {
         out.write_all(text.as_bytes())
     })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Ok(Written {
+        form: name,
+        advice: Some(consulted.advice.id.clone()),
+        runs: None,
+    }))
 }
 
 fn told(fault: Fault) -> anyhow::Error {
@@ -128,13 +186,6 @@ fn write_to(
         write(&mut out)?;
         return Ok(out.flush()?);
     };
-    let cannot = |e: io::Error| {
-        let reason = format!("cannot write {}: {e}", path.display());
-        exit::fail(
-            reason,
-            "`--output` takes a file in a folder that you may write to",
-        )
-    };
     let written = || -> io::Result<()> {
         let dir = path.parent().filter(|d| !d.as_os_str().is_empty());
         std::fs::metadata(dir.unwrap_or(Path::new(".")))?;
@@ -143,7 +194,7 @@ fn write_to(
         let draft = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         draft.finish(path, usual_mode())
     };
-    written().map_err(cannot)
+    written().map_err(|e| exit::cannot_write(path, &e))
 }
 
 /// The mode that a file made by any other command would have.

@@ -195,6 +195,9 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     }
     if failed > 0 {
         let all = files.len();
+        if all == 1 {
+            return Ok(ExitCode::from(exit::FAILED)); // the reason was told
+        }
         return Err(exit::fail(
             format!("{failed} of {all} files were not imported"),
             "the lines above say why; what the other files hold was taken",

@@ -124,7 +124,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         report.drifted = drift::follow(&config, &mut store)?;
     }
     drop(progress);
-    print(site, &report, args.json)?;
+    print(&report, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -349,7 +349,7 @@ fn beyond(catalogue: &Catalogue, ingested: &Ingested) -> Option<String> {
     ingested.runs.iter().find_map(one)
 }
 
-fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> {
+fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
         return Ok(writeln!(out, "{}", document("ingest", json_of(report)))?);
@@ -403,7 +403,7 @@ fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> 
         eprintln!("note: the spool holds more than one call looks at; the next one goes on");
     }
     if *runs > 0 {
-        eprintln!("hint: `{}` learns from them", site.command("train"));
+        exit::hint("`omnipilot train` learns from them");
     }
     Ok(())
 }

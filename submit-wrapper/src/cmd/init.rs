@@ -42,9 +42,8 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         json::print("init", store)?;
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!(
-        "hint: `{}` asks Slurm which GPUs the cluster has",
-        site.command("observe")
+    exit::hint(
+        "`omnipilot observe` asks Slurm which GPUs the cluster has; without a Slurm, `omnipilot observe --gpus h100:8,a100:8` states them",
     );
     Ok(ExitCode::SUCCESS)
 }

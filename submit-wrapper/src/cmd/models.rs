@@ -1,6 +1,7 @@
 //! `omnipilot models`: what was trained, which one is published, how two compare, and back to one.
 
 mod add;
+mod cards;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::train::select_from;
 use crate::json::document;
+use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::{exit, publish};
 
@@ -37,6 +39,11 @@ enum What {
         /// Id of the other; the published one where it is not given
         other: Option<String>,
     },
+    /// Every model that can be named, with its size
+    Cards {
+        /// Only names that hold this
+        part: Option<String>,
+    },
     /// Add a model that the site serves to the configuration, from its config.json
     Add(add::Args),
     /// Publish an earlier model again
@@ -53,6 +60,11 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = site.config()?;
+    if let Some(What::Cards { part }) = &args.what {
+        let mut out = std::io::stdout().lock();
+        cards::list(&mut out, &config, part.as_deref(), args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut store = Store::open(&config.store).map_err(exit::store)?;
     let published = publish::champion(&config, &mut store)?.map(|c| c.entry.id);
     let trained: Vec<PublishedModel> = store
@@ -63,7 +75,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         .collect();
     let mut out = std::io::stdout().lock();
     match args.what.as_ref().unwrap_or(&What::List) {
-        What::Add(_) => {}
+        What::Add(_) | What::Cards { .. } => {}
         What::List => list(&mut out, &store, &trained, published.as_deref(), args.json)?,
         What::Compare { one, other } => {
             let one = find(&trained, one)?;
@@ -71,7 +83,16 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
                 Some(other) => find(&trained, other)?,
                 None => find(&trained, published.as_deref().unwrap_or("none"))?,
             };
+            if one.id == other.id {
+                return Err(exit::with_code(
+                    exit::USAGE,
+                    format!("`{}` and the model to compare it with are one", one.id),
+                    "`omnipilot models` shows the others; without a second id the published one is taken",
+                ));
+            }
+            let progress = Progress::start("comparing on today's runs");
             let judgement = compare(&config, &store, one, other)?;
+            drop(progress);
             print_comparison(&mut out, one, other, &judgement, args.json)?;
         }
         What::Rollback { id } => {

@@ -1,5 +1,7 @@
 //! `omnipilot observe`: the cluster's nodes, GPUs and load, from Slurm into the store and the
-//! published snapshot.
+//! published snapshot; or as they are stated, where there is no Slurm.
+
+mod stated;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,13 +14,19 @@ use serde_json::json;
 
 use crate::json::document;
 use crate::prices::Priced;
+use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::slurm::cluster::{self, Observed};
+use crate::slurm::command::CommandError;
 use crate::{exit, prices, publish};
 
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// State the GPUs instead of asking Slurm, to try it without one: TYPE:PER_NODE[xNODES], separated by commas, such as
+    /// h100:8x4,a100:8
+    #[arg(long, value_name = "GPUS", value_parser = stated::cluster)]
+    gpus: Option<ClusterState>,
     /// Print what was seen as JSON
     #[arg(long)]
     json: bool,
@@ -28,21 +36,32 @@ pub(crate) struct Args {
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
     let mut store = Store::open(&config.store).map_err(exit::store)?;
-    let mut seen =
-        cluster::observe(publish::now()).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+    let progress = Progress::start("asking Slurm for nodes and queue");
+    let mut seen = match &args.gpus {
+        Some(stated) => Observed {
+            state: stated.clone(),
+            ..Observed::default()
+        },
+        None => cluster::observe(publish::now()).map_err(no_slurm)?,
+    };
     store.save_cluster(&seen.state).map_err(exit::store)?;
     seen.state.waits = waits(&store, &seen.state)?;
+    progress.say("publishing what was seen");
     let published = publish::republish_cluster(&config, &seen.state, &mut store)?;
+    drop(progress);
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", document("observe", as_json(&seen, published)))?;
     } else {
-        print(&mut out, &seen)?;
+        match &args.gpus {
+            Some(stated) => print_stated(&mut out, stated)?,
+            None => print(&mut out, &seen)?,
+        }
         warn(&seen);
         warn_of_unknown(&config, &seen);
         Priced::of(&config, &seen.state).warn();
         if !published {
-            eprintln!("hint: `omnipilot train` makes the snapshot that advice is read from");
+            exit::hint("`omnipilot train` makes the snapshot that advice is read from");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -85,6 +104,30 @@ fn past_wait(w: &Wait) -> PastWait {
         wait_s: w.wait_s as f64,
         backlog: w.backlog,
     }
+}
+
+/// Where Slurm's commands are not installed there is a way on without them.
+fn no_slurm(error: CommandError) -> anyhow::Error {
+    let hint = match &error {
+        CommandError::Absent(_) | CommandError::Failed(_) => format!(
+            "{}; without a Slurm, `omnipilot observe --gpus h100:8,a100:8` states what there is",
+            error.hint()
+        ),
+        _ => error.hint().to_owned(),
+    };
+    exit::fail(error.to_string(), hint)
+}
+
+fn print_stated(out: &mut impl Write, cluster: &ClusterState) -> std::io::Result<()> {
+    for pool in &cluster.pools {
+        let of = nodes(pool.nodes);
+        writeln!(
+            out,
+            "{}: {of} with {} GPUs each, as stated",
+            pool.gres, pool.per_node
+        )?;
+    }
+    Ok(())
 }
 
 fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {

@@ -1,7 +1,7 @@
 //! `omnipilot predict`: the eight targets for cases from a CSV file.
 
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use model_store::advisor::model::Model;
@@ -11,6 +11,7 @@ use model_store::snapshot::Snapshot;
 use model_store::store::runs_csv::{CaseRow, RowError, read_cases};
 
 use crate::draft::Draft;
+use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::{exit, input};
 
@@ -56,10 +57,15 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         )
     })?;
     let mut counts = [0u32; 3];
-    let draft = Draft::beside(&args.output).map_err(|e| cannot_write(&args.output, &e))?;
+    let draft = Draft::beside(&args.output).map_err(|e| exit::cannot_write(&args.output, &e))?;
     let mut out = csv::Writer::from_writer(BufWriter::new(draft));
     out.write_record(header())?;
-    for case in cases {
+    let progress = Progress::start("predicting");
+    for (done, case) in cases.enumerate() {
+        // Often enough to be seen to go on, and seldom enough to cost nothing.
+        if done % 256 == 255 {
+            progress.say(format!("predicting: {} cases", done + 1));
+        }
         if let Err(error) = &case
             && error.last
         {
@@ -81,7 +87,8 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         .map_err(std::io::IntoInnerError::into_error)?;
     draft
         .finish(&args.output, 0o644)
-        .map_err(|e| cannot_write(&args.output, &e))?;
+        .map_err(|e| exit::cannot_write(&args.output, &e))?;
+    drop(progress);
     if args.json {
         let object = serde_json::json!({
             "cases": counts[0] + counts[1], "in_support": counts[0], "out_of_support": counts[1],
@@ -98,19 +105,6 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         counts[2]
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// Without the name of the draft, which nobody asked for.
-fn cannot_write(output: &Path, error: &io::Error) -> anyhow::Error {
-    let reason = match error.kind() {
-        io::ErrorKind::NotFound => "its folder is not there".to_owned(),
-        io::ErrorKind::PermissionDenied => "its folder may not be written to".to_owned(),
-        _ => io::Error::from(error.kind()).to_string(),
-    };
-    exit::fail(
-        format!("cannot write {}: {reason}", output.display()),
-        "`--output` names a file in a folder that you may write to",
-    )
 }
 
 fn header() -> Vec<String> {

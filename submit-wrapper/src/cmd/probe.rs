@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::json::document;
 
 use self::ask::Requests;
+use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::{exit, publish};
 
@@ -47,7 +48,7 @@ enum What {
 #[derive(clap::Args)]
 struct PlanArgs {
     /// GPU-hours of all probes together [default: `gpu_hours` of `[probe]`]
-    #[arg(long, value_name = "HOURS", value_parser = hours)]
+    #[arg(long, value_name = "HOURS", value_parser = hours, allow_negative_numbers = true)]
     gpu_hours: Option<f64>,
     /// Most probes
     #[arg(long, value_name = "N", default_value_t = MOST)]
@@ -107,6 +108,7 @@ struct Work {
 impl Work {
     fn new(site: &SiteArgs, args: &PlanArgs) -> anyhow::Result<Self> {
         let config = site.config()?;
+        let progress = Progress::start("weighing what could be measured");
         let mut store = Store::open(&config.store).map_err(exit::store)?;
         submit::settle(&mut store)?;
         let snapshot = Snapshot::read(&config.snapshot)
@@ -137,6 +139,7 @@ impl Work {
             &under_way,
             &budget,
         );
+        drop(progress);
         Ok(Self {
             config,
             store,

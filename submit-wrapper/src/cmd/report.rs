@@ -95,17 +95,7 @@ fn request(
 
 /// By a rename: a report that is read meanwhile is the old one or the new one.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let cannot = |e: std::io::Error| {
-        exit::fail(
-            format!(
-                "cannot write {}: {}",
-                path.display(),
-                std::io::Error::from(e.kind())
-            ),
-            "`--output` names a file in a folder that you may write to",
-        )
-    };
-    draft::replace(path, text, 0o644).map_err(cannot)
+    draft::replace(path, text, 0o644).map_err(|e| exit::cannot_write(path, &e))
 }
 
 fn tell(args: &Args, data: &Data, bytes: usize) -> std::io::Result<()> {

@@ -268,7 +268,7 @@ fn finish(told: Told, line: Option<switch::Line>, more: bool) -> anyhow::Result<
         );
     }
     if !told.dry && !told.steps.is_empty() {
-        eprintln!("hint: `omnipilot doctor` checks all of it");
+        exit::hint("`omnipilot doctor` checks all of it");
     }
     Ok(ExitCode::SUCCESS)
 }

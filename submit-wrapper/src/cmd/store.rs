@@ -1,18 +1,24 @@
 //! `omnipilot store`: a copy of the store while it is in use, and the way back.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use model_store::store::Store;
+use model_store::store::{Store, StoreError};
+use serde_json::json;
 
-use crate::exit;
+use crate::progress::Progress;
 use crate::site::SiteArgs;
+use crate::{exit, json};
 
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
+    /// Print what was done as JSON
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(clap::Subcommand)]
@@ -37,7 +43,14 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     match &args.what {
         What::Backup { file } => {
             let store = Store::open(&config.store).map_err(exit::store)?;
-            let bytes = store.backup(file).map_err(exit::store)?;
+            let progress = Progress::start("copying the store");
+            let bytes = store.backup(file).map_err(|e| not_copied(file, e))?;
+            drop(progress);
+            if args.json {
+                let done = json!({ "store": config.store, "file": file, "bytes": bytes });
+                json::print("store.backup", done)?;
+                return Ok(ExitCode::SUCCESS);
+            }
             println!(
                 "copied {} to {} ({} KB)",
                 config.store.display(),
@@ -47,15 +60,59 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         }
         What::Restore { file } => {
             super::import::make_parent(&config.store)?;
-            let store = Store::restore(&config.store, file).map_err(exit::store)?;
+            let progress = Progress::start("putting the backup in place");
+            let store = Store::restore(&config.store, file).map_err(|e| not_restored(file, e))?;
             let runs = store.count().map_err(exit::store)?;
+            drop(progress);
+            if args.json {
+                let done = json!({ "store": config.store, "file": file, "runs": runs });
+                json::print("store.restore", done)?;
+                return Ok(ExitCode::SUCCESS);
+            }
             println!(
                 "{} holds what {} held: {runs} runs",
                 config.store.display(),
                 file.display()
             );
-            eprintln!("hint: `{}` publishes a model of it", site.command("train"));
+            exit::hint("`omnipilot train` publishes a model of it");
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn not_copied(file: &Path, error: StoreError) -> anyhow::Error {
+    match &error {
+        StoreError::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists => exit::fail(
+            format!(
+                "{} is there already, and no copy replaces another",
+                file.display()
+            ),
+            "name a file that is not there yet, such as one with today's date",
+        ),
+        StoreError::Io { source, .. } => exit::fail(
+            format!("cannot write {}: {source}", file.display()),
+            "name a file in a folder that you may write to",
+        ),
+        _ => exit::store(error),
+    }
+}
+
+/// The store is as it was: the hints of a store that cannot be used are not for a backup.
+fn not_restored(file: &Path, error: StoreError) -> anyhow::Error {
+    let of_backup = match &error {
+        StoreError::Absent { path } => path == file,
+        StoreError::NotAStore { path, .. } => path == file,
+        _ => false,
+    };
+    if !of_backup {
+        return exit::store(error);
+    }
+    let reason = match &error {
+        StoreError::Absent { .. } => format!("there is no backup at {}", file.display()),
+        _ => error.to_string(),
+    };
+    exit::fail(
+        reason,
+        "the store was not touched; `omnipilot store backup FILE` makes what is read here",
+    )
 }

@@ -220,7 +220,7 @@ fn finish(
     }
     Priced::of(config, &snapshot.body.cluster).warn();
     if snapshot.body.gpus.is_empty() {
-        eprintln!("hint: no GPUs are known yet; `omnipilot observe` asks Slurm for them");
+        exit::hint("no GPUs are known yet; `omnipilot observe` asks Slurm for them");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -56,6 +56,9 @@ impl CommandError {
             Self::Failed(words) if words.contains("accounting storage is disabled") => {
                 "outcomes are believed as far as accounting agrees: set `AccountingStorageType=accounting_storage/slurmdbd`"
             }
+            Self::Failed(words) if words.contains("configuration source") => {
+                "Slurm is installed here but not configured: run it on the controller or a login node"
+            }
             Self::Late(_) | Self::Failed(_) => {
                 "`scontrol ping` shows whether the controller answers"
             }

@@ -186,9 +186,14 @@ fn observation(found: &Snapshot, now: i64, seen: &mut Seen) {
     let hint =
         "`omnipilot observe` asks Slurm; `omnipilot-observe.timer` does so each five minutes";
     match found.body.cluster.observed_at {
-        None => seen.error(
+        None if found.body.cluster.pools.is_empty() => seen.error(
             "observation",
             "the snapshot knows no GPU of this cluster",
+            hint,
+        ),
+        None => seen.warning(
+            "observation",
+            "the GPUs were stated (`--gpus`) and not asked of Slurm",
             hint,
         ),
         Some(at) if now - at > STALE_OBSERVATION => {

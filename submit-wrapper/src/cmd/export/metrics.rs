@@ -3,13 +3,13 @@
 
 use std::fmt::{Display, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
 use model_store::store::{Store, Tally};
 
-use super::write_to;
+use super::{Written, write_to};
+use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::{drift, exit, publish};
 
@@ -18,11 +18,12 @@ use crate::{drift, exit, publish};
 pub(super) struct Args {
     /// File to write, as in /var/lib/node_exporter/omnipilot.prom [default: standard output]
     #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
 }
 
-pub(super) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<Written> {
     let config = site.config()?;
+    let progress = Progress::start("counting what the store holds");
     let mut page = Page::default();
     page.family("omnipilot_info", "gauge", "Version of the command.");
     page.sample(
@@ -35,10 +36,15 @@ pub(super) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     counts(&mut page, &store.tally().map_err(exit::store)?);
     runs(&mut page, &store)?;
     coverage(&mut page, &config, &mut store)?;
+    drop(progress);
     write_to(args.output.as_deref(), |out| {
         out.write_all(page.text.as_bytes())
     })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Written {
+        form: "metrics",
+        advice: None,
+        runs: None,
+    })
 }
 
 /// The published snapshot, as every submission finds it.

@@ -1,15 +1,15 @@
 //! `omnipilot export runs`: the store's runs as CSV, JSON lines or Parquet.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::ValueEnum;
 use model_store::advisor::Run;
 use model_store::store::Store;
 
-use super::write_to;
+use super::{Written, write_to};
 use crate::cmd::import::OriginArg;
 use crate::exit;
+use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::tables::Encoding;
 
@@ -24,10 +24,11 @@ pub(super) struct Args {
     origin: Option<OriginArg>,
     /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
 }
 
-pub(super) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<Written> {
+    let progress = Progress::start("reading the store's runs");
     let store = Store::open(&site.config()?.store).map_err(exit::store)?;
     let mut runs = store.runs().map_err(exit::store)?;
     if let Some(origin) = args.origin {
@@ -36,9 +37,15 @@ pub(super) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let ending = args.output.as_ref().and_then(|p| p.extension());
     let by_name = ending.and_then(|e| Encoding::from_str(&e.to_string_lossy(), true).ok());
     let encoding = args.format.or(by_name).unwrap_or(Encoding::Jsonl);
-    write_to(args.output.as_deref(), |out| encoding.write(out, &runs))?;
-    if let Some(path) = &args.output {
-        println!("{} runs in {}", runs.len(), path.display());
+    match &args.output {
+        Some(path) => progress.say(format!("writing {} runs to {}", runs.len(), path.display())),
+        // A terminal that shows the runs themselves needs no word.
+        None => drop(progress),
     }
-    Ok(ExitCode::SUCCESS)
+    write_to(args.output.as_deref(), |out| encoding.write(out, &runs))?;
+    Ok(Written {
+        form: encoding.name(),
+        advice: None,
+        runs: Some(runs.len()),
+    })
 }

@@ -58,7 +58,7 @@ pub(super) fn add(site: &SiteArgs, args: &Args, as_json: bool) -> anyhow::Result
     }
     if !args.dry_run {
         println!("added to {}", file.display());
-        eprintln!("hint: `{}` publishes it", site.command("observe"));
+        exit::hint("`omnipilot observe` publishes it");
     }
     Ok(())
 }
