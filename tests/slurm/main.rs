@@ -1,6 +1,7 @@
 //! Tests on a real Slurm, which each of them starts for itself.
 #![allow(clippy::unwrap_used)]
 
+mod accounted;
 mod circle;
 mod controller;
 mod facts;

@@ -1,0 +1,185 @@
+//! What accounting of a real Slurm says of jobs that queued and of one that was requeued, against what its controller says.
+
+use std::time::{Duration, Instant};
+
+use e2e::{ALICE, OPERATOR, Setup};
+use model_store::snapshot::Snapshot;
+use model_store::store::Store;
+use rusqlite::Connection;
+
+use crate::site::{REQUEST, Site, submitted};
+
+/// Jobs that queue for one node: fifteen that met no backlog, of which a quantile takes twelve, and three that did.
+const QUEUED: usize = 18;
+
+/// From the controller: when a job could have begun, and when it began, Unix seconds.
+fn times(site: &Site, id: u32) -> (i64, i64) {
+    let mut command = site.cluster.command(OPERATOR, "scontrol").unwrap();
+    command
+        .env("SLURM_TIME_FORMAT", "%s")
+        .args(["show", "job", &id.to_string()]);
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let of = |key: &str| {
+        let word = text
+            .split_whitespace()
+            .find_map(|w| w.strip_prefix(key)?.strip_prefix('='));
+        word.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+    };
+    (of("EligibleTime"), of("StartTime"))
+}
+
+/// Ingests until the store has so many waits, for accounting lags some seconds behind.
+fn ingest_until(site: &Site, done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    loop {
+        let report = site.json(&["ingest"]);
+        assert!(
+            report["quarantined"].as_array().unwrap().is_empty(),
+            "{report}"
+        );
+        if done() {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{report}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+#[test]
+#[cfg_attr(not(e2e_accounting), ignore = "slurmdbd and MariaDB are not installed")]
+fn waits_in_a_real_queue_are_the_controllers_and_become_quantiles_of_the_advice() {
+    let site = Site::trained(&Setup::default().accounting());
+    let script = "#!/bin/bash\n#SBATCH --gres=gpu:h100:8\nsleep 0.2\n";
+    let submit = || submitted(&site.cluster.sbatch(ALICE, &[], script).unwrap());
+    let mut ids: Vec<u32> = (0..QUEUED - 3).map(|_| submit()).collect();
+    // While they queue, and not in the second of their submission, the cluster is looked at: what comes later has met a backlog.
+    std::thread::sleep(Duration::from_millis(1100));
+    let seen = site.json(&["observe"]);
+    let h100 = |told: &serde_json::Value| {
+        let pools = told["pools"].as_array().unwrap_or_else(|| panic!("{told}"));
+        pools.iter().find(|p| p["gres"] == "h100").unwrap().clone()
+    };
+    let backlog = h100(&seen)["pending"].as_u64().unwrap();
+    assert!(backlog >= 8 && backlog.is_multiple_of(8), "{seen}");
+    std::thread::sleep(Duration::from_millis(1100));
+    ids.extend((0..3).map(|_| submit()));
+    for id in &ids {
+        assert_eq!(site.cluster.wait_job(*id).unwrap()["JobState"], "COMPLETED");
+    }
+    let truth: Vec<(u64, i64, u64)> = ids
+        .iter()
+        .map(|id| {
+            let (eligible, start) = times(&site, *id);
+            (
+                u64::from(*id),
+                eligible,
+                u64::try_from(start - eligible).unwrap(),
+            )
+        })
+        .collect();
+    let waits = || {
+        Store::open(&site.path("site/store.db"))
+            .unwrap()
+            .waits(0)
+            .unwrap()
+    };
+    ingest_until(&site, || waits().len() == QUEUED);
+    // The same hour again and again adds nothing.
+    site.json(&["ingest"]);
+    let mut told: Vec<(u64, i64, u64)> = waits()
+        .iter()
+        .map(|w| (w.job_id, w.eligible, w.wait_s))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, truth);
+    assert!(
+        waits()
+            .iter()
+            .all(|w| (w.gres.as_str(), w.gpus) == ("h100", 8))
+    );
+    let met: Vec<Option<u32>> = waits().iter().map(|w| w.backlog).collect();
+    // Nobody had looked yet, or at an empty queue when the site was made.
+    let first = &met[..QUEUED - 3];
+    assert!(first.iter().all(|b| b.unwrap_or(0) == 0), "{met:?}");
+    assert!(
+        met[QUEUED - 3..]
+            .iter()
+            .all(|b| b.map(u64::from) == Some(backlog)),
+        "{met:?}"
+    );
+
+    site.json(&["observe"]);
+    let snapshot = Snapshot::read(&site.path("site/store.snapshot")).unwrap();
+    let model = snapshot.body.cluster.waits.unwrap();
+    let [q10, q50, q90] = model.of("h100", 8).unwrap().quantiles_s;
+    let mut all: Vec<f64> = truth.iter().map(|t| t.2 as f64).collect();
+    all.sort_unstable_by(f64::total_cmp);
+    assert!(
+        all[0] <= q10 && q10 < q90 && q90 <= all[QUEUED - 1],
+        "{q10} {q50} {q90} of {all:?}"
+    );
+    // Later jobs met another backlog and weigh less, so the quantiles need not be the plain ones.
+    assert!(
+        (all[QUEUED / 4]..=all[QUEUED * 3 / 4]).contains(&q50),
+        "{q10} {q50} {q90} of {all:?}"
+    );
+    assert!(model.of("a100", 8).is_none(), "no job waited for an A100");
+}
+
+#[test]
+#[cfg_attr(not(e2e_accounting), ignore = "slurmdbd and MariaDB are not installed")]
+fn a_job_that_is_requeued_is_two_runs_each_with_its_own_outcome() {
+    let site = Site::trained(&Setup::default().accounting());
+    site.load_plugin();
+    let words = [&["--requeue"], &REQUEST[..]].concat();
+    let id = site.sbatch(&words, &site.serving());
+    site.cluster.wait_for(id, &["RUNNING"]).unwrap();
+    // It serves for nine seconds; a window counts from five on.
+    std::thread::sleep(Duration::from_secs(8));
+    let scontrol = |words: &[&str]| {
+        site.cluster
+            .run(OPERATOR, "scontrol", words)
+            .unwrap()
+            .success()
+            .unwrap()
+    };
+    scontrol(&["requeue", &id.to_string()]);
+    site.cluster.wait_for(id, &["PENDING"]).unwrap();
+    // What came of the first run is there before the second one begins.
+    site.json(&["ingest"]);
+    scontrol(&["update", &format!("JobId={id}"), "StartTime=now"]);
+    assert_eq!(site.cluster.wait_job(id).unwrap()["JobState"], "COMPLETED");
+    let count = |sql: &str| -> i64 {
+        let store = Connection::open(site.path("site/store.db")).unwrap();
+        store.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    ingest_until(&site, || count("select count(*) from outcome_files") == 2);
+    site.json(&["ingest"]);
+    assert_eq!(count("select count(*) from outcome_files"), 2);
+    assert_eq!(count("select count(distinct job) from outcome_files"), 2);
+    assert_eq!(
+        count("select count(*) from jobs where state = 'REQUEUED'"),
+        1
+    );
+    assert_eq!(
+        count("select count(*) from jobs where state = 'COMPLETED'"),
+        1
+    );
+    // Every run counts once, with the run of the job in which it was measured.
+    assert_eq!(
+        count("select count(*) from runs where origin = 'this-cluster'"),
+        count("select sum(runs) from outcome_files")
+    );
+    assert_eq!(
+        count(
+            "select count(distinct job) from runs where origin = 'this-cluster' and output_tok_s > 0"
+        ),
+        2
+    );
+    assert_eq!(
+        count(
+            "select count(*) from runs where origin = 'this-cluster' and source_ref like '%accounting'"
+        ),
+        0
+    );
+}
