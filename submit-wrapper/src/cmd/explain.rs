@@ -3,6 +3,7 @@
 //! given to or from what `omnipilot advise --json` printed.
 
 mod again;
+mod behind;
 mod show;
 
 use std::io::Read;
@@ -25,6 +26,7 @@ use crate::site::SiteArgs;
 use crate::slurm::submitted::{self, Submitted};
 
 use again::{Again, Basis, made_again};
+pub(crate) use behind::Advices;
 pub(super) use show::preferences as preferences_in_words;
 
 /// Arguments.

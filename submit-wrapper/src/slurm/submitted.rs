@@ -84,6 +84,17 @@ pub(crate) fn job_with_advice(advice: &str) -> Result<Option<String>, CommandErr
 }
 
 impl Submitted {
+    /// A job by its submit line alone, with this script.
+    pub(crate) fn of_line(submit: &str, script: Option<&str>) -> Self {
+        let line = SbatchLine::parse(&words(submit));
+        Self {
+            advice: None,
+            directives: script.map(SbatchLine::of_directives).unwrap_or_default(),
+            script: script.map(str::to_owned).or_else(|| line.wrap.clone()),
+            line,
+        }
+    }
+
     /// True where accounting has no submit line.
     pub(crate) fn is_empty(&self) -> bool {
         self.line.words.is_empty()
@@ -125,15 +136,21 @@ fn words(submit: &str) -> Vec<String> {
         .collect()
 }
 
+fn is_script(text: &String) -> bool {
+    text.lines().any(|l| l.starts_with("#!"))
+}
+
+/// The script as accounting keeps it (`AccountingStoreFlags=job_script`, from 21.08 on).
+pub(crate) fn kept_script(id: &str) -> Option<String> {
+    let text = command::output("sacct", &["-j", id, "--batch-script"]).ok();
+    let text = text.filter(is_script)?;
+    let at = text.find("#!")?;
+    Some(text[at..].to_owned())
+}
+
 /// The script: as accounting or the controller keeps it, else the file that was named.
 fn script(id: &str, line: &SbatchLine, work_dir: &str) -> Option<String> {
-    let is_script = |text: &String| text.lines().any(|l| l.starts_with("#!"));
-    let kept = command::output("sacct", &["-j", id, "--batch-script"]).ok();
-    let from_first_line = |text: String| {
-        let at = text.find("#!")?;
-        Some(text[at..].to_owned())
-    };
-    if let Some(text) = kept.filter(is_script).and_then(from_first_line) {
+    if let Some(text) = kept_script(id) {
         return Some(text);
     }
     let held = command::output("scontrol", &["write", "batch_script", id, "-"]).ok();

@@ -266,3 +266,88 @@ fn waits_count_from_when_a_job_could_begin_and_untagged_serving_is_demand() {
     );
     assert!(site.runs_here().is_empty());
 }
+
+/// Most jobs leave the precision to the advice: then it is made again from the submit line, whatever else the script holds.
+#[test]
+fn a_tagged_job_without_a_file_is_known_by_the_advice_that_it_was_given() {
+    let site = Site::small();
+    site.observes(&["h100", "h200"]);
+    site.json(&["train"]);
+    let script = site.path("serve.sh");
+    let text = "#!/bin/bash\n#SBATCH --gres=gpu:h100:1\n#SBATCH --time=3:00:00\nmodule load cuda\nomnipilot run -- vllm serve \"$SLURM_LLM_MODEL\" --port 8000 --swap-space 4\n";
+    std::fs::write(&script, text).unwrap();
+    let words = [
+        "--llm-model=meta-llama/Llama-3.1-70B-Instruct",
+        "--llm-isl=1000",
+        "--llm-osl=1000",
+        "--llm-concurrency=64",
+        script.to_str().unwrap(),
+    ];
+    let dry = site.run(&[&["submit", "--dry-run"], &words[..]].concat());
+    let line = String::from_utf8(dry.stdout.clone()).unwrap();
+    let after = |mark: &str| {
+        let at = line.find(mark).unwrap_or_else(|| panic!("{dry:?}")) + mark.len();
+        let end = line[at..]
+            .find(|c: char| c.is_whitespace() || c == '\'')
+            .unwrap_or(line.len() - at);
+        line[at..at + end].to_owned()
+    };
+    let (id, gres) = (after("omnipilot:"), after("gpu:"));
+    let (gpu, count) = gres.split_once(':').unwrap();
+    let tres = format!("cpu=1,gres/gpu:{gpu}={count},gres/gpu={count}");
+    let submitted = format!("sbatch {}", words.join(" "));
+    let comment = format!("mine omnipilot:{id}");
+    let job = |number: u64, tres: &str, comment: &str, line: &str| {
+        with(&row(&site, number, "FAILED", tres, comment), &[(15, line)])
+    };
+    let other = format!("cpu=1,gres/gpu:{gpu}=7,gres/gpu=7");
+    site.ended(&[
+        job(1, &tres, &comment, &submitted),
+        // Other GPUs than were advised; an advice that nobody gave; another request than the advice was for.
+        job(2, &other, &comment, &submitted),
+        job(3, &tres, "omnipilot:00000000", &submitted),
+        job(
+            4,
+            &tres,
+            &comment,
+            &submitted.replace("--llm-osl=1000", "--llm-osl=999"),
+        ),
+    ]);
+    let report = site.ingest();
+    assert_eq!(
+        (&report["launches"], &report["jobs"]),
+        (&1.into(), &4.into()),
+        "{report}"
+    );
+    let runs = site.runs_here();
+    assert_eq!(runs.len(), 1);
+    let (case, advised) = (
+        &runs[0].case,
+        site.json(&[
+            "advise",
+            "--model",
+            "meta-llama/Llama-3.1-70B-Instruct",
+            "--isl",
+            "1000",
+            "--osl",
+            "1000",
+            "--concurrency",
+            "64",
+        ]),
+    );
+    assert_eq!(
+        (case.model.as_str(), runs[0].measured.outcome),
+        ("meta-llama/Llama-3.1-70B-Instruct", RunOutcome::Crash)
+    );
+    let best = &advised["candidates"][0];
+    assert_eq!(
+        case.precision.map(Precision::name),
+        best["precision"].as_str(),
+        "{best}"
+    );
+    assert_eq!(
+        (case.tp.map(u64::from), case.num_gpus()),
+        (best["tp"].as_u64(), count.parse().ok())
+    );
+    assert_eq!(site.ingest()["launches"], 0);
+}

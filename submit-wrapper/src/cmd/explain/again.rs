@@ -27,7 +27,7 @@ pub(crate) enum Again {
 const MOST_TYPES: usize = 8;
 
 /// Most published snapshots that are tried.
-const MOST_SNAPSHOTS: usize = 500;
+pub(super) const MOST_SNAPSHOTS: usize = 500;
 
 /// What an advice was, or would be, made from.
 pub(crate) struct Basis {
@@ -80,7 +80,7 @@ pub(super) fn made_again(
 }
 
 /// What an id turned out to be made of.
-struct Found {
+pub(super) struct Found {
     snapshot: String,
     /// GPU types in reach.
     types: Vec<String>,
@@ -88,7 +88,12 @@ struct Found {
     stale: bool,
 }
 
-fn find(names: &[String], cluster: &ClusterState, request: &Request, id: &str) -> Option<Found> {
+pub(super) fn find(
+    names: &[String],
+    cluster: &ClusterState,
+    request: &Request,
+    id: &str,
+) -> Option<Found> {
     let text = serde_json::to_string(request).ok()?;
     let all: Vec<&str> = cluster.pools.iter().map(|p| p.gres.as_str()).collect();
     let selections = selections(&all);

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use model_store::advisor::{
-    Case, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload, canonical_engine,
+    Case, Configuration, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload,
+    canonical_engine,
 };
 use model_store::config::Config;
 use model_store::store::{AccountedJob, Demand, Store, Wait};
 
 use super::Report;
+use crate::cmd::explain::Advices;
 use crate::slurm::accounting::{self, Row, Stage};
 use crate::slurm::serving::{self, value_of};
 use crate::{exit, prices, publish};
@@ -24,6 +26,8 @@ const OVERLAP: i64 = 3600;
 const SERVED_S: u64 = 3600;
 /// A serving job that failed within this had not become ready.
 const START_S: u64 = 1800;
+/// Advices that one call makes again; what is beyond is met again as long as it lies in the overlap.
+const MOST_REMADE: usize = 200;
 
 /// Reads what has ended since the last call.
 ///
@@ -59,11 +63,22 @@ pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> a
     store.wish(&explored).map_err(exit::store)?;
     // A file that has not come within the overlap will be preferred when it comes.
     let silent = |row: &&&Row| row.job.ended.is_some_and(|end| end < now - OVERLAP / 2);
+    let advices = Advices::of(config, store);
+    let mut left = MOST_REMADE;
+    let mut behind = |row: &Row| {
+        left = usize::checked_sub(left, 1)?;
+        let id = row.job.advice_id.as_deref()?;
+        advices
+            .as_ref()?
+            .behind(row.job.job_id, &row.submit_line, id)
+    };
     let launches: Vec<(AccountedJob, Run)> = over
         .iter()
         .filter(silent)
         .filter_map(|row| {
-            launch(row, |gres| prices::gpu_of(config, gres)).map(|run| (row.job.clone(), run))
+            let known = launched(row, &mut behind)?;
+            let run = launch(row, known, |gres| prices::gpu_of(config, gres))?;
+            Some((row.job.clone(), run))
         })
         .collect();
     report.launches = store.add_launches(&launches).map_err(exit::store)?;
@@ -111,18 +126,56 @@ fn demand(row: &Row) -> Option<Demand> {
     })
 }
 
-/// What a job under an advice tells that left no file: whether its engine started. Only where the
-/// submit line says what was served and in which precision; nothing else about it is known.
-fn launch<'a>(row: &Row, gpu_of: impl Fn(&str) -> Option<&'a str>) -> Option<Run> {
+/// What was started, as far as accounting tells.
+#[derive(Debug)]
+struct Launched {
+    model: String,
+    precision: Precision,
+    tp: u32,
+    pp: u32,
+    dp: u32,
+}
+
+/// From the submit line where it pins the precision, else from the advice, which is made again.
+fn launched(
+    row: &Row,
+    behind: &mut impl FnMut(&Row) -> Option<(String, Configuration)>,
+) -> Option<Launched> {
     let job = &row.job;
     job.advice_id.as_ref()?;
+    judged(&job.state, job.elapsed_s)?;
     let [(gres, count)] = job.gpus.as_slice() else {
         return None;
     };
     let words: Vec<&str> = row.submit_line.split_whitespace().collect();
     let model = value_of(&words, "--llm-model")?;
-    let precision = Precision::parse(value_of(&words, "--llm-precision")?)?;
-    let tp = value_of(&words, "--llm-tp").map_or(Some(*count), |tp| tp.parse().ok())?;
+    if let Some(precision) = value_of(&words, "--llm-precision") {
+        let tp = value_of(&words, "--llm-tp").map_or(Some(*count), |tp| tp.parse().ok())?;
+        return Some(Launched {
+            model: model.to_owned(),
+            precision: Precision::parse(precision)?,
+            tp: tp.max(1),
+            pp: 1,
+            dp: 1,
+        });
+    }
+    let (model, advised) = behind(row)?;
+    // The owner of a pending job may have changed what it asks for.
+    let as_advised = advised.gres.eq_ignore_ascii_case(gres) && advised.gpus() == *count;
+    as_advised.then_some(Launched {
+        model,
+        precision: advised.precision,
+        tp: advised.tp,
+        pp: advised.pp,
+        dp: advised.dp,
+    })
+}
+
+/// What a job under an advice tells that left no file: whether its engine started. Nothing else about it is known.
+fn launch<'a>(row: &Row, known: Launched, gpu_of: impl Fn(&str) -> Option<&'a str>) -> Option<Run> {
+    let job = &row.job;
+    let (gres, _) = job.gpus.first()?;
+    let words: Vec<&str> = row.submit_line.split_whitespace().collect();
     let outcome = judged(&job.state, job.elapsed_s)?;
     let number = |option| value_of(&words, option).and_then(|n| n.parse::<f64>().ok());
     let most = match outcome {
@@ -135,15 +188,15 @@ fn launch<'a>(row: &Row, gpu_of: impl Fn(&str) -> Option<&'a str>) -> Option<Run
         source: format!("cluster:{}", job.cluster),
         source_ref: format!("job {} accounting", job.job_id),
         case: Case {
-            model: model.to_owned(),
+            model: known.model,
             params_b: None,
             active_params_b: None,
             gpu: gpu_of(gres)?.to_owned(),
             gpu_mem_gb: None,
-            tp: Some(tp.max(1)),
-            pp: 1,
-            dp: 1,
-            precision: Some(precision),
+            tp: Some(known.tp),
+            pp: known.pp,
+            dp: known.dp,
+            precision: Some(known.precision),
             kv_precision: None,
             isl: number("--llm-isl"),
             osl: number("--llm-osl"),
@@ -200,8 +253,11 @@ mod tests {
     #[test]
     fn a_job_without_a_file_tells_of_its_launch_where_it_says_what_it_was() {
         let line = "sbatch --llm-model=m --llm-precision fp8 --llm-isl=1000 serve.sh";
-        let of =
-            |state, elapsed, line: &str| launch(&row(state, elapsed, line), |_| Some("H100-SXM"));
+        let of = |state, elapsed, line: &str| {
+            let row = row(state, elapsed, line);
+            let known = launched(&row, &mut |_| None)?;
+            launch(&row, known, |_| Some("H100-SXM"))
+        };
         let run = of("TIMEOUT", 7200, line).unwrap();
         assert_eq!(run.measured.outcome, RunOutcome::Ok);
         assert_eq!(
