@@ -136,14 +136,14 @@ fn words(submit: &str) -> Vec<String> {
         .collect()
 }
 
-fn is_script(text: &String) -> bool {
+fn is_script(text: &str) -> bool {
     text.lines().any(|l| l.starts_with("#!"))
 }
 
 /// The script as accounting keeps it (`AccountingStoreFlags=job_script`, from 21.08 on).
 pub(crate) fn kept_script(id: &str) -> Option<String> {
     let text = command::output("sacct", &["-j", id, "--batch-script"]).ok();
-    let text = text.filter(is_script)?;
+    let text = text.filter(|t| is_script(t))?;
     let at = text.find("#!")?;
     Some(text[at..].to_owned())
 }
@@ -154,7 +154,7 @@ fn script(id: &str, line: &SbatchLine, work_dir: &str) -> Option<String> {
         return Some(text);
     }
     let held = command::output("scontrol", &["write", "batch_script", id, "-"]).ok();
-    if let Some(text) = held.filter(is_script) {
+    if let Some(text) = held.filter(|t| is_script(t)) {
         return Some(text);
     }
     if let Some(text) = &line.wrap {
