@@ -66,6 +66,7 @@ launcher:
 	@tests/cluster/deps.sh --for-tests
 	@tests/cluster/vec-inf.sh "$(TARGET)/vec-inf"
 	@tests/cluster/clean-root.sh "$(TARGET)/deb12"
+	@tests/cluster/prometheus.sh "$(TARGET)/prometheus"
 
 bench-load: standin
 	@TARGET="$(TARGET)" demo/bench-load.sh

@@ -3,8 +3,9 @@
 //! `e2e_slurm`: Slurm and munge are installed. `e2e_accounting`: slurmdbd and MariaDB too. `e2e_root`: jobs can run as several
 //! users, which takes root. `e2e_native`: there is a C compiler, and the helpers in `native/` are built.
 //! `e2e_vec_inf`: `cluster/vec-inf.sh` has made its folder. `e2e_clean_root`: `cluster/clean-root.sh` has made its
-//! folder. `e2e_boots`: systemd can be started in it. `e2e_valgrind`, `e2e_slurmrestd`, `e2e_dpkg`, `e2e_rpmbuild`, `e2e_chromium`,
-//! `e2e_ruby`: these are installed. `e2e_mounts`: a file system may be mounted in a mount namespace of its own.
+//! folder. `e2e_boots`: systemd can be started in it. `e2e_prometheus`: `cluster/prometheus.sh` has made its folder.
+//! `e2e_valgrind`, `e2e_slurmrestd`, `e2e_dpkg`, `e2e_rpmbuild`, `e2e_chromium`, `e2e_ruby`: these are installed.
+//! `e2e_mounts`: a file system may be mounted in a mount namespace of its own.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ fn main() {
     set("e2e_vec_inf", target_holds("vec-inf/ready"));
     set("e2e_clean_root", target_holds("deb12/ready"));
     set("e2e_boots", target_holds("deb12/boots"));
+    set("e2e_prometheus", target_holds("prometheus/ready"));
     set("e2e_chromium", installed("chromium"));
     set("e2e_dpkg", installed("dpkg-deb"));
     set("e2e_rpmbuild", installed("rpmbuild"));

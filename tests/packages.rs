@@ -178,7 +178,7 @@ const A_SITE: &str = r#"
 say() { echo "$@"; }
 dpkg -i /root/omnipilot.deb >/dev/null
 systemd-analyze verify /usr/lib/systemd/system/omnipilot-*
-for verb in ingest observe train; do
+for verb in ingest observe train metrics; do
   # Of 10, in tenths: what systemd itself calls well protected.
   systemd-analyze security --threshold=25 omnipilot-$verb.service >/dev/null
   say $verb: $(systemctl is-enabled omnipilot-$verb.timer), $(systemctl is-active omnipilot-$verb.timer)
@@ -233,6 +233,7 @@ fn on_a_booted_debian_a_timer_trains_as_the_service_account_and_goes_with_the_pa
         "ingest: disabled, inactive",
         "observe: disabled, inactive",
         "train: disabled, inactive",
+        "metrics: disabled, inactive",
         "before setup: success no",
         "by the timer: success 0 omnipilot",
         "published /var/lib/omnipilot/model.snapshot",

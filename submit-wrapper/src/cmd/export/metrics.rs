@@ -4,6 +4,7 @@
 use std::fmt::{Display, Write};
 use std::path::PathBuf;
 
+use model_store::advisor::Origin;
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
 use model_store::store::{Store, Tally};
@@ -11,7 +12,7 @@ use model_store::store::{Store, Tally};
 use super::{Written, write_to};
 use crate::progress::Progress;
 use crate::site::SiteArgs;
-use crate::{drift, exit, publish};
+use crate::{drift, exit};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -49,8 +50,6 @@ pub(super) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<Written> {
 
 /// The published snapshot, as every submission finds it.
 fn snapshot(page: &mut Page, config: &Config) {
-    let now = publish::now();
-    let age = |at: i64| now.saturating_sub(at).max(0);
     let read = Snapshot::read(&config.snapshot);
     let name = "omnipilot_snapshot_readable";
     page.family(
@@ -60,17 +59,22 @@ fn snapshot(page: &mut Page, config: &Config) {
     );
     page.sample(name, &[], u8::from(read.is_ok()));
     let Ok(snapshot) = read else { return };
-    let name = "omnipilot_snapshot_age_seconds";
-    page.family(name, "gauge", "Seconds since the snapshot was published.");
-    page.sample(name, &[], age(snapshot.created_at));
+    // Times and not ages: an age would stand still where this page is no longer written.
+    let name = "omnipilot_snapshot_timestamp_seconds";
+    page.family(
+        name,
+        "gauge",
+        "When the snapshot was published, Unix time in seconds.",
+    );
+    page.sample(name, &[], snapshot.created_at);
     if let Some(at) = snapshot.body.cluster.observed_at {
-        let name = "omnipilot_cluster_age_seconds";
+        let name = "omnipilot_cluster_timestamp_seconds";
         page.family(
             name,
             "gauge",
-            "Seconds since Slurm was asked for the cluster's GPUs.",
+            "When Slurm was last asked for the cluster's GPUs, Unix time in seconds.",
         );
-        page.sample(name, &[], age(at));
+        page.sample(name, &[], at);
     }
     let name = "omnipilot_gpus";
     page.family(
@@ -137,7 +141,9 @@ fn counts(page: &mut Page, tally: &Tally) {
 fn runs(page: &mut Page, store: &Store) -> anyhow::Result<()> {
     let name = "omnipilot_runs";
     page.family(name, "gauge", "Past runs in the store, by origin.");
-    let mut by_origin: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+    // Each is a series from the first day on, so that "none yet" is a 0.
+    let none = Origin::ALL.into_iter().map(|origin| (origin.name(), 0));
+    let mut by_origin: std::collections::BTreeMap<&str, u64> = none.collect();
     for count in store.counts().map_err(exit::store)? {
         *by_origin.entry(count.origin.name()).or_default() += count.runs;
     }
