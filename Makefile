@@ -9,6 +9,7 @@
 #                 measured against its own benchmark client, and every way in which it dies; says so where it cannot be installed
 #   make bench    times of advice, sbatch and training on this machine
 #   make bench-load   2,000 submissions of 50 users with the plugin and without it, while snapshots are published
+#   make bench-scale   a store of a million runs: how fast outcome files are taken, what each verb costs on it
 #   make bench-kills [KILLS=10000]   kills ingest, run and train at random points and counts what is lost or doubled
 #   make build    the plugin, its advisor library and the command, in target/plugin and target/release
 #   make install  the plugin with its library, the command and examples, nothing switched on: [DESTDIR=] [PREFIX=/usr] [SLURM_PLUGIN_DIR=PREFIX/lib/slurm]
@@ -28,7 +29,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: doc msrv deny reproduce packages help demo test test-all-slurm sanitize bench bench-load bench-kills test-engine build plugin install uninstall lint clean deps standin launcher
+.PHONY: doc msrv deny reproduce packages help demo test test-all-slurm sanitize bench bench-load bench-scale bench-kills test-engine build plugin install uninstall lint clean deps standin launcher
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/plugin/libspank_omnipilot.so
@@ -70,6 +71,9 @@ launcher:
 
 bench-load: standin
 	@TARGET="$(TARGET)" demo/bench-load.sh
+
+bench-scale: standin
+	@TARGET="$(TARGET)" demo/bench-scale.sh
 
 test: build launcher
 	@if command -v cargo-nextest >/dev/null; then \

@@ -12,6 +12,9 @@ use serde_json::json;
 
 use crate::{exit, publish};
 
+/// Latest runs that are read; of these the latest of each group count.
+const MOST: u32 = 20_000;
+
 /// Compares the runs of this cluster that came in since the published model was trained with what
 /// it says of them.
 ///
@@ -56,7 +59,7 @@ fn found(config: &Config, store: &mut Store) -> anyhow::Result<Option<(Model, Ve
     };
     let since = champion.entry.created_at;
     let mut recent: Vec<(Option<i64>, Run)> = store
-        .stored_runs_here(since)
+        .stored_runs_here(since, MOST)
         .map_err(exit::store)?
         .into_iter()
         .map(|r| (r.ended, r.run))

@@ -17,6 +17,8 @@ use super::setup::Setup;
 const GAMMA: f64 = 0.05;
 /// Latest scores that count.
 const WINDOW: usize = 40;
+/// Latest runs of a group that are looked at; the aim has long forgotten what was before them.
+const LATEST: usize = 200;
 /// Fewest runs of a stream from which its intervals are widened.
 const FEWEST: usize = 5;
 /// Widening (log) that is not worth a new snapshot.
@@ -98,19 +100,12 @@ pub struct Drift {
 /// says.
 pub fn drifts<'a>(
     model: &Model,
-    catalogue: &Catalogue,
+    catalogue: &'a Catalogue,
     runs: impl IntoIterator<Item = &'a Run>,
 ) -> Vec<Drift> {
     let mut streams: BTreeMap<(Target, GroupKey), (String, Tracker)> = BTreeMap::new();
-    for run in runs {
-        let Ok(setup) = Setup::of_case(&run.case, "", catalogue) else {
-            continue;
-        };
-        if run.measured.outcome != RunOutcome::Ok {
-            continue;
-        }
+    for (key, setup, run) in latest(catalogue, runs) {
         let predictions = model.predict(&setup, Step::ThisCluster);
-        let key = group_key(&setup);
         let contradicts = run.contradicts_itself();
         let tells = |t: &Target| is_followed(*t) && !(contradicts && t.is_of_load());
         for target in Target::ALL.into_iter().filter(tells) {
@@ -144,6 +139,32 @@ pub fn drifts<'a>(
         }
     });
     told.collect()
+}
+
+/// The latest runs of each group that served, oldest first: a prediction costs a good part of a millisecond, and a site may
+/// have a hundred thousand runs since its last training.
+fn latest<'a>(
+    catalogue: &'a Catalogue,
+    runs: impl IntoIterator<Item = &'a Run>,
+) -> Vec<(GroupKey, Setup<'a>, &'a Run)> {
+    let mut left: BTreeMap<GroupKey, usize> = BTreeMap::new();
+    let told = |run: &'a Run| {
+        let served = run.measured.outcome == RunOutcome::Ok;
+        let setup = served.then(|| Setup::of_case(&run.case, "", catalogue).ok())??;
+        Some((group_key(&setup), setup, run))
+    };
+    let mut all: Vec<_> = runs.into_iter().filter_map(told).collect();
+    for (key, ..) in &all {
+        *left.entry(*key).or_default() += 1;
+    }
+    all.retain(|(key, ..)| {
+        let after = left.get_mut(key).map_or(0, |n| {
+            *n -= 1;
+            *n
+        });
+        after < LATEST
+    });
+    all
 }
 
 /// Requests/s follow from tokens/s; launch success has no interval that one run could leave.

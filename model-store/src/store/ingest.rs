@@ -6,6 +6,9 @@ use super::runs::{Inserter, check_numbers};
 use super::{Store, StoreError, now};
 use crate::advisor::Run;
 
+/// Pages that an ingest may keep in memory, KiB: it writes to pages anywhere in four indexes, and what does not fit is written
+/// more than once.
+const CACHE: i64 = 256 << 10;
 /// Most outcome files of one run of a job: one for each engine that the job starts.
 const MOST_FILES: i64 = 64;
 /// Most bytes of a refused file that are kept to look at.
@@ -109,6 +112,9 @@ impl Store {
     pub fn ingest(&mut self, files: &[Ingested]) -> Result<Vec<FileFate>, StoreError> {
         let path = self.path.clone();
         let wrap = |e| StoreError::from_sqlite(&path, e);
+        self.db
+            .pragma_update(None, "cache_size", -CACHE)
+            .map_err(wrap)?;
         self.write(|tx| {
             let mut inserter = Inserter::new(tx).map_err(wrap)?;
             let mut fates = Vec::with_capacity(files.len());

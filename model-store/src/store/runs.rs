@@ -102,15 +102,15 @@ impl Store {
         self.read_stored("", [])
     }
 
-    /// This cluster's runs that came in since then (Unix seconds), in the same order.
+    /// The last `most` of this cluster's runs that came in since then (Unix seconds), in the same order.
     ///
     /// # Errors
     /// As [`Store::runs`].
-    pub fn stored_runs_here(&self, since: i64) -> Result<Vec<StoredRun>, StoreError> {
+    pub fn stored_runs_here(&self, since: i64, most: u32) -> Result<Vec<StoredRun>, StoreError> {
         let here = Origin::ThisCluster.name();
         self.read_stored(
-            "WHERE r.origin = ? AND r.added_at >= ?",
-            params![here, since],
+            "WHERE r.id IN (SELECT id FROM runs WHERE origin = ? AND added_at >= ? ORDER BY id DESC LIMIT ?)",
+            params![here, since, most],
         )
     }
 

@@ -6,7 +6,7 @@
 //! bench cost COMMAND...                  kilobytes of resident memory at most, of the command or of a child of its, and
 //!                                        milliseconds of processor time of both together
 //! bench advise CONFIG N OPTION...        one advice in this process, N times; OPTION as `llm-model=MODEL`
-//! bench measure NAME COMMAND...          seconds and peak memory of one command; its output is dropped
+//! bench measure NAME COMMAND...          seconds, processor time and peak memory of one command; its output is dropped
 //! ```
 
 use std::fs;
@@ -133,8 +133,13 @@ fn measure(name: &str, program: &str, arguments: &[&str]) -> Result<()> {
     run(program, arguments)?;
     let seconds = begun.elapsed().as_secs_f64();
     // Kilobytes on Linux, of the largest child; there was one.
-    let peak = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss() / 1024;
-    println!("{name:<52} {seconds:>9.2} s    peak {peak} MB");
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let peak = usage.max_rss() / 1024;
+    let us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    println!(
+        "{name:<62} {seconds:>9.2} s    processor {:>8.2} s    peak {peak} MB",
+        us as f64 / 1e6
+    );
     Ok(())
 }
 

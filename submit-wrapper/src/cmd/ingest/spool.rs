@@ -27,6 +27,8 @@ pub(crate) const MOST_WISHES_OF_A_USER: usize = 1_000;
 /// Why a file is not even read that its owner keeps from others: somebody else may have linked it here, and the head of a refused file can be
 /// read by all who may read the store.
 const PRIVATE: &str = "not readable for everybody, as what `omnipilot run` leaves is";
+/// A file that cannot be read as an outcome and is younger than this may still be being written.
+pub(crate) const FRESH: Duration = Duration::from_secs(60);
 /// Most bytes of a refused file that are kept.
 const HEAD: usize = 4096;
 

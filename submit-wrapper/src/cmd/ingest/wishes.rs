@@ -7,8 +7,8 @@ use model_store::store::{NewWish, Quarantined, Store};
 use model_store::wish::{self, WishFile, WishWhy};
 use sha2::{Digest, Sha256};
 
-use super::spool::{self, Entry, Spool, SpoolFile};
-use super::{FRESH, Report, remove_folders};
+use super::spool::{self, Entry, FRESH, Spool, SpoolFile};
+use super::{Report, remove_folders};
 use crate::slurm::accounting::Row;
 use crate::slurm::serving::value_of;
 use crate::{exit, publish};

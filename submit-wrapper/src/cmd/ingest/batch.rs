@@ -1,0 +1,316 @@
+//! Outcome files by the batch: one is read while the one before it is judged, committed and removed.
+
+use std::ffi::OsString;
+use std::sync::mpsc::sync_channel;
+
+use model_store::advisor::words::grouped;
+use model_store::advisor::{Catalogue, Precision, Run};
+use model_store::config::Config;
+use model_store::options::shorten;
+use model_store::outcome::Outcome;
+use model_store::store::{FileFate, Ingested, Quarantined, Store};
+
+use super::judge::{self, Verdict};
+use super::spool::{self, Entry, FRESH, Spool, SpoolFile};
+use super::{MOST_SHOWN, Report, limits, remove_folders};
+use crate::progress::Progress;
+use crate::slurm::accounting::{self, Row};
+use crate::{exit, prices};
+
+/// Files of one transaction. A run's hashes lie anywhere in three indexes: the more runs are written at once, the more of them
+/// share a page that has to be read, kept for the case of a power cut, and written.
+const BATCH: usize = 16_384;
+/// Bytes of files beyond which a transaction takes no more of them.
+const BATCH_BYTES: usize = 32 << 20;
+/// Jobs of one question to accounting, whose answer has a limit.
+const QUESTION: usize = 1024;
+
+/// What lay under one name, and the outcome that it reads as.
+struct Read {
+    name: OsString,
+    entry: Entry,
+    outcome: Option<serde_json::Result<Outcome>>,
+}
+
+/// Takes the outcome files of these names, a transaction for each batch. Memory holds three batches at most: one that is
+/// being written, one that waits, one that is being read.
+///
+/// # Errors
+/// `sacct` or the store; what was committed before is taken, and everything else lies where it lay.
+pub(super) fn take_all(
+    config: &Config,
+    spool: &Spool,
+    store: &mut Store,
+    names: Vec<OsString>,
+    progress: &Progress,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let all = names.len();
+    std::thread::scope(|scope| {
+        let (give, batches) = sync_channel(1);
+        scope.spawn(move || {
+            let mut names = names.into_iter();
+            while names.len() > 0 {
+                // Nobody takes it once an error has ended the other side.
+                if give.send(read(spool, &mut names)).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut done = 0;
+        for batch in batches {
+            progress.say(format!("reading outcome files: {done} of {all}"));
+            done += batch.len();
+            take(config, spool, store, batch, report)?;
+        }
+        Ok(())
+    })
+}
+
+/// The next batch.
+fn read(spool: &Spool, names: &mut impl Iterator<Item = OsString>) -> Vec<Read> {
+    let mut bytes = 0;
+    let mut batch = Vec::new();
+    while batch.len() < BATCH && bytes < BATCH_BYTES {
+        let Some(name) = names.next() else {
+            break;
+        };
+        let entry = spool::read(spool, &name);
+        let outcome = match &entry {
+            Entry::File(file) => {
+                bytes += file.bytes.len();
+                Some(serde_json::from_slice(&file.bytes))
+            }
+            _ => None,
+        };
+        batch.push(Read {
+            name,
+            entry,
+            outcome,
+        });
+    }
+    batch
+}
+
+/// One batch: sort, judge, commit, remove.
+fn take(
+    config: &Config,
+    spool: &Spool,
+    store: &mut Store,
+    read: Vec<Read>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut batch = Batch::default();
+    for one in read {
+        batch.sort(spool, one, store, report)?;
+    }
+    let rows = batch.accounted()?;
+    batch.judge(config, &rows, report);
+    batch.commit(store, report)?;
+    for name in &batch.done {
+        if let Err(e) = spool.remove(name) {
+            report
+                .unremovable
+                .add(&e.to_string(), &spool::printable(name));
+        }
+    }
+    Ok(())
+}
+
+/// The files of one transaction.
+#[derive(Default)]
+struct Batch {
+    files: Vec<(OsString, SpoolFile, Outcome)>,
+    taken: Vec<(OsString, SpoolFile, Ingested)>,
+    refused: Vec<(OsString, Quarantined)>,
+    /// Names that may be removed once everything is committed.
+    done: Vec<OsString>,
+}
+
+impl Batch {
+    fn sort(
+        &mut self,
+        spool: &Spool,
+        read: Read,
+        store: &Store,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let name = read.name;
+        let file = match read.entry {
+            Entry::Gone => return Ok(()),
+            // It has taken the place of a file since the names were read.
+            Entry::Folder => {
+                remove_folders(spool, std::slice::from_ref(&name), report);
+                return Ok(());
+            }
+            Entry::Leave(reason) => {
+                report.waiting.add(&reason, &spool::printable(&name));
+                return Ok(());
+            }
+            Entry::Junk(junk) => {
+                report.read += 1;
+                self.refused.push((name, junk));
+                return Ok(());
+            }
+            Entry::File(file) => file,
+        };
+        report.read += 1;
+        if store.has_outcome_file(&file.hash).map_err(exit::store)? {
+            report.known += 1;
+            self.done.push(name);
+            return Ok(());
+        }
+        match read.outcome {
+            Some(Ok(outcome)) => self.files.push((name, file, outcome)),
+            Some(Err(e)) => match unreadable(&file, &e) {
+                Some(refused) => self.refused.push((name, refused)),
+                None => report
+                    .waiting
+                    .add("not readable as an outcome yet", &file.name),
+            },
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// What accounting says of the jobs that the files name, in the order of their numbers.
+    fn accounted(&self) -> anyhow::Result<Vec<Row>> {
+        let mut ids: Vec<u64> = self.files.iter().map(|(_, _, o)| o.job_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut rows = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(QUESTION) {
+            rows.extend(accounting::jobs(ids).map_err(|e| exit::fail(e.to_string(), e.hint()))?);
+        }
+        rows.sort_by_key(|row| row.job.job_id);
+        Ok(rows)
+    }
+
+    fn judge(&mut self, config: &Config, rows: &[Row], report: &mut Report) {
+        let catalogue = Catalogue::built_in();
+        for (name, file, outcome) in std::mem::take(&mut self.files) {
+            let from = rows.partition_point(|row| row.job.job_id < outcome.job_id);
+            let to = rows.partition_point(|row| row.job.job_id <= outcome.job_id);
+            match judge::judge(&file, &outcome, &rows[from..to], |gres| {
+                prices::gpu_of(config, gres).map(str::to_owned)
+            }) {
+                Verdict::Take(ingested) => match beyond(&catalogue, &ingested) {
+                    None => self.taken.push((name, file, *ingested)),
+                    Some(reason) => {
+                        let refused = file.refused(reason);
+                        self.refused.push((name, refused));
+                    }
+                },
+                Verdict::Wait(reason) => report.waiting.add(&reason, &file.name),
+                Verdict::Refuse(reason) => {
+                    let refused = file.refused(reason);
+                    self.refused.push((name, refused));
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, store: &mut Store, report: &mut Report) -> anyhow::Result<()> {
+        let taken = std::mem::take(&mut self.taken);
+        let mut ingested = Vec::with_capacity(taken.len());
+        let mut named = Vec::with_capacity(taken.len());
+        for (name, file, one) in taken {
+            ingested.push(one);
+            named.push((name, file));
+        }
+        let fates = store.ingest(&ingested).map_err(exit::store)?;
+        for (((name, file), fate), one) in named.into_iter().zip(fates).zip(&ingested) {
+            if matches!(fate, FileFate::Added(_)) {
+                let left = MOST_SHOWN.saturating_sub(report.shown.len());
+                report
+                    .shown
+                    .extend(one.runs.iter().take(left).map(in_words));
+            }
+            self.settle(name, &file, fate, report);
+        }
+        let refused: Vec<Quarantined> = self.refused.iter().map(|(_, q)| q.clone()).collect();
+        store.quarantine(&refused).map_err(exit::store)?;
+        for (name, refused) in self.refused.drain(..) {
+            report.quarantined.add(&refused.reason, &refused.file);
+            self.done.push(name);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, name: OsString, file: &SpoolFile, fate: FileFate, report: &mut Report) {
+        let reason = match fate {
+            FileFate::Added(runs) => {
+                report.runs += runs;
+                self.done.push(name);
+                return;
+            }
+            FileFate::Known => {
+                report.known += 1;
+                self.done.push(name);
+                return;
+            }
+            FileFate::Contradicted => "another file told of the same start of an engine before",
+            FileFate::TooMany => {
+                "its job has left more outcome files than it can have started engines"
+            }
+        };
+        self.refused.push((name, file.refused(reason)));
+    }
+}
+
+/// A file that is no outcome, refused; `None` while it may still be being written.
+fn unreadable(file: &SpoolFile, error: &serde_json::Error) -> Option<Quarantined> {
+    (file.age >= FRESH).then(|| file.refused(format!("no outcome file: {error}")))
+}
+
+/// `job 4711 window 0: Llama-3.1-8B on H100-SXM x 1, fp8: 9,870 tok/s with 64 in flight`.
+fn in_words(run: &Run) -> String {
+    let case = &run.case;
+    let model = shorten(case.model.rsplit('/').next().unwrap_or(&case.model));
+    let tp = case.tp.map_or_else(|| "?".into(), |tp| tp.to_string());
+    let precision = case.precision.map_or("", Precision::name);
+    let came = match run.measured.output_tok_s {
+        Some(rate) => format!("{} tok/s", grouped(rate)),
+        None => run.measured.outcome.name().to_owned(),
+    };
+    let load = case
+        .concurrency
+        .map_or_else(String::new, |c| format!(" with {c:.0} in flight"));
+    let place = shorten(&run.source_ref);
+    format!(
+        "{place}: {model} on {} x {tp}, {precision}: {came}{load}",
+        case.gpu
+    )
+}
+
+/// Why one of the runs cannot have been measured on the GPUs that the job held.
+fn beyond(catalogue: &Catalogue, ingested: &Ingested) -> Option<String> {
+    let gpus = ingested.job.gpus.iter().map(|(_, count)| count).sum();
+    let one = |run: &Run| {
+        let (case, rate) = (&run.case, run.measured.output_tok_s?);
+        limits::beyond(catalogue, &case.model, &case.gpu, gpus, rate)
+    };
+    ingested.runs.iter().find_map(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn junk_is_waited_for_for_a_minute() {
+        let error = serde_json::from_str::<Outcome>("{").unwrap_err();
+        let file = |seconds| SpoolFile {
+            name: "a.json".into(),
+            bytes: b"{".to_vec(),
+            hash: [0; 32],
+            uid: 1,
+            age: Duration::from_secs(seconds),
+        };
+        assert_eq!(unreadable(&file(59), &error), None);
+        let refused = unreadable(&file(60), &error).unwrap();
+        assert!(refused.reason.starts_with("no outcome file: "));
+    }
+}
