@@ -154,7 +154,7 @@ fn remove_folders(spool: &Spool, names: &[OsString], report: &mut Report) {
     }
 }
 
-fn print(site: &SiteArgs, report: &Report, as_json: bool) -> anyhow::Result<()> {
+fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
         return Ok(writeln!(out, "{}", document("ingest", json_of(report)))?);
