@@ -43,9 +43,11 @@ files() { # GENERATED
   for file in omnipilot.toml train.sbatch job_submit.lua cli_filter.lua plugstack.conf.d/omnipilot.conf; do
     echo "644 $ROOT/etc/$file $EXAMPLES/$file"
   done
-  for file in grafana/omnipilot.json ondemand/{manifest.yml,form.yml,submit.yml.erb,template/script.sh.erb}; do
+  for file in grafana/omnipilot.json ondemand/{manifest.yml,form.yml,submit.yml.erb,view.html.erb,template/{before,after}.sh.erb}; do
     echo "644 $ROOT/etc/$file $EXAMPLES/$file"
   done
+  # The portal starts it as a program.
+  echo "755 $ROOT/etc/ondemand/template/script.sh.erb $EXAMPLES/ondemand/template/script.sh.erb"
   for file in "$ROOT"/etc/systemd/*; do
     echo "644 $file $SYSTEMD_DIR/${file##*/}"
   done

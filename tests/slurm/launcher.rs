@@ -2,6 +2,7 @@
 //! the last word of its stdout for the job's id.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use e2e::{OPERATOR, Output, Setup};
@@ -160,11 +161,12 @@ fn vec_inf_launches_an_exported_advice() {
 #[test]
 #[cfg_attr(not(all(e2e_slurm, e2e_ruby)), ignore = "needs Slurm and ruby")]
 fn the_form_of_open_ondemand_submits_as_advised() {
-    const EVALUATE: &str = "model, isl, osl, concurrency = ARGV[1], 300, 200, 16; \
+    // As a form without a field for the account gives it.
+    const EVALUATE: &str = "model, isl, osl, concurrency, bc_queue = ARGV[1], 300, 200, '16', ARGV[2]; \
                             puts ERB.new(File.read(ARGV[0]), trim_mode: '-').result(binding)";
     let site = Site::trained(&Setup::default());
     let form = Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc/ondemand/submit.yml.erb");
-    let evaluate = |model: &str| {
+    let evaluate_in = |model: &str, queue: &str| {
         let mut ruby = site.cluster.command(OPERATOR, "ruby").unwrap();
         ruby.env("OMNIPILOT_CONFIG", site.config()).args([
             "-rerb",
@@ -172,15 +174,17 @@ fn the_form_of_open_ondemand_submits_as_advised() {
             EVALUATE,
             form.to_str().unwrap(),
             model,
+            queue,
         ]);
         ruby.output().unwrap()
     };
+    let evaluate = |model: &str| evaluate_in(model, "");
     let told = String::from_utf8(evaluate("meta-llama/Llama-3.1-8B-Instruct").stdout).unwrap();
     let native: Vec<&str> = told
         .lines()
         .filter_map(|l| l.strip_prefix("    - \"")?.strip_suffix('"'))
         .collect();
-    assert_eq!(native.len(), 3, "{told}");
+    assert!(!told.contains("--wrap"), "{told}");
     assert!(told.contains("    SLURM_LLM_TP: \"1\"\n"), "{told}");
     let words = [&native[..], &["--parsable", "--wrap=true"]].concat();
     let submitted = site
@@ -195,6 +199,18 @@ fn the_form_of_open_ondemand_submits_as_advised() {
         .unwrap();
     let gres = native[0].strip_prefix("--gres=").unwrap();
     assert_eq!(gpus(&record), gres, "{record:?}");
+    let nowhere = evaluate_in("meta-llama/Llama-3.1-8B-Instruct", "nowhere");
+    let reason = String::from_utf8(nowhere.stderr).unwrap();
+    assert!(
+        !nowhere.status.success() && reason.contains("partition nowhere"),
+        "{reason}"
+    );
+    let script = form.with_file_name("template/script.sh.erb");
+    assert_eq!(
+        fs::metadata(script).unwrap().permissions().mode() & 0o111,
+        0o111,
+        "the portal starts it as a program"
+    );
     let refused = evaluate("google/gemma-2-9b");
     let reason = String::from_utf8(refused.stderr).unwrap();
     assert!(
