@@ -7,7 +7,8 @@
 #   deps.sh            install or name what is missing; exit 0 (also when something is still missing)
 #   deps.sh --strict   the same, but exit 3 when something is still missing
 #   deps.sh --without-accounting   do not ask for slurmdbd and MariaDB
-#   deps.sh --for-tests   also what single tests are about and the product never calls
+#   deps.sh --for-tests   also what single tests are about and the product never calls: where that cannot be had, a line says so, and
+#                      the tests that need it are listed as ignored
 set -euo pipefail
 
 strict=0
@@ -18,7 +19,7 @@ for argument in "$@"; do
     --strict) strict=1 ;;
     --without-accounting) accounting=0 ;;
     --for-tests) tests=1 ;;
-    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "deps.sh: unknown argument: $argument" >&2; exit 2 ;;
   esac
 done
@@ -43,7 +44,25 @@ NEEDS
     echo 'mariadbd mariadb-server'
     echo 'mariadb-install-db mariadb-server'
   fi
-  [ "$tests" = 0 ] || printf '%s\n' 'slurmrestd slurmrestd' 'ruby ruby'
+}
+
+# The same for what single tests are about. A name with a slash is a file.
+test_needs() {
+  cat <<'NEEDS'
+slurmrestd slurmrestd
+ruby ruby
+rpmbuild rpm
+debootstrap debootstrap
+chromium chromium
+/usr/share/fonts/truetype/liberation fonts-liberation
+shellcheck shellcheck
+NEEDS
+}
+missing_for_tests() {
+  local need package
+  while read -r need package; do
+    [ -e "$need" ] || command -v "$need" >/dev/null 2>&1 || echo "$package"
+  done < <(test_needs)
 }
 
 missing_packages() {
@@ -71,6 +90,8 @@ plugins_installed() {
 # Debian asks policy-rc.d before it starts a service; 101 means "no". What stood there before is put back.
 POLICY=/usr/sbin/policy-rc.d
 forbid_service_starts() {
+  [ -z "${forbidden:-}" ] || return 0
+  forbidden=1
   if [ -e "$POLICY" ]; then
     policy_backup=$(mktemp)
     cp -p "$POLICY" "$policy_backup"
@@ -88,25 +109,42 @@ restore_policy() {
   fi
 }
 
+# Installs, or leaves the reason in $log.
+apt_install() { # PACKAGE...
+  export DEBIAN_FRONTEND=noninteractive
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 </dev/null
+}
 install_packages() {
-  local log
   log=$(mktemp)
   forbid_service_starts
   echo "installing: $*"
-  export DEBIAN_FRONTEND=noninteractive
-  if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 </dev/null; then
+  if ! apt_install "$@"; then
     tail -n 20 "$log" >&2
     echo "deps.sh: apt-get could not install: $* (whole log: $log)" >&2
     exit 1
   fi
   rm -f "$log"
 }
+# One by one where all at once fails: a machine may have no Chromium, and rpm all the same.
+install_for_tests() {
+  local package
+  log=$(mktemp)
+  forbid_service_starts
+  echo "installing for the tests: $*"
+  apt_install "$@" || for package in "$@"; do
+    apt_install "$package" || echo "not installable: $package ($(grep -m 1 '^E: ' "$log")); the tests that need it are listed as ignored"
+  done
+  rm -f "$log"
+}
 
-main() {
+can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; }
+
+# What the product and its test cluster need.
+require() {
   local packages
   mapfile -t packages < <(missing_packages)
   [ ${#packages[@]} -gt 0 ] || return 0
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+  if can_install; then
     install_packages "${packages[@]}"
     mapfile -t packages < <(missing_packages)
     [ ${#packages[@]} -gt 0 ] || return 0
@@ -118,4 +156,17 @@ main() {
   echo "  apt-get update && apt-get install --no-install-recommends ${packages[*]}"
   [ "$strict" = 0 ] || exit 3
 }
-main
+
+prepare_tests() {
+  local packages
+  mapfile -t packages < <(missing_for_tests)
+  [ ${#packages[@]} -gt 0 ] || return 0
+  if can_install; then
+    install_for_tests "${packages[@]}"
+  else
+    echo "single tests need more, which only root can install: ${packages[*]}"
+  fi
+}
+
+require
+[ "$tests" = 0 ] || prepare_tests
