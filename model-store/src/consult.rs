@@ -261,7 +261,10 @@ pub fn without_number(text: &str) -> String {
 
 /// A card from a directory with `config.json`, or from such a file. A bare name is a path only
 /// where it looks like one: a directory of that name must not hide the catalogue.
-fn from_path(name: &str) -> Result<Option<(ModelCard, Option<Precision>)>, String> {
+///
+/// # Errors
+/// Why the file is none, in one line.
+pub fn from_path(name: &str) -> Result<Option<(ModelCard, Option<Precision>)>, String> {
     if !(name.starts_with('/') || name.starts_with("./") || name.starts_with("../")) {
         return Ok(None);
     }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::RunOutcome;
+use crate::advisor::{ModelCard, RunOutcome};
 
 /// Version of the form below.
 pub const SCHEMA: u32 = 1;
@@ -76,6 +76,9 @@ pub struct Asked {
     pub osl: Option<f64>,
     /// Requests in flight that the request stated.
     pub concurrency: Option<f64>,
+    /// Architecture of the model, from the `config.json` that the engine was given; `None` where there was none to be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<ModelCard>,
     /// True where the job had an advice and went as its user wrote it: the configuration is the
     /// user's choice.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use model_store::advisor::Run;
 use model_store::advisor::drift::{Drift, drifts, widen};
 use model_store::advisor::model::Model;
-use model_store::advisor::{Catalogue, Run};
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
@@ -68,7 +68,7 @@ fn found(config: &Config, store: &mut Store) -> anyhow::Result<Option<(Model, Ve
     let model = trained.body.model;
     let all = drifts(
         &model,
-        &Catalogue::built_in(),
+        &publish::catalogue(config)?,
         recent.iter().map(|(_, run)| run),
     );
     Ok(Some((model, all)))

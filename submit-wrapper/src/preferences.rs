@@ -20,7 +20,7 @@ pub(crate) fn learned(body: &Body, store: &Store) -> anyhow::Result<(Preferences
     let jobs = store.submitted_jobs().map_err(exit::store)?;
     let waits = store.waits(0).map_err(exit::store)?;
     let mut choices: Vec<Choice> = Vec::new();
-    for past in past_choices(&runs, &jobs) {
+    for past in past_choices(&runs, &jobs, &body.catalogue) {
         let mut then = store
             .cluster_before(past.submitted_at)
             .map_err(exit::store)?
@@ -48,7 +48,7 @@ fn choice(body: &Body, then: &ClusterState, past: &PastChoice) -> Option<Choice>
 
 /// One choice a job that ran as its user wrote it. What a user submits again and again in the same
 /// way is one choice: a habit, not so many votes.
-fn past_choices(runs: &[Run], jobs: &[SubmittedJob]) -> Vec<PastChoice> {
+fn past_choices(runs: &[Run], jobs: &[SubmittedJob], catalogue: &Catalogue) -> Vec<PastChoice> {
     let submitted: BTreeMap<(&str, u64), &SubmittedJob> = jobs
         .iter()
         .map(|j| ((j.cluster.as_str(), j.job_id), j))
@@ -62,10 +62,9 @@ fn past_choices(runs: &[Run], jobs: &[SubmittedJob]) -> Vec<PastChoice> {
         (a.submit, a.job_id, &r.source_ref).cmp(&(b.submit, b.job_id, &s.source_ref))
     });
     let (mut seen_jobs, mut habits) = (BTreeSet::new(), BTreeSet::new());
-    let catalogue = Catalogue::built_in();
     own.into_iter()
         .filter(|(job, _)| seen_jobs.insert((&job.cluster, job.job_id)))
-        .filter(|(job, run)| habits.insert(habit(job, run, &catalogue)))
+        .filter(|(job, run)| habits.insert(habit(job, run, catalogue)))
         .map(|(job, run)| PastChoice {
             case: run.case.clone(),
             submitted_at: job.submit,

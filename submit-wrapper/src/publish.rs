@@ -104,12 +104,14 @@ fn body_of(config: &Config, model: Model, store: &Store) -> anyhow::Result<Body>
     let mut cluster = store.cluster().map_err(exit::store)?.unwrap_or_default();
     cluster.waits = crate::cmd::observe::waits(store, &cluster)?;
     let priced = Priced::of(config, &cluster);
+    let models = site_models(config)?;
     let mut body = Body {
+        // It stays with the model when that is published anew: what was learnt from is told by it.
+        catalogue: with_site(&models),
         model,
         gpus: priced.gpus,
         cluster,
-        catalogue: Catalogue::built_in(),
-        models: site_models(config)?,
+        models,
         engine: config.engine.to_ascii_lowercase(),
         economy: priced.economy,
         preferences: Preferences::default(),
@@ -381,6 +383,21 @@ fn lock_file(snapshot: &Path) -> io::Result<File> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => options.open(&path),
         Err(e) => Err(e),
     }
+}
+
+/// The cards of the site's own models, and those that the product knows: runs of either are learnt from.
+///
+/// # Errors
+/// A `config.json` that is configured and cannot be read.
+pub(crate) fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
+    Ok(with_site(&site_models(config)?))
+}
+
+/// The site's own names come first: an entry of the site's stands before the product's.
+fn with_site(models: &[SiteModel]) -> Catalogue {
+    let own = models.iter().filter_map(|m| m.card.clone());
+    let built_in = Catalogue::built_in();
+    Catalogue::new(own.chain(built_in.cards().iter().cloned()).collect())
 }
 
 fn site_models(config: &Config) -> anyhow::Result<Vec<SiteModel>> {

@@ -227,6 +227,37 @@ fn the_advice_reaches_the_engine_and_the_record() {
     assert!(outcome.windows.is_empty(), "too short to be measured");
 }
 
+/// Who serves a folder of his own leaves word of the architecture in it.
+#[test]
+fn the_record_has_the_architecture_of_the_folder_that_was_served() {
+    let place = Place::new();
+    let folder = place.dir.path().join("our-tuning");
+    fs::create_dir(&folder).unwrap();
+    let config = include_str!("../../model-store/tests/configs/Llama-3.1-8B.json");
+    fs::write(folder.join("config.json"), config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_omnipilot"));
+    command
+        .args(["run", "--"])
+        .arg(place.dir.path().join("vllm"));
+    command
+        .arg("serve")
+        .arg(&folder)
+        .args(["--port", &place.port.to_string()]);
+    command.env_clear().env("PATH", "/usr/bin:/bin");
+    command
+        .env("SLURM_JOB_ID", "4711")
+        .env("SLURM_CLUSTER_NAME", "test");
+    command.env("SLURM_LLM_SPOOL", place.spool());
+    command
+        .env("STANDIN_READY_S", "0.2")
+        .env("STANDIN_STOP_AFTER_S", "1.5");
+    assert!(command.output().unwrap().status.success());
+    let asked = place.outcome().asked;
+    assert_eq!(asked.model, folder.display().to_string());
+    let card = asked.card.unwrap();
+    assert_eq!((card.layers, card.hidden, card.kv_heads), (32, 4096, 8));
+}
+
 #[test]
 fn a_contradiction_stops_before_the_engine() {
     let place = Place::new();

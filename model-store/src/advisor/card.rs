@@ -106,6 +106,19 @@ impl ModelCard {
         per_layer * bytes * (full + windowed * share)
     }
 
+    /// True where the other has the same layers, widths, heads and experts: a tuning of the same model, or the model itself, whose
+    /// vocabulary may have grown by a hundredth.
+    pub fn is_same_architecture(&self, other: &Self) -> bool {
+        let shape = |c: &Self| {
+            let moe = [c.experts, c.experts_per_token, c.moe_intermediate];
+            let kv = [c.kv_heads, c.head_dim, c.kv_lora_rank, c.sliding_layers];
+            ([c.layers, c.hidden, c.heads, c.encoder_layers], kv, moe)
+        };
+        let vocab = f64::from(self.vocab) / f64::from(other.vocab.max(1));
+        let dense = self.is_moe() || self.intermediate == other.intermediate;
+        shape(self) == shape(other) && dense && (0.99..=1.01).contains(&vocab)
+    }
+
     fn kv_values_per_layer(&self) -> f64 {
         if self.kv_lora_rank > 0 {
             f64::from(self.kv_lora_rank + self.rope_head_dim)
@@ -266,6 +279,12 @@ impl Catalogue {
         self.keys
             .get(found)
             .and_then(|(_, i)| self.cards.get(*i as usize))
+    }
+
+    /// A card of the same architecture, of several the one with the same longest context.
+    pub fn of_architecture(&self, card: &ModelCard) -> Option<&ModelCard> {
+        let same = self.cards.iter().filter(|c| c.is_same_architecture(card));
+        same.min_by_key(|c| c.max_context != card.max_context)
     }
 
     /// The known name that is nearest to an unknown one, for a hint; `None` where none is near

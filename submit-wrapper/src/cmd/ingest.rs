@@ -9,6 +9,7 @@ mod batch;
 mod claims;
 mod judge;
 mod limits;
+mod named;
 mod spool;
 pub(crate) mod wishes;
 

@@ -6,7 +6,6 @@ mod cards;
 use std::io::Write;
 use std::process::ExitCode;
 
-use model_store::advisor::Catalogue;
 use model_store::snapshot::Snapshot;
 use model_store::store::{ModelState, PublishedModel, Store};
 use model_store::train::gate::{Judgement, judge};
@@ -233,7 +232,7 @@ fn compare(
         })
     };
     let (first, second) = (fit(one)?, fit(other)?);
-    let catalogue = Catalogue::built_in();
+    let catalogue = publish::catalogue(config)?;
     let stored = store.stored_runs().map_err(exit::store)?;
     let runs = select_from(config, stored, &catalogue).runs;
     Ok(judge(&runs, &catalogue, &first, Some(&second), &|_| true))

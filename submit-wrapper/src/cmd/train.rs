@@ -65,7 +65,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let catalogue = Catalogue::built_in();
+    let catalogue = publish::catalogue(&config)?;
     let known = known_to(champion.as_ref(), &stored);
     let selection = select_from(&config, stored, &catalogue);
     let found = fit(&selection, &catalogue, champion, &known);

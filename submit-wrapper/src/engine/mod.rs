@@ -6,6 +6,7 @@
 //! supervise  relays signals, escalates, gives the exit status
 //! tee        passes stdout and stderr on unchanged and shows each line to the log
 //! watch      readiness, then readings of /metrics; one thread
+//! card       the architecture of what is served, once it is
 //! prometheus, reading, window    page -> samples -> reading -> steady windows   (pure)
 //! log, verdict                   lines -> notes -> how it ended                 (pure)
 //! session    puts these together
@@ -17,6 +18,7 @@
 
 #[cfg(test)]
 mod captures;
+mod card;
 mod child;
 mod http;
 mod log;

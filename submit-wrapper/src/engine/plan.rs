@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) urls: Option<Urls>,
     /// What the job was to serve and on what.
     pub(crate) asked: Asked,
+    /// The folder or name that the engine was given.
+    pub(crate) weights: Option<String>,
     /// The advice that was not put into the command, as text, because the engine is not known.
     pub(crate) not_applied: Option<String>,
 }
@@ -65,6 +67,7 @@ pub(crate) fn plan(command: &[String], wishes: &Wishes, env: Env) -> Result<Plan
             .unwrap_or_default(),
         urls: urls(given.as_ref(), wishes),
         asked: asked(given.as_ref(), engine.as_ref(), env),
+        weights: given.as_ref().and_then(|e| e.model.clone()),
         not_applied: (given.is_none() && !advised.is_empty()).then(|| in_words(&advised)),
         command: applied,
     })
@@ -185,6 +188,7 @@ fn asked(given: Option<&EngineCommand>, written: Option<&EngineCommand>, env: En
         isl: number(names::ISL),
         osl: number(names::OSL),
         concurrency: number(names::CONCURRENCY),
+        card: None,
         // A job that is left as it is gets the id, and nothing that could change it.
         as_written: env(names::ADVICE).is_some() && env(names::TP).is_none(),
     }

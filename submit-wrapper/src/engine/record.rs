@@ -125,7 +125,10 @@ impl Recorder {
             cluster: self.job.cluster.clone(),
             advice_id: self.job.advice_id.clone(),
             uid: nix::unistd::geteuid().as_raw(),
-            asked: self.asked.clone(),
+            asked: Asked {
+                card: watch.card(),
+                ..self.asked.clone()
+            },
             engine: self.engine.clone(),
             engine_version: watch
                 .version()

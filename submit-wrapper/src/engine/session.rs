@@ -87,7 +87,10 @@ impl Session {
                 "{} answers already: the engine is not measured",
                 urls.ready
             )),
-            Some(urls) => watch.begin(urls.clone(), started, times.interval, log.clone(), meter),
+            Some(urls) => {
+                let (urls, weights, log) = (urls.clone(), plan.weights.clone(), log.clone());
+                watch.begin(urls, weights, started, times.interval, log, meter);
+            }
             None => {}
         }
         let ready = times.ready.filter(|_| plan.urls.is_some());

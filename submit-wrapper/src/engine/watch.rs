@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use model_store::advisor::ModelCard;
 use model_store::outcome::Window;
 
+use super::card::card_of;
 use super::http::Client;
 use super::plan::Urls;
 use super::power::PowerMeter;
@@ -31,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) ready_s: Option<f64>,
     /// Version that it told.
     pub(crate) version: Option<String>,
+    /// Architecture of what is served.
+    card: Option<ModelCard>,
     windows: Windows,
 }
 
@@ -47,6 +51,7 @@ impl Watch {
         let seen = Seen {
             ready_s: None,
             version: None,
+            card: None,
             windows: Windows::new(cut),
         };
         Self {
@@ -55,10 +60,11 @@ impl Watch {
         }
     }
 
-    /// Begins to watch an engine that was started at `started`.
+    /// Begins to watch an engine that was started at `started` with this folder or name.
     pub(crate) fn begin(
         &mut self,
         urls: Urls,
+        weights: Option<String>,
         started: Instant,
         interval: Duration,
         log: SharedLog,
@@ -67,6 +73,7 @@ impl Watch {
         let (stop, stopped) = channel();
         let mut watcher = Watcher {
             urls,
+            weights,
             started,
             interval,
             log,
@@ -98,6 +105,11 @@ impl Watch {
         locked(&self.seen).version.clone()
     }
 
+    /// Architecture of what is served.
+    pub(crate) fn card(&self) -> Option<ModelCard> {
+        locked(&self.seen).card.clone()
+    }
+
     /// Steady windows so far.
     pub(crate) fn windows(&self) -> Vec<Window> {
         locked(&self.seen).windows.so_far()
@@ -111,6 +123,7 @@ pub(crate) fn answers(urls: &Urls) -> bool {
 
 struct Watcher {
     urls: Urls,
+    weights: Option<String>,
     started: Instant,
     interval: Duration,
     log: SharedLog,
@@ -138,6 +151,9 @@ impl Watcher {
             return;
         }
         locked(&self.seen).version = self.client.version(&self.urls.version);
+        let served = self.weights.as_deref();
+        let card = served.and_then(|model| card_of(model, &|name| std::env::var(name).ok()));
+        locked(&self.seen).card = card;
         let mut next = Instant::now();
         loop {
             self.read();

@@ -10,6 +10,7 @@ mod harvest;
 mod import;
 mod influence;
 mod observe;
+mod own_models;
 mod probes;
 mod site;
 mod training;

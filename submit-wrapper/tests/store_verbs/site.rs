@@ -249,6 +249,7 @@ pub(crate) fn outcome(site: &Site, job_id: u64) -> Outcome {
             isl: Some(1000.0),
             osl: Some(100.0),
             concurrency: Some(16.0),
+            card: None,
             as_written: false,
         },
         engine: "vllm".into(),

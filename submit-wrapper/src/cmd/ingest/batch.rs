@@ -12,10 +12,10 @@ use model_store::store::{FileFate, Ingested, Quarantined, Store};
 
 use super::judge::{self, Verdict};
 use super::spool::{self, Entry, FRESH, Spool, SpoolFile};
-use super::{MOST_SHOWN, Report, limits, remove_folders};
+use super::{MOST_SHOWN, Report, limits, named, remove_folders};
 use crate::progress::Progress;
 use crate::slurm::accounting::{self, Row};
-use crate::{exit, prices};
+use crate::{exit, prices, publish};
 
 /// Files of one transaction. A run's hashes lie anywhere in three indexes: the more runs are written at once, the more of them
 /// share a page that has to be read, kept for the case of a power cut, and written.
@@ -187,20 +187,24 @@ impl Batch {
     }
 
     fn judge(&mut self, config: &Config, rows: &[Row], report: &mut Report) {
-        let catalogue = Catalogue::built_in();
+        // A `config.json` of the site's that is gone is told by `train`; outcomes are taken all the same.
+        let catalogue = publish::catalogue(config).unwrap_or_else(|_| Catalogue::built_in());
         for (name, file, outcome) in std::mem::take(&mut self.files) {
             let from = rows.partition_point(|row| row.job.job_id < outcome.job_id);
             let to = rows.partition_point(|row| row.job.job_id <= outcome.job_id);
             match judge::judge(&file, &outcome, &rows[from..to], |gres| {
                 prices::gpu_of(config, gres).map(str::to_owned)
             }) {
-                Verdict::Take(ingested) => match beyond(&catalogue, &ingested) {
-                    None => self.taken.push((name, file, *ingested)),
-                    Some(reason) => {
-                        let refused = file.refused(reason);
-                        self.refused.push((name, refused));
+                Verdict::Take(mut ingested) => {
+                    named::by_architecture(&mut ingested.runs, &outcome.asked, &catalogue);
+                    match beyond(&catalogue, &ingested) {
+                        None => self.taken.push((name, file, *ingested)),
+                        Some(reason) => {
+                            let refused = file.refused(reason);
+                            self.refused.push((name, refused));
+                        }
                     }
-                },
+                }
                 Verdict::Wait(reason) => report.waiting.add(&reason, &file.name),
                 Verdict::Refuse(reason) => {
                     let refused = file.refused(reason);

@@ -87,7 +87,7 @@ pub(super) struct Data {
 /// # Errors
 /// A store that cannot be read.
 pub(super) fn gather(store: &Store, published: &Snapshot) -> anyhow::Result<Data> {
-    let catalogue = Catalogue::built_in();
+    let catalogue = published.body.catalogue.clone();
     let runs = store.stored_runs().map_err(exit::store)?;
     let models = models(store)?;
     let (here, without_model) = foretold(&runs, &models, &catalogue);
