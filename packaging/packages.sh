@@ -41,8 +41,10 @@ build_deb() {
   folder=$OUT/deb package=$OUT/omnipilot_${VERSION}_$arch.deb
   stage "$folder" /usr/lib/slurm /usr/share/zsh/vendor-completions
   install -D -m 644 "$ROOT/packaging/deb/copyright" "$folder/usr/share/doc/omnipilot/copyright"
-  mv "$folder/usr/share/doc/omnipilot/CHANGELOG.md" "$folder/usr/share/doc/omnipilot/changelog"
-  gzip -9n "$folder/usr/share/doc/omnipilot/changelog"
+  # Debian's own form of a changelog, which is about the package.
+  printf 'omnipilot (%s) unstable; urgency=medium\n\n  * What has changed: CHANGELOG.md.\n\n -- %s  %s\n' "$VERSION" \
+    "$(sed -n 's/^Maintainer: //p' "$ROOT/packaging/deb/control")" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")" |
+    gzip -9n >"$folder/usr/share/doc/omnipilot/changelog.gz"
   install -d -m 755 "$folder/DEBIAN"
   sed -e "s/@VERSION@/$VERSION/" -e "s/@ARCH@/$arch/" \
     -e "s/@LIBC@/$(libc_needed "$folder/usr/bin/omnipilot" "$folder"/usr/lib/slurm/*.so)/" \
