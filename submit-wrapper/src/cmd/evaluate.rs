@@ -13,7 +13,7 @@ use model_store::train::evaluate::{
 
 use crate::progress::Progress;
 use crate::site::SiteArgs;
-use crate::{exit, input, json};
+use crate::{exit, input, json, publish};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -54,7 +54,12 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let progress = Progress::start("evaluating");
     let told = |split: &str| progress.say(format!("evaluating: {split}"));
-    let found = evaluate(&runs, &Catalogue::built_in(), &plan, &told);
+    let catalogue = if args.data.is_empty() {
+        publish::catalogue(&site.config()?)?
+    } else {
+        Catalogue::built_in()
+    };
+    let found = evaluate(&runs, &catalogue, &plan, &told);
     drop(progress);
     if args.json {
         json::print("evaluate", serde_json::json!({ "evaluation": found }))?;

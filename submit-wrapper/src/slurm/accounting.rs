@@ -69,16 +69,21 @@ pub(crate) fn jobs(ids: &[u64]) -> Result<Vec<Row>, CommandError> {
         return Ok(Vec::new());
     }
     let list = ids.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-    ask(&["-j", &list])
+    ask(&["-j", &list, "-E", "now"])
 }
 
-/// The runs that ended in the last `seconds`.
+/// The runs that ended between so many seconds ago.
 ///
 /// # Errors
 /// As [`jobs`].
-pub(crate) fn ended_within(seconds: i64) -> Result<Vec<Row>, CommandError> {
-    let since = format!("now-{}seconds", seconds.max(1));
-    ask(&["-S", &since, "-s", "CD,F,CA,TO,OOM,NF,PR,DL,BF,RQ"])
+pub(crate) fn ended_between(from: i64, to: i64) -> Result<Vec<Row>, CommandError> {
+    let ago = |seconds: i64| match seconds.max(0) {
+        0 => "now".to_owned(),
+        seconds => format!("now-{seconds}seconds"),
+    };
+    let (from, to) = (ago(from), ago(to));
+    let states = "CD,F,CA,TO,OOM,NF,PR,DL,BF,RQ";
+    ask(&["-S", &from, "-E", &to, "-s", states])
 }
 
 /// Without `-E` some releases print nothing for a window.
@@ -88,7 +93,7 @@ fn ask(which: &[&str]) -> Result<Vec<Row>, CommandError> {
         format!("--delimiter={delimiter}"),
         format!("--format={}", FIELDS.join(",")),
     );
-    let mut args = vec!["-a", "-X", "-P", "-n", "-D", "-E", "now", &option, &format];
+    let mut args = vec!["-a", "-X", "-P", "-n", "-D", &option, &format];
     args.extend(which);
     Ok(parse(&command::output("sacct", &args)?, &delimiter))
 }

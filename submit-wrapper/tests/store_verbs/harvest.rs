@@ -351,3 +351,63 @@ fn a_tagged_job_without_a_file_is_known_by_the_advice_that_it_was_given() {
     );
     assert_eq!(site.ingest()["launches"], 0);
 }
+
+/// After a month without a timer accounting is read day by day, and what was read is not asked for again.
+#[test]
+fn what_was_missed_is_read_by_the_day_and_from_where_it_broke_off() {
+    const DAY: i64 = 86_400;
+    let site = Site::new();
+    let now = i64::try_from(
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+    )
+    .unwrap();
+    site.store()
+        .save_accounting(&[], &[], &[], ("sacct", now - 30 * DAY))
+        .unwrap();
+    // Tells what it was asked for; the fifth question is one too many.
+    site.command_that(
+        "sacct",
+        "#!/bin/sh\necho \"$*\" >> \"${0%/*}/asked\"\n[ \"$(wc -l < \"${0%/*}/asked\")\" -ne 5 ] || { echo 'sacct: error: slurmdbd: no route' >&2; exit 1; }\n",
+    );
+    let asked = || -> Vec<(i64, i64)> {
+        let text = std::fs::read_to_string(site.path("bin/asked")).unwrap();
+        let ago = |words: &[&str], option: &str| {
+            let at = words.iter().position(|w| *w == option).unwrap();
+            let word = words[at + 1]
+                .trim_start_matches("now")
+                .trim_start_matches('-');
+            word.trim_end_matches("seconds").parse().unwrap_or(0)
+        };
+        text.lines()
+            .map(|l| l.split(' ').collect::<Vec<_>>())
+            .map(|w| (ago(&w, "-S"), ago(&w, "-E")))
+            .collect()
+    };
+    assert!(!site.run(&["ingest"]).status.success());
+    assert_eq!(asked().len(), 5);
+    let read_to = site.store().watermark("sacct").unwrap().unwrap();
+    assert!(
+        (read_to - (now - 26 * DAY + 3 * 3600)).abs() < 60,
+        "{}",
+        now - read_to
+    );
+    site.ingest();
+    let asked = asked();
+    assert!(
+        asked.iter().all(|(from, to)| from - to <= DAY + 3660),
+        "{asked:?}"
+    );
+    // Without a gap, from an hour before it broke off to now.
+    let later = &asked[5..];
+    assert!(
+        (later[0].0 - (26 * DAY - 2 * 3600)).abs() < 180,
+        "{later:?}"
+    );
+    assert!(later.windows(2).all(|w| w[0].1 < w[1].0), "{later:?}");
+    assert_eq!(later.last().unwrap().1, 0);
+    let read_to = site.store().watermark("sacct").unwrap().unwrap();
+    assert!((read_to - now).abs() < 120);
+}

@@ -29,7 +29,12 @@ const START_S: u64 = 1800;
 /// Advices that one call makes again; what is beyond is met again as long as it lies in the overlap.
 const MOST_REMADE: usize = 200;
 
-/// Reads what has ended since the last call.
+/// Most of accounting that is asked for at once, s: what a command prints is bounded, and sites bound how long a time may be asked for.
+const STEP: i64 = FIRST_LOOK + OVERLAP;
+/// By how much two questions overlap, s: `sacct` reckons from its own moment.
+const SEAM: i64 = 60;
+
+/// Reads what has ended since the last call, a day at a time; what was read counts from day to day.
 ///
 /// # Errors
 /// `sacct` or the store.
@@ -39,8 +44,27 @@ pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> a
         .watermark(WATERMARK)
         .map_err(exit::store)?
         .unwrap_or(now - FIRST_LOOK);
-    let rows = accounting::ended_within(now - since + OVERLAP)
-        .map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+    let mut from = since.min(now) - OVERLAP;
+    let mut left = MOST_REMADE;
+    while from < now {
+        let to = (from + STEP).min(now);
+        let rows = accounting::ended_between(now - from + SEAM, now - to)
+            .map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+        keep(config, store, &rows, (to, now), &mut left, report)?;
+        from = to;
+    }
+    Ok(())
+}
+
+/// Keeps what these rows tell. That accounting is read up to there comes last: killed before, the next call reads it again.
+fn keep(
+    config: &Config,
+    store: &mut Store,
+    rows: &[Row],
+    (to, now): (i64, i64),
+    left: &mut usize,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let over: Vec<&Row> = rows.iter().filter(|r| r.stage == Stage::Over).collect();
     let advised: Vec<AccountedJob> = over
         .iter()
@@ -53,9 +77,6 @@ pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> a
         .filter_map(|row| wait(store, &row.job, &mut backlogs))
         .collect();
     let demand: Vec<Demand> = over.iter().filter_map(|row| demand(row)).collect();
-    store
-        .save_accounting(&advised, &waits, &demand, (WATERMARK, now))
-        .map_err(exit::store)?;
     let explored: Vec<_> = over
         .iter()
         .filter_map(|row| super::wishes::explored(row))
@@ -64,9 +85,8 @@ pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> a
     // A file that has not come within the overlap will be preferred when it comes.
     let silent = |row: &&&Row| row.job.ended.is_some_and(|end| end < now - OVERLAP / 2);
     let advices = Advices::of(config, store);
-    let mut left = MOST_REMADE;
     let mut behind = |row: &Row| {
-        left = usize::checked_sub(left, 1)?;
+        *left = left.checked_sub(1)?;
         let id = row.job.advice_id.as_deref()?;
         advices
             .as_ref()?
@@ -81,8 +101,13 @@ pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> a
             Some((row.job.clone(), run))
         })
         .collect();
-    report.launches = store.add_launches(&launches).map_err(exit::store)?;
-    (report.jobs, report.waits, report.demand) = (advised.len(), waits.len(), demand.len());
+    report.launches += store.add_launches(&launches).map_err(exit::store)?;
+    store
+        .save_accounting(&advised, &waits, &demand, (WATERMARK, to))
+        .map_err(exit::store)?;
+    report.jobs += advised.len();
+    report.waits += waits.len();
+    report.demand += demand.len();
     Ok(())
 }
 
