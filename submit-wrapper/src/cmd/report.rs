@@ -101,8 +101,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 fn tell(args: &Args, data: &Data, bytes: usize) -> std::io::Result<()> {
     let inside = |points: &[data::Point]| points.iter().filter(|p| p.covered()).count();
     let saved = data.saved.as_ref().ok();
-    let hours =
-        saved.map(|all| [0, 1, 2].map(|i| all.iter().filter_map(|s| s.hours.get(i)).sum::<f64>()));
+    let hours = saved.map(|all| data::sums(all));
     if args.json {
         return json::print(
             "report",

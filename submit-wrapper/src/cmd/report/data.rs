@@ -228,6 +228,18 @@ fn saved(
     Ok(out)
 }
 
+/// GPU-hours by which `count` GPUs at each of the foretold rates (low, middle, high; tokens/s) would have outlasted those
+/// that ran, for the same tokens: low, middle, high. The fastest alternative saves least.
+fn hours_saved((hours, rate): (f64, f64), took: f64, count: u32, foretold: [f64; 3]) -> [f64; 3] {
+    let [lo, middle, hi] = foretold;
+    [hi, middle, lo].map(|tok_s| hours * rate / tok_s.max(1e-9) * f64::from(count) - took)
+}
+
+/// The sums of all jobs' low, middle and high ends.
+pub(super) fn sums(saved: &[Saved]) -> [f64; 3] {
+    [0, 1, 2].map(|end| saved.iter().filter_map(|s| s.hours.get(end)).sum())
+}
+
 #[allow(clippy::cast_precision_loss)] // seconds and windows
 fn compare(
     windows: &[&Run],
@@ -267,12 +279,11 @@ fn compare(
     let held: u32 = job.gpus.iter().map(|(_, n)| n).sum();
     let hours = job.elapsed_s as f64 / 3600.0;
     let took = hours * f64::from(held);
-    let would = |tok_s: f64| hours * rate / tok_s.max(1e-9) * f64::from(count) - took;
     let ran = job.gpus.first().map_or("", |(name, _)| name.as_str());
     Some(Saved {
         job: job.job_id,
         words: format!("{gres} x {count} asked, {ran} x {held} ran {rate:.0} tok/s"),
-        hours: [would(p.hi), would(p.q50), would(p.lo)],
+        hours: hours_saved((hours, rate), took, count, [p.lo, p.q50, p.hi]),
         took,
     })
 }
@@ -320,4 +331,40 @@ pub(super) fn outcomes(runs: &[StoredRun]) -> [[u64; 5]; 2] {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_saved_are_those_of_the_same_tokens_on_what_was_asked_for() {
+        // 2 h at 1,000 tokens/s on 2 GPUs: 4 GPU-hours. On the 8 that were asked for, at 2,000 tokens/s [1,600-2,500], the
+        // same tokens take 1 h [0.8-1.25], which is 8 GPU-hours [6.4-10].
+        let saved = hours_saved((2.0, 1000.0), 4.0, 8, [1600.0, 2000.0, 2500.0]);
+        for (got, by_hand) in saved.iter().zip([2.4, 4.0, 6.0]) {
+            assert!((got - by_hand).abs() < 1e-12, "{saved:?}");
+        }
+        // One GPU would have done it in 2 h as well: nothing saved, and between a loss and a gain.
+        let saved = hours_saved((2.0, 1000.0), 4.0, 2, [800.0, 1000.0, 1250.0]);
+        for (got, by_hand) in saved.iter().zip([-0.8, 0.0, 1.0]) {
+            assert!((got - by_hand).abs() < 1e-12, "{saved:?}");
+        }
+    }
+
+    #[test]
+    fn what_all_jobs_saved_adds_up_end_by_end() {
+        let job = |hours| Saved {
+            job: 1,
+            words: String::new(),
+            hours,
+            took: 4.0,
+        };
+        let all = [job([2.4, 4.0, 6.0]), job([-0.8, 0.0, 1.0])];
+        let [lo, middle, hi] = sums(&all);
+        assert!(
+            (lo - 1.6).abs() < 1e-12 && (middle - 4.0).abs() < 1e-12 && (hi - 7.0).abs() < 1e-12
+        );
+        assert_eq!(sums(&[]), [0.0; 3]);
+    }
 }

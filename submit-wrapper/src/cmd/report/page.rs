@@ -9,8 +9,8 @@ use std::fmt::Write;
 use model_store::advisor::Origin;
 use model_store::consult::Consulted;
 
-use super::data::{Data, Point};
-use super::svg::escaped;
+use super::data::{Data, Point, sums};
+use super::svg::{escaped, short};
 
 const STYLE: &str = include_str!("style.css");
 /// Rows of a table under a figure.
@@ -65,12 +65,20 @@ fn figures(data: &Data) -> String {
             format!("{:.0} % of {n}", held as f64 / n as f64 * 100.0)
         }
     };
+    let saved = match &data.saved {
+        Ok(jobs) if !jobs.is_empty() => {
+            let [low, middle, high] = sums(jobs).map(short);
+            format!("{middle} [{low} to {high}]")
+        }
+        _ => "not known".to_owned(),
+    };
     let all = [
         ("runs of this cluster", of(Origin::ThisCluster)),
         ("runs from elsewhere", of(Origin::OtherCluster)),
         ("published figures", of(Origin::Published)),
         ("here, inside the interval", share(&data.here)),
         ("held-out cells, inside", share(&data.held_out)),
+        ("GPU-hours saved", saved),
     ];
     let rows: String = all
         .iter()

@@ -119,6 +119,22 @@ impl Plot {
         );
     }
 
+    /// A name beside a point of a line that rises: above it to the left, or below it to the right where the axis is near.
+    pub(super) fn name(&mut self, x: f64, y: f64, words: &str) {
+        let (px, py) = (self.x.at(x), self.y.at(y));
+        let (anchor, dx, dy) = match px - MARGINS[0] > 110.0 {
+            true => ("end", -5.0, -6.0),
+            false => ("start", 6.0, 14.0),
+        };
+        let _ = write!(
+            self.marks,
+            "<text class=\"t\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
+            px + dx,
+            (py + dy).max(MARGINS[2] + 10.0),
+            escaped(words)
+        );
+    }
+
     /// A line through these points.
     pub(super) fn line(&mut self, points: &[(f64, f64)], class: &str) {
         let mut path = String::new();
@@ -179,7 +195,7 @@ pub(super) fn bars(rows: &[(String, f64, String)], id: &str, title: &str, about:
         let width = value / most * (WIDTH - 320.0);
         let _ = write!(
             marks,
-            "<text x=\"164\" y=\"{:.0}\" text-anchor=\"end\">{}</text><rect class=\"b\" x=\"172\" y=\"{:.0}\" width=\"{:.1}\" height=\"16\"/>\
+            "<text class=\"t\" x=\"164\" y=\"{:.0}\" text-anchor=\"end\">{}</text><rect class=\"b\" x=\"172\" y=\"{:.0}\" width=\"{:.1}\" height=\"16\"/>\
              <text x=\"{:.1}\" y=\"{:.0}\">{}</text>",
             y + 19.0,
             escaped(name),
@@ -210,7 +226,7 @@ pub(super) fn map(
         let x = left + (j as f64 + 0.5) * width;
         let _ = write!(
             marks,
-            "<text transform=\"translate({x:.1} {}) rotate(-60)\">{}</text>",
+            "<text class=\"t\" transform=\"translate({x:.1} {}) rotate(-60)\">{}</text>",
             top - 6.0,
             escaped(name)
         );
@@ -239,7 +255,7 @@ pub(super) fn map(
                 if *n == 0 { 1.0 } else { 0.15 + 0.85 * share }
             );
             if *n > 0 {
-                let class = if share > 0.55 { "on" } else { "off" };
+                let class = if share > 0.55 { "t on" } else { "t" };
                 let _ = write!(
                     marks,
                     "<text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",

@@ -171,6 +171,14 @@ pub(super) fn pareto(c: &Consulted) -> String {
             yes(on),
         ]);
     }
+    // Of neighbours on the front that lie close together one is named.
+    let mut named = 0.0;
+    for (price, rate, name) in &front {
+        if *price > named * 1.35 {
+            plot.name(*price, *rate, name);
+            named = *price;
+        }
+    }
     let about = format!(
         "{} configurations; {} of them, in blue, give more than any that costs less",
         known.len(),

@@ -2,7 +2,7 @@
 
 use model_store::advisor::RunOutcome;
 
-use super::super::data::{Data, Saved, outcomes};
+use super::super::data::{Data, Saved, outcomes, sums};
 use super::super::svg::{Plot, Scale, bars, escaped, short};
 use super::{figure, section};
 
@@ -19,26 +19,27 @@ pub(super) fn saved(data: &Data) -> String {
         }
         Ok(all) => all,
     };
-    let sum = |i: usize| all.iter().filter_map(|s| s.hours.get(i)).sum::<f64>();
+    let [low, middle, high] = sums(all);
     let took: f64 = all.iter().map(|s| s.took).sum();
     let words = format!(
         "{} jobs took {} GPU-hours. For the same output, what their users had asked for would have taken {} more [{} to {}]. \
          The interval adds up the ends of each job's own, as if all were off the same way.",
         all.len(),
         short(took),
-        short(sum(1)),
-        short(sum(0)),
-        short(sum(2))
+        short(middle),
+        short(low),
+        short(high)
     );
     let mut jobs: Vec<&Saved> = all.iter().collect();
     jobs.sort_by(|a, b| b.hours[1].abs().total_cmp(&a.hours[1].abs()));
     let y = Scale::over(jobs.iter().take(60).flat_map(|s| s.hours), false);
     let n = jobs.len().min(60) as f64;
+    let axis = match jobs.len() {
+        0..=60 => "jobs, largest difference first".to_owned(),
+        all => format!("the 60 jobs of {all} with the largest difference"),
+    };
     let mut plot = Plot::new(
-        (
-            Scale::between(0.5, n + 0.5),
-            "jobs, largest difference first",
-        ),
+        (Scale::between(0.5, n + 0.5), &axis),
         (y, "GPU-hours saved"),
         [false; 2],
     );

@@ -116,6 +116,24 @@ fn wilson(hits: f64, n: f64) -> [f64; 2] {
     ]
 }
 
+/// Groups of at least [`STEP`] runs in their order, at most 24 of them: number, share inside with its interval, runs, and
+/// the last one's time. What is left over goes to the last group, so that none is smaller.
+fn steps(points: &[Point]) -> Vec<(f64, [f64; 3], usize, i64)> {
+    let groups = (points.len() / STEP).clamp(1, 24);
+    let bound = |i: usize| i * points.len() / groups;
+    (0..groups)
+        .filter_map(|i| points.get(bound(i)..bound(i + 1)))
+        .enumerate()
+        .map(|(i, group)| {
+            let hits = group.iter().filter(|p| p.covered()).count() as f64;
+            let n = group.len() as f64;
+            let [lo, hi] = wilson(hits, n);
+            let until = group.last().map_or(0, |p| p.at);
+            (i as f64 + 1.0, [lo, hits / n, hi], group.len(), until)
+        })
+        .collect()
+}
+
 pub(super) fn coverage(data: &Data) -> String {
     let title = "Coverage over time";
     if data.here.len() < STEP {
@@ -125,27 +143,22 @@ pub(super) fn coverage(data: &Data) -> String {
         );
         return section(title, &words, "");
     }
-    let steps: Vec<(f64, [f64; 3], usize, i64)> = data
-        .here
-        .chunks(STEP.max(data.here.len().div_ceil(24)))
-        .enumerate()
-        .map(|(i, chunk)| {
-            let (hits, n) = (
-                chunk.iter().filter(|p| p.covered()).count() as f64,
-                chunk.len() as f64,
-            );
-            let [lo, hi] = wilson(hits, n);
-            (
-                i as f64 + 1.0,
-                [lo, hits / n, hi],
-                chunk.len(),
-                chunk.last().map_or(0, |p| p.at),
-            )
-        })
-        .collect();
+    let steps = steps(&data.here);
+    let day = |at: i64| {
+        crate::cmd::models::utc(at)
+            .chars()
+            .take(10)
+            .collect::<String>()
+    };
+    let last = data.here.last().map_or(0, |p| p.at);
+    let axis = format!(
+        "groups of runs, {} to {}",
+        day(data.here.first().map_or(0, |p| p.at)),
+        day(last)
+    );
     let end = steps.len() as f64 + 0.5;
     let mut plot = Plot::new(
-        (Scale::between(0.5, end), "groups of runs, oldest first"),
+        (Scale::between(0.5, end), &axis),
         (Scale::between(0.0, 1.0), "share inside the interval"),
         [false, true],
     );
@@ -158,7 +171,8 @@ pub(super) fn coverage(data: &Data) -> String {
             *y,
             "hit",
             &format!(
-                "group {x:.0}, {n} runs: {:.0} % [{:.0} to {:.0}]",
+                "group {x:.0}, {n} runs until {}: {:.0} % [{:.0} to {:.0}]",
+                day(*at),
                 y[1] * 100.0,
                 y[0] * 100.0,
                 y[2] * 100.0
@@ -277,6 +291,63 @@ pub(super) fn risk(data: &Data) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use model_store::advisor::Prediction;
+
+    fn point(at: i64, measured: f64, q50: f64, factor: f64) -> Point {
+        Point {
+            what: String::new(),
+            at,
+            measured,
+            predicted: Prediction {
+                q10: q50 / factor,
+                q50,
+                q90: q50 * factor,
+                lo: q50 / factor,
+                hi: q50 * factor,
+            },
+        }
+    }
+
+    #[test]
+    fn coverage_over_time_is_the_share_of_each_group_in_its_order() {
+        // 45 runs make two groups, of 22 and 23: in the first every second one is inside, in the second all but one are.
+        let inside = |i: i64| if i < 22 { i % 2 == 0 } else { i != 30 };
+        let points: Vec<Point> = (0..45)
+            .map(|i| point(i, if inside(i) { 100.0 } else { 300.0 }, 100.0, 2.0))
+            .collect();
+        let told: Vec<_> = steps(&points)
+            .iter()
+            .map(|s| (s.0, s.1[1], s.2, s.3))
+            .collect();
+        assert_eq!(told, [(1.0, 0.5, 22, 21), (2.0, 22.0 / 23.0, 23, 44)]);
+        assert_eq!(steps(&points[..20]).len(), 1);
+        let many: Vec<Point> = (0..5000).map(|i| point(i, 1.0, 1.0, 2.0)).collect();
+        let all = steps(&many);
+        assert_eq!(
+            (all.len(), all.iter().map(|s| s.2).sum::<usize>()),
+            (24, 5000)
+        );
+    }
+
+    #[test]
+    fn risk_is_the_mean_error_of_the_surest_so_far() {
+        // Ten predictions, the surest 10 % off, each next one 10 % further; given in another order.
+        let mut points: Vec<Point> = (1..=10)
+            .map(|i| point(0, 100.0, 100.0 + 10.0 * f64::from(i), 1.0 + f64::from(i)))
+            .collect();
+        points.reverse();
+        // Shares of fewer than five are not drawn. Of the first n the mean is 0.1 (1 + ... + n) / n = 0.05 (n + 1).
+        let curve = risk_curve(&points);
+        let by_hand = (5..=10).map(|n| (f64::from(n) / 10.0, 0.05 * (f64::from(n) + 1.0)));
+        for ((x, y), (hx, hy)) in curve.iter().zip(by_hand) {
+            assert!((x - hx).abs() < 1e-12 && (y - hy).abs() < 1e-9, "{curve:?}");
+        }
+        assert_eq!(curve.len(), 6);
+        // One wild error counts twice the measured value at most.
+        points[0] = point(0, 1.0, 1e9, 1e3);
+        assert!((risk_curve(&points)[5].1 - 0.65).abs() < 1e-9); // (0.1 + ... + 0.9 + 2) / 10
+    }
 
     #[test]
     fn wilsons_interval_is_the_published_one() {
