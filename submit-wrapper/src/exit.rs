@@ -7,6 +7,8 @@ use anyhow::Error;
 use model_store::consult::{exit_code, without_number};
 use model_store::store::StoreError;
 
+use crate::holder;
+
 /// An error that carries a hint and its own exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -153,9 +155,15 @@ pub(crate) fn cannot_write(path: &std::path::Path, error: &std::io::Error) -> Er
     )
 }
 
-/// An error of the store, with the store's own hint.
+/// An error of the store, with the store's own hint, or with who keeps it locked.
 pub(crate) fn store(error: StoreError) -> Error {
-    fail(error.to_string(), error.hint())
+    match error.held().and_then(holder::of) {
+        Some(holder) => fail(
+            format!("{error} by {holder}"),
+            "wait for it, or end it; whoever may read the store may keep it locked: its folder can be the service account's alone (SECURITY.md)",
+        ),
+        None => fail(error.to_string(), error.hint()),
+    }
 }
 
 fn is_broken_pipe(error: &Error) -> bool {

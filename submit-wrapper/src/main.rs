@@ -11,6 +11,7 @@ mod draft;
 mod drift;
 mod engine;
 mod exit;
+mod holder;
 mod input;
 mod json;
 mod kept;

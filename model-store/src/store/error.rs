@@ -90,6 +90,18 @@ impl StoreError {
         }
     }
 
+    /// The store, where another process keeps it locked.
+    pub fn held(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite { path, source } => matches!(
+                source.sqlite_error_code(),
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+            )
+            .then_some(path),
+            _ => None,
+        }
+    }
+
     /// What the reader of the message can do; empty where there is nothing to say.
     pub fn hint(&self) -> &'static str {
         match self {

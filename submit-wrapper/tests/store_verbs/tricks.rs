@@ -392,3 +392,30 @@ fn no_verb_prints_what_a_terminal_would_obey() {
 fn leak(word: String) -> &'static str {
     Box::leak(word.into_boxed_str())
 }
+
+/// Whoever may read a SQLite file may lock it: SQLite's own readers do so with these bytes.
+#[test]
+fn a_reader_who_never_lets_go_of_the_store_is_named_and_costs_no_outcome() {
+    let site = site();
+    site.put("a.json", &outcome(&site, 7));
+    let held = File::open(site.path("db/store.db")).unwrap();
+    // SAFETY: `flock` is plain numbers, of which zero is a value.
+    let mut range: libc::flock = unsafe { std::mem::zeroed() };
+    range.l_type = libc::F_RDLCK as _;
+    (range.l_start, range.l_len) = (0x4000_0002, 510);
+    // SAFETY: an open descriptor and a structure that lives past the call.
+    assert_eq!(
+        unsafe { libc::fcntl(held.as_raw_fd(), libc::F_SETLK, &range) },
+        0
+    );
+    let out = site.run(&["ingest"]);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(&format!("locked by process {} (", std::process::id())),
+        "{said}"
+    );
+    assert_eq!(site.left(), 1);
+    drop(held);
+    assert_eq!(site.ingest()["runs"], 1);
+}
