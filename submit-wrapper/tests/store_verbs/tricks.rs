@@ -404,10 +404,8 @@ fn a_reader_who_never_lets_go_of_the_store_is_named_and_costs_no_outcome() {
     range.l_type = libc::F_RDLCK as _;
     (range.l_start, range.l_len) = (0x4000_0002, 510);
     // SAFETY: an open descriptor and a structure that lives past the call.
-    assert_eq!(
-        unsafe { libc::fcntl(held.as_raw_fd(), libc::F_SETLK, &range) },
-        0
-    );
+    let locked = unsafe { libc::fcntl(held.as_raw_fd(), libc::F_SETLK, &range) };
+    assert_eq!(locked, 0);
     let out = site.run(&["ingest"]);
     let said = String::from_utf8(out.stderr).unwrap();
     assert_eq!(out.status.code(), Some(1), "{said}");
