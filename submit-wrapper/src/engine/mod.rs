@@ -20,6 +20,7 @@
 mod captures;
 mod card;
 mod child;
+mod front;
 mod http;
 mod log;
 pub(crate) mod nvml;

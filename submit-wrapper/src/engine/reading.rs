@@ -44,6 +44,8 @@ pub(crate) struct Reading {
     pub(crate) tpot: Option<Total>,
     /// End-to-end latency, s.
     pub(crate) e2e: Option<Total>,
+    /// Durations of requests at the server in front of the engine, s.
+    pub(crate) http: Option<Total>,
     /// Power of the job's GPUs since the last look, W.
     pub(crate) power_w: Option<f64>,
     /// Memory in use on the fullest of them, GB.
@@ -126,6 +128,10 @@ const E2E: &[&str] = &[
     "tgi_request_duration",
     "dynamo_frontend_request_duration_seconds",
 ];
+/// Counted by the server in front of the engine, for every address that it has.
+const HTTP: &str = "http_request_duration_seconds";
+/// How addresses end at which tokens are generated.
+const GENERATING: &[&str] = &["/completions", "/responses", "/messages", "/generate"];
 
 impl Reading {
     /// Reads a page that was fetched `at` seconds after the engine's start.
@@ -148,6 +154,7 @@ impl Reading {
             ttft: sums.total(TTFT),
             tpot: sums.total(TPOT),
             e2e: sums.total(E2E),
+            http: sums.total(&[HTTP]),
             power_w: None,
             memory_gb: None,
         }
@@ -206,7 +213,11 @@ impl<'a> Sums<'a> {
 fn counts(sample: &Sample<'_>) -> bool {
     let given_up = matches!(sample.label("finished_reason"), Some("abort" | "error"))
         || sample.label("status") == Some("error");
-    sample.value.is_finite() && !given_up && !sample.name.ends_with("_bucket")
+    let elsewhere = sample.name.starts_with(HTTP)
+        && !sample
+            .label("handler")
+            .is_some_and(|address| GENERATING.iter().any(|end| address.ends_with(end)));
+    sample.value.is_finite() && !given_up && !elsewhere && !sample.name.ends_with("_bucket")
 }
 
 #[cfg(test)]
@@ -229,6 +240,14 @@ mod tests {
             (Some(16.0), Some(3961.0), Some(2601.0))
         );
         assert_eq!((r.requests, r.preemptions), (Some(30.0), Some(0.0)));
+        // 29 completions and a chat; neither the list of models nor a tokenisation.
+        assert_eq!(
+            r.http,
+            Some(Total {
+                sum: 8.915_735_005_998_613 + 0.031_664_130_001_070_48,
+                count: 30.0
+            })
+        );
         assert_eq!(
             r.isl,
             Some(Total {

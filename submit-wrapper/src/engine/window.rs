@@ -7,6 +7,7 @@
 
 use model_store::outcome::Window;
 
+use super::front::Front;
 use super::reading::{Reading, Total};
 
 /// Part by which a load must differ from a window's mean to end it.
@@ -150,11 +151,14 @@ struct Segment {
     /// Sum and number of the power readings, each since the one before.
     power: (f64, u32),
     memory_peak_gb: Option<f64>,
+    front: Front,
 }
 
 impl Segment {
     fn of(first: Reading, rest: impl IntoIterator<Item = Reading>) -> Self {
         let (kv_peak, memory_peak_gb) = (first.kv_usage, first.memory_gb);
+        let mut front = Front::default();
+        front.push(&first);
         let mut segment = Self {
             last: first.clone(),
             first,
@@ -162,6 +166,7 @@ impl Segment {
             kv_peak,
             power: (0.0, 0),
             memory_peak_gb,
+            front,
         };
         rest.into_iter().for_each(|r| segment.extend(r));
         segment
@@ -180,6 +185,7 @@ impl Segment {
         if let Some(watts) = reading.power_w {
             self.power = (self.power.0 + watts, self.power.1 + 1);
         }
+        self.front.push(&reading);
         self.last = reading;
     }
 
@@ -208,6 +214,8 @@ impl Segment {
         let mean =
             |of: fn(&Reading) -> Option<Total>| mean_between(of(&self.first), of(&self.last));
         let ms = |of| mean(of).map(|s| s * 1000.0);
+        // As a client sees them, like the figures of benchmark clients beside which they will stand.
+        let front = self.front.seconds().unwrap_or(0.0) * 1000.0;
         let each = |tokens: Option<f64>| tokens.filter(|_| requests > 0.0).map(|t| t / requests);
         Some(Window {
             begins_at: cut.started_at + self.first.at,
@@ -219,9 +227,9 @@ impl Segment {
             // Without histograms of the lengths the counters give them, less exactly.
             isl: mean(|r| r.isl).or_else(|| each(grown(|r| r.prompt_tokens))),
             osl: mean(|r| r.osl).or_else(|| each(Some(tokens))),
-            ttft_ms: ms(|r| r.ttft),
+            ttft_ms: ms(|r| r.ttft).map(|t| t + front),
             tpot_ms: ms(|r| r.tpot),
-            e2e_ms: ms(|r| r.e2e),
+            e2e_ms: ms(|r| r.e2e).map(|t| t + front),
             kv_usage: self.kv_peak,
             preemptions: grown(|r| r.preemptions),
             power_w: (self.power.1 > 0).then(|| self.power.0 / f64::from(self.power.1)),
@@ -273,6 +281,7 @@ mod tests {
                 ttft: total(0.05),
                 tpot: total(0.1),
                 e2e: total(10.0),
+                http: None,
                 power_w: None,
                 memory_gb: None,
             }
