@@ -2,6 +2,7 @@
 //! repeated: configuration, folders, store, observation, first snapshot; and the one line that
 //! switches the plugin on.
 
+mod services;
 mod switch;
 mod text;
 
@@ -102,6 +103,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let (path, config) = configuration(site, args, &slurm, &seen, &mut told)?;
     folders(&config, &account, &mut told)?;
     store_and_snapshot(&path, &config, &account, &mut told)?;
+    services::open(&config, &mut told)?;
     let line = switch::on(args, &slurm, &path, &mut told)?;
     finish(told, line, true)
 }
