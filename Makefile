@@ -113,7 +113,7 @@ bench-kills: standin
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features e2e/real-engine --locked -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh tests/native/*.sh tests/engine/*.sh demo/*.sh packaging/*.sh .ci/run; else echo "shellcheck is not installed: skipped"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh tests/native/*.sh tests/engine/*.sh demo/*.sh packaging/*.sh packaging/deb/{postinst,postrm,prerm} .ci/run; else echo "shellcheck is not installed: skipped"; fi
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
