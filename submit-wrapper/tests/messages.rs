@@ -226,7 +226,7 @@ const PUBLISHED: [&str; 9] = [
 ];
 
 /// The same, once the GPUs are stated too.
-const STATED: [&str; 14] = [
+const STATED: [&str; 15] = [
     "advise nosuch",
     "advise --model meta-llama/Lama-3.1-8B-Instruct",
     "advise --model DIR/nosuch",
@@ -238,6 +238,7 @@ const STATED: [&str; 14] = [
     "export vec-inf --model nosuch",
     "submit --model nosuch DIR/serve.sh",
     "explain 1234abcd",
+    "explain meta-llama/Llama-3.1-70B-Instruct",
     "explain --request DIR/not.json",
     "explain --request DIR/alien.json",
     "explain",

@@ -16,7 +16,7 @@ use model_store::config::Config;
 use model_store::consult::consult_snapshot;
 use model_store::decision::{Submission, advice_on};
 use model_store::job_request::Given;
-use model_store::options::RawOptions;
+use model_store::options::{RawOptions, shorten};
 use model_store::snapshot::Snapshot;
 use serde_json::Value;
 
@@ -121,6 +121,11 @@ impl Basis {
     }
 }
 
+/// Whether it can be an advice's id.
+fn is_id(text: &str) -> bool {
+    text.len() == 8 && text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
 /// The id without what a comment puts before it.
 fn id_of(args: &Args) -> Option<String> {
     let text = args.advice.as_deref()?.trim();
@@ -136,6 +141,13 @@ fn asked_for(config: &Config, args: &Args, published: &Snapshot) -> anyhow::Resu
     }
     let job = match (args.job, id_of(args)) {
         (Some(job), _) => job.to_string(),
+        (None, Some(id)) if !is_id(&id) => {
+            return Err(exit::with_code(
+                exit::USAGE,
+                format!("`{}` is no advice id", shorten(&id)),
+                "an id is eight digits and letters from a to f, as in a job's comment; a model is named by `--model`, a job by `--job`",
+            ));
+        }
         (None, Some(id)) => find_job(&id)?,
         (None, None) => {
             return Err(exit::with_code(

@@ -22,6 +22,8 @@ pub(crate) struct Args {
 
 /// Writes everything, and prints the name of each file.
 pub(crate) fn run(command: Command, args: &Args) -> anyhow::Result<ExitCode> {
+    // `help` needs no page of its own, and what it prints is in all of them.
+    let command = command.disable_help_subcommand(true);
     let files = [pages(&command)?, completions(&command)].concat();
     for (name, text) in files {
         let path = args.folder.join(name);

@@ -141,7 +141,11 @@ fn by_terms(
 }
 
 fn number(x: Option<f64>) -> String {
-    x.map_or_else(|| "-".into(), |x| format!("{x:.3}"))
+    // Nothing is not less than nothing: adding zero takes the sign away.
+    x.map_or_else(
+        || "-".into(),
+        |x| format!("{:.3}", (x * 1000.0).round() / 1000.0 + 0.0),
+    )
 }
 
 /// What it takes for a candidate to win, in one line.

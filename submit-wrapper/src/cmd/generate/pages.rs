@@ -56,16 +56,58 @@ pub(super) fn verb(verb: &Command) -> std::io::Result<Vec<u8>> {
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
     man.render_options_section(&mut text)?;
-    if verb.has_subcommands() {
-        man.render_subcommands_section(&mut text)?;
-    }
     let mut more = Roff::new();
+    if verb.has_subcommands() {
+        more.control("SH", ["COMMANDS"]);
+        let shown = verb
+            .get_subcommands()
+            .filter(|c| !c.is_hide_set() && c.get_name() != "help");
+        shown.for_each(|inner| inner_verb(&mut more, inner));
+    }
     see_also(
         &mut more,
         "omnipilot(1) for exit status and files, omnipilot.toml(5)",
     );
     more.to_writer(&mut text)?;
     Ok(text)
+}
+
+/// A verb of a verb, with what it takes beside what all of its kind take.
+fn inner_verb(page: &mut Roff, inner: &Command) {
+    // What an argument shows of itself is settled when its command is built.
+    let mut inner = inner.clone();
+    inner.build();
+    let own = |a: &&clap::Arg| !a.is_global_set() && !a.is_hide_set() && a.get_id() != "help";
+    let words: Vec<String> = inner
+        .get_positionals()
+        .filter(own)
+        .map(ToString::to_string)
+        .collect();
+    page.control(
+        "SS",
+        [[&[inner.get_name().to_owned()], &words[..]]
+            .concat()
+            .join(" ")
+            .as_str()],
+    );
+    if let Some(about) = inner.get_about() {
+        page.text([roman(about.to_string())]);
+    }
+    for argument in inner.get_arguments().filter(own) {
+        let Some(help) = argument.get_help() else {
+            continue;
+        };
+        let default: Vec<_> = argument
+            .get_default_values()
+            .iter()
+            .map(|v| v.to_string_lossy())
+            .collect();
+        let default = match default.is_empty() || !argument.get_action().takes_values() {
+            true => String::new(),
+            false => format!(" [default: {}]", default.join(" ")),
+        };
+        entry(page, &argument.to_string(), &format!("{help}{default}"));
+    }
 }
 
 fn entry(page: &mut Roff, term: &str, text: &str) {
@@ -112,8 +154,8 @@ pub(super) fn configuration() -> Vec<u8> {
             (Some(text), _) => words.push(text),
             (None, "") => flush(&mut page, &mut words),
             (None, setting) if setting.starts_with('[') => {
-                flush(&mut page, &mut words);
                 page.control("SS", [setting]);
+                flush(&mut page, &mut words);
             }
             (None, setting) => {
                 page.control("TP", []);
