@@ -411,3 +411,87 @@ fn what_was_missed_is_read_by_the_day_and_from_where_it_broke_off() {
     let read_to = site.store().watermark("sacct").unwrap().unwrap();
     assert!((read_to - now).abs() < 120);
 }
+
+/// Outcomes of jobs 1 to this in the spool, and the jobs in accounting.
+fn fill(site: &Site, files: u64) {
+    let rows: Vec<String> = (1..=files)
+        .map(|job| row(site, job, "COMPLETED", TRES, COMMENT))
+        .collect();
+    site.accounting(&rows);
+    for job in 1..=files {
+        let mut told = outcome(site, job);
+        told.windows[0].output_tok_s = 1000.0 + job as f64;
+        site.put(&format!("{job:05}.json"), &told);
+    }
+}
+
+#[test]
+fn a_backup_taken_under_way_is_whole_and_what_came_after_it_is_all_that_a_restore_loses() {
+    const FILES: u64 = 3000;
+    let site = Site::new();
+    fill(&site, FILES);
+    let mut ingest = site
+        .command(&["ingest", "--json"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut held = Vec::new();
+    for n in 0.. {
+        let file = site.path(&format!("backup-{n}.db"));
+        let out = site.run(&["store", "backup", file.to_str().unwrap()]);
+        assert!(out.status.success(), "{out:?}");
+        let copy = model_store::store::Store::open(&file).unwrap();
+        let here = copy
+            .runs()
+            .unwrap()
+            .iter()
+            .filter(|r| r.source.starts_with("cluster:"))
+            .count() as u64;
+        held.push((file, here));
+        if ingest.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    assert!(ingest.wait().unwrap().success());
+    // Each is of one moment, and later ones hold no less.
+    assert!(held.windows(2).all(|w| w[0].1 <= w[1].1), "{held:?}");
+    assert_eq!(site.runs_here().len() as u64, FILES);
+    let (file, here) = &held[0];
+    let out = site.run(&["store", "restore", file.to_str().unwrap()]);
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(site.runs_here().len() as u64, *here);
+    // A file that was ingested after the backup and lies there again is taken again, once.
+    fill(&site, FILES);
+    let report = site.ingest();
+    assert_eq!(
+        (report["runs"].as_u64(), report["known"].as_u64()),
+        (Some(FILES - here), Some(*here)),
+        "{report}"
+    );
+}
+
+#[test]
+fn three_at_once_take_each_file_once() {
+    const FILES: u64 = 400;
+    let site = Site::new();
+    fill(&site, FILES);
+    let start = || {
+        let mut command = site.command(&["ingest", "--json"]);
+        command
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let all = [start(), start(), start()].map(|child| child.wait_with_output().unwrap());
+    let runs = all.iter().map(|out| {
+        assert!(out.status.success(), "{out:?}");
+        let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert!(
+            report["quarantined"].as_array().unwrap().is_empty(),
+            "{report}"
+        );
+        report["runs"].as_u64().unwrap()
+    });
+    assert_eq!(runs.sum::<u64>(), FILES);
+    assert_eq!((site.left(), site.runs_here().len() as u64), (0, FILES));
+}
