@@ -230,3 +230,41 @@ fn a_submission_that_was_cut_short_is_found_again() {
         (0, 1)
     );
 }
+
+/// A user whose files are his own alone has wishes all the same.
+#[test]
+fn a_wish_can_be_read_by_the_service_account_under_any_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = site();
+    let script = site.path("serve.sh");
+    std::fs::write(&script, "#!/bin/sh\ntrue\n").unwrap();
+    site.command_that("sbatch", "#!/bin/sh\nexit 9\n");
+    let model = format!("--llm-model={GEMMA}");
+    let submit = site.command(&[
+        "submit",
+        &model,
+        "--llm-isl=1000",
+        "--llm-osl=1000",
+        script.to_str().unwrap(),
+    ]);
+    let line: Vec<_> = std::iter::once(submit.get_program())
+        .chain(submit.get_args())
+        .collect();
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", "umask 077; exec \"$@\"", "sh"])
+        .args(line);
+    let path = format!("{}:/usr/bin:/bin", site.path("bin").display());
+    let out = shell.env("PATH", path).output().unwrap();
+    assert_eq!(out.status.code(), Some(64), "{out:?}");
+    let wishes: Vec<_> = std::fs::read_dir(site.spool())
+        .unwrap()
+        .map(|e| e.unwrap())
+        .collect();
+    assert_eq!(wishes.len(), 1, "{wishes:?}");
+    assert_eq!(
+        wishes[0].metadata().unwrap().permissions().mode() & 0o777,
+        0o644
+    );
+    assert_eq!(site.ingest()["wishes"], 1);
+}
