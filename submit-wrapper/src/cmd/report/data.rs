@@ -80,6 +80,8 @@ pub(super) struct Data {
     pub(super) saved: Result<Vec<Saved>, String>,
     /// Jobs that served by GPU type.
     pub(super) demand: BTreeMap<String, Demand>,
+    /// The models that are known, the site's own among them.
+    pub(super) catalogue: Catalogue,
 }
 
 /// Gathers it.
@@ -98,6 +100,7 @@ pub(super) fn gather(store: &Store, published: &Snapshot) -> anyhow::Result<Data
         here,
         without_model,
         runs,
+        catalogue,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model_store::advisor::utility;
-use model_store::advisor::{Assessed, Catalogue, Target};
+use model_store::advisor::{Assessed, Target};
 use model_store::consult::Consulted;
 
 use super::super::data::Data;
@@ -19,11 +19,10 @@ const SIZES: [(f64, &str); 4] = [
 ];
 
 pub(super) fn support(data: &Data) -> String {
-    let catalogue = Catalogue::built_in();
     let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     let mut columns = BTreeSet::new();
     for r in &data.runs {
-        let Some(card) = catalogue.find(&r.run.case.model) else {
+        let Some(card) = data.catalogue.find(&r.run.case.model) else {
             continue;
         };
         let size = SIZES
