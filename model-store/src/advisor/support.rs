@@ -183,6 +183,18 @@ impl Envelope {
         out
     }
 
+    /// Whether no axis is out, without a word about which: for who asks a million times.
+    pub fn holds(&self, s: &Setup, p: &Physics) -> bool {
+        let format = s.precision.pooled().name();
+        s.variant.is_plain()
+            && self.families.contains(&s.card.family)
+            && self
+                .patches
+                .iter()
+                .find(|m| m.gpu == s.gpu.name && m.precision == format)
+                .is_some_and(|m| m.holds(s.tp, s.pp, place(s, p)))
+    }
+
     /// The measured run nearest to a setup, by distance over parameters, context and load, with
     /// steps for another GPU, precision, family or TP.
     pub fn nearest(&self, s: &Setup, p: &Physics) -> Option<Landmark> {
@@ -254,32 +266,46 @@ impl Patch {
         }
     }
 
-    fn axes_out(&self, tp: u32, pp: u32, [params_b, context, in_flight]: [f64; 3]) -> Vec<AxisOut> {
+    /// How far (log) parameters, context and load lie outside; `None` where they do not.
+    fn gaps(&self, at: [f64; 3]) -> [Option<f64>; 3] {
+        let ranges = [&self.params_b, &self.context, &self.in_flight];
+        let gap = |i: usize| Some(ranges[i].gap(at[i])).filter(|gap| *gap > TOLERANCE.ln());
+        [gap(0), gap(1), gap(2)]
+    }
+
+    /// Stages over nodes are another machine: what one node did says nothing of the link.
+    fn has_stages(&self, pp: u32) -> bool {
+        pp <= 1 || self.pps.contains(&pp)
+    }
+
+    fn holds(&self, tp: u32, pp: u32, at: [f64; 3]) -> bool {
+        self.tps.contains(&tp) && self.has_stages(pp) && self.gaps(at) == [None; 3]
+    }
+
+    fn axes_out(&self, tp: u32, pp: u32, at: [f64; 3]) -> Vec<AxisOut> {
         let place = format!("on {} at {}", self.gpu, self.precision);
         let mut out = Vec::new();
-        let mut check = |name: &str, range: &Range, x: f64, unit: &str| {
-            let gap = range.gap(x);
-            if gap > TOLERANCE.ln() {
-                let measured = format!(
-                    "{} to {} {unit} {place}",
-                    grouped(range.lo),
-                    grouped(range.hi)
-                );
-                out.push(AxisOut {
-                    gap,
-                    ..axis(name, &format!("{} {unit}", grouped(x)), &measured)
-                });
-            }
-        };
-        check("parameters", &self.params_b, params_b, "B");
-        check("context", &self.context, context, "tokens");
-        check("concurrency", &self.in_flight, in_flight, "in flight");
+        let named = [
+            ("parameters", &self.params_b, "B"),
+            ("context", &self.context, "tokens"),
+            ("concurrency", &self.in_flight, "in flight"),
+        ];
+        for (((name, range, unit), gap), x) in named.into_iter().zip(self.gaps(at)).zip(at) {
+            let Some(gap) = gap else {
+                continue;
+            };
+            let (lo, hi) = (grouped(range.lo), grouped(range.hi));
+            let measured = format!("{lo} to {hi} {unit} {place}");
+            out.push(AxisOut {
+                gap,
+                ..axis(name, &format!("{} {unit}", grouped(x)), &measured)
+            });
+        }
         if !self.tps.contains(&tp) {
             let measured = list(self.tps.iter().map(u32::to_string));
             out.push(axis("tp", &tp.to_string(), &format!("{measured} {place}")));
         }
-        // Stages over nodes are another machine: what one node did says nothing of the link.
-        if pp > 1 && !self.pps.contains(&pp) {
+        if !self.has_stages(pp) {
             let measured = list(self.pps.iter().map(u32::to_string));
             out.push(axis("pp", &pp.to_string(), &format!("{measured} {place}")));
         }
@@ -301,4 +327,73 @@ fn list(names: impl Iterator<Item = String>) -> String {
     all.sort();
     all.dedup();
     all.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::advisor::physics::physics;
+    use crate::advisor::{Case, Catalogue, Variant, Workload};
+
+    fn case(of: (usize, usize, u32, u32, usize, f64, f64)) -> Case {
+        let (model, gpu, tp, pp, precision, isl, concurrency) = of;
+        let models = [
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "meta-llama/Llama-3.1-70B-Instruct",
+            "openai/gpt-oss-120b",
+        ];
+        let formats = [Precision::Bf16, Precision::Fp8, Precision::W8a8];
+        Case {
+            model: models[model].into(),
+            params_b: None,
+            active_params_b: None,
+            gpu: ["H100-SXM", "H200", "A100-80GB"][gpu].into(),
+            gpu_mem_gb: None,
+            tp: Some(tp),
+            pp,
+            dp: 1,
+            precision: Some(formats[precision]),
+            kv_precision: None,
+            isl: Some(isl),
+            osl: Some(256.0),
+            workload: Workload::ClosedLoop,
+            concurrency: Some(concurrency),
+            request_rate: None,
+            engine: "vllm".into(),
+            engine_version: String::new(),
+            variant: Variant::default(),
+        }
+    }
+
+    fn drawn() -> impl Strategy<Value = Case> {
+        let tp = prop::sample::select(vec![1u32, 2, 4, 8]);
+        let load = prop::sample::select(vec![1.0, 8.0, 64.0, 512.0]);
+        let isl = prop::sample::select(vec![128.0, 2048.0, 16_384.0]);
+        (0..3usize, 0..3usize, tp, 1..3u32, 0..3usize, isl, load).prop_map(case)
+    }
+
+    proptest! {
+        #[test]
+        fn what_holds_has_no_axis_out_and_the_other_way_round(
+            measured in prop::collection::vec(drawn(), 0..12), asked in prop::collection::vec(drawn(), 1..24)
+        ) {
+            let catalogue = Catalogue::built_in();
+            let mut envelope = Envelope::default();
+            for case in &measured {
+                let s = Setup::of_case(case, "", &catalogue).unwrap();
+                envelope.add("run", Origin::ThisCluster, &s, &physics(&s));
+            }
+            for case in asked.iter().chain(&measured) {
+                let s = Setup::of_case(case, "", &catalogue).unwrap();
+                let p = physics(&s);
+                prop_assert_eq!(envelope.holds(&s, &p), envelope.axes_out(&s, &p).is_empty());
+            }
+            for case in &measured {
+                let s = Setup::of_case(case, "", &catalogue).unwrap();
+                prop_assert!(envelope.holds(&s, &physics(&s)), "what was measured is held");
+            }
+        }
+    }
 }

@@ -161,8 +161,7 @@ impl Beliefs {
         if option.far {
             return option.place.correlation(&probe.place) > 0.5;
         }
-        setup_of(request, &option.config)
-            .is_some_and(|s| reached.axes_out(&s, &physics(&s)).is_empty())
+        setup_of(request, &option.config).is_some_and(|s| reached.holds(&s, &physics(&s)))
     }
 
     fn best_offered(&self) -> Option<f64> {

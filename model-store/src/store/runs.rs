@@ -114,6 +114,18 @@ impl Store {
         )
     }
 
+    /// The last `most` runs of this cluster that came in, and all others, in the same order.
+    ///
+    /// # Errors
+    /// As [`Store::runs`].
+    pub fn latest_runs(&self, most: u32) -> Result<Vec<StoredRun>, StoreError> {
+        let here = Origin::ThisCluster.name();
+        self.read_stored(
+            "WHERE r.origin <> ?1 OR r.id IN (SELECT id FROM runs WHERE origin = ?1 ORDER BY id DESC LIMIT ?2)",
+            params![here, most],
+        )
+    }
+
     fn read_stored(&self, only: &str, values: impl Params) -> Result<Vec<StoredRun>, StoreError> {
         self.read_runs(
             ", r.added_at, j.uid, j.user, j.ended",
@@ -139,12 +151,14 @@ impl Store {
         )
     }
 
+    /// Rows by hash, which is the order that content alone gives. They are read as they lie and sorted here: read in that order,
+    /// each of a million rows would lie on a page of its own.
     fn read_runs<T>(
         &self,
         more: &str,
         only: &str,
         values: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<Result<T, row::UnknownWord>>,
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<Result<T, row::UnknownWord>>,
     ) -> Result<Vec<T>, StoreError> {
         let columns = row::COLUMNS
             .split(',')
@@ -152,22 +166,28 @@ impl Store {
             .collect::<Vec<_>>()
             .join(", ");
         let sql = format!(
-            "SELECT {columns}, s.name{more} FROM runs r JOIN sources s ON s.id = r.source \
-             LEFT JOIN jobs j ON j.id = r.job {only} ORDER BY r.hash"
+            "SELECT {columns}, s.name{more}, r.hash AS identity FROM runs r JOIN sources s ON s.id = r.source \
+             LEFT JOIN jobs j ON j.id = r.job {only}"
         );
         let mut statement = self.db.prepare(&sql).map_err(|e| self.wrap(e))?;
         let rows = statement
-            .query_map(values, read)
+            .query_map(values, |row| {
+                Ok((row.get::<_, [u8; hash::LENGTH]>("identity")?, read(row)?))
+            })
             .map_err(|e| self.wrap(e))?;
-        rows.map(|row| {
-            row.map_err(|e| self.wrap(e))?
-                .map_err(|word| StoreError::Word {
+        let mut all = rows
+            .map(|row| {
+                let (hash, read) = row.map_err(|e| self.wrap(e))?;
+                let value = read.map_err(|word| StoreError::Word {
                     path: self.path.clone(),
                     column: word.column,
                     value: word.value,
-                })
-        })
-        .collect()
+                })?;
+                Ok((hash, value))
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        all.sort_unstable_by_key(|(hash, _)| *hash);
+        Ok(all.into_iter().map(|(_, value)| value).collect())
     }
 
     /// How many runs there are.

@@ -1,6 +1,6 @@
 //! How far to trust it: predicted against measured, coverage over time, risk against coverage.
 
-use super::super::data::{Data, Point};
+use super::super::data::{self, Data, Point};
 use super::super::svg::{Plot, Scale, short};
 use super::{NOMINAL, figure, section, yes};
 
@@ -23,6 +23,10 @@ pub(super) fn predicted(data: &Data) -> String {
     let more = match data.without_model {
         0 => String::new(),
         n => format!(" {n} runs are older than every model that was kept."),
+    };
+    let more = match points.len() {
+        data::MOST_POINTS => format!("{more} They are a sample: there are more."),
+        _ => more,
     };
     if points.is_empty() {
         return section(
