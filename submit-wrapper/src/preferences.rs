@@ -10,13 +10,19 @@ use model_store::train::preferences::{Choice, PastChoice, preferences, reconstru
 use crate::cmd::observe::waits_then;
 use crate::exit;
 
+/// Latest runs of this cluster that choices are looked for in.
+const MOST_RUNS: u32 = 200_000;
+/// Latest choices that count: each is put together by an advice, and so many leave no weight in doubt.
+const MOST_CHOICES: usize = 1000;
+
 /// What the choices in the store say, with the weights to rank by; `body` is what is about to be
 /// published, with the configured weights.
 ///
 /// # Errors
 /// A store that cannot be read.
 pub(crate) fn learned(body: &Body, store: &Store) -> anyhow::Result<(Preferences, Weights)> {
-    let runs = store.runs().map_err(exit::store)?;
+    let stored = store.latest_runs(MOST_RUNS).map_err(exit::store)?;
+    let runs: Vec<Run> = stored.into_iter().map(|r| r.run).collect();
     let jobs = store.submitted_jobs().map_err(exit::store)?;
     let waits = store.waits(0).map_err(exit::store)?;
     let mut choices: Vec<Choice> = Vec::new();
@@ -62,14 +68,17 @@ fn past_choices(runs: &[Run], jobs: &[SubmittedJob], catalogue: &Catalogue) -> V
         (a.submit, a.job_id, &r.source_ref).cmp(&(b.submit, b.job_id, &s.source_ref))
     });
     let (mut seen_jobs, mut habits) = (BTreeSet::new(), BTreeSet::new());
-    own.into_iter()
+    let mut choices: Vec<PastChoice> = own
+        .into_iter()
         .filter(|(job, _)| seen_jobs.insert((&job.cluster, job.job_id)))
         .filter(|(job, run)| habits.insert(habit(job, run, catalogue)))
         .map(|(job, run)| PastChoice {
             case: run.case.clone(),
             submitted_at: job.submit,
         })
-        .collect()
+        .collect();
+    choices.drain(..choices.len().saturating_sub(MOST_CHOICES));
+    choices
 }
 
 /// A job that was rewritten shows what OmniPilot values, not what its user does.
