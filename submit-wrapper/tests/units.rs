@@ -29,7 +29,7 @@ fn every_timer_has_a_service_that_starts_a_verb_with_options_that_it_takes() {
             .unwrap();
         assert!(out.status.success(), "{line}: {out:?}");
     }
-    assert_eq!(timers, 3);
+    assert_eq!(timers, 4);
 }
 
 #[test]
