@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use nix::unistd::{Gid, Uid, User, geteuid};
 
 use crate::exit;
+use crate::progress::Progress;
 
 /// Name of the account where nothing else is said.
 pub(crate) const USUAL: &str = "omnipilot";
@@ -90,9 +91,13 @@ impl Account {
             command.uid(self.uid.as_raw()).gid(self.gid.as_raw());
             command.env_remove("HOME").env("USER", &self.name);
         }
+        // A verb that is heard shows its own.
+        let verb = words.last().copied().unwrap_or_default();
+        let progress = (!aloud).then(|| Progress::start(&format!("omnipilot {verb}")));
         let output = command
             .output()
             .map_err(|e| self.cannot_start(&program, &e))?;
+        drop(progress);
         if output.status.success() {
             return Ok(());
         }

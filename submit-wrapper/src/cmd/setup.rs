@@ -19,6 +19,7 @@ use self::text::Paths;
 pub(crate) use self::text::quoted;
 use super::import::make_parent;
 use crate::account::Account;
+use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::slurm::cluster::{self, Observed};
 use crate::slurm::conf::{self, SlurmConf};
@@ -96,8 +97,10 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         switch::off(&mut told)?;
         return finish(told, None, false);
     }
+    let progress = Progress::start("asking Slurm what the cluster has");
     let slurm = conf::ask().map_err(|e| exit::fail(e.to_string(), e.hint()))?;
     let seen = cluster::observe(publish::now()).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+    drop(progress);
     let account = Account::find(args.account.as_deref())?;
     tell_cluster(&mut told, &slurm, &seen)?;
     let (path, config) = configuration(site, args, &slurm, &seen, &mut told)?;

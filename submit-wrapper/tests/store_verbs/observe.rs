@@ -117,3 +117,84 @@ fn what_is_published_anew_is_in_the_store() {
     );
     assert_eq!(site.store().model_snapshot(&seen.id).unwrap(), None);
 }
+
+#[test]
+fn a_slow_slurm_is_waited_for_with_a_word_on_a_terminal_and_silently_elsewhere() {
+    let site = Site::new();
+    real_cluster(&site);
+    site.command_that("squeue", "#!/bin/sh\nsleep 3\n");
+    let silent = site.run(&["observe"]);
+    assert!(silent.status.success(), "{silent:?}");
+    let told = String::from_utf8(silent.stderr).unwrap();
+    assert!(
+        !told.contains("asking Slurm") && !told.contains('\r'),
+        "{told}"
+    );
+    // `script` gives it a terminal of its own.
+    let line = format!(
+        "{} --config {} observe",
+        env!("CARGO_BIN_EXE_omnipilot"),
+        site.path("omnipilot.toml").display()
+    );
+    let path = site
+        .command(&[])
+        .get_envs()
+        .find_map(|(k, v)| (k == "PATH").then_some(v?.to_owned()));
+    let shown = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env("PATH", path.unwrap())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("asking Slurm for nodes and queue ("),
+        "{shown:?}"
+    );
+    // The line is gone before what was asked for is printed.
+    let (before, printed) = shown.split_once("a100: ").unwrap();
+    assert!(
+        before.ends_with("\r\u{1b}[K") && !printed.contains("asking Slurm"),
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn gpus_that_are_stated_are_advised_without_a_slurm() {
+    let site = Site::small();
+    std::fs::remove_dir_all(site.path("bin")).unwrap();
+    let ok = |args: &[&str]| {
+        let out = site.run(args);
+        assert!(out.status.success(), "{args:?}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    assert!(
+        ok(&["observe", "--gpus", "h100:8x4,gpu:h200:4"])
+            .contains("h100: 4 nodes with 8 GPUs each, as stated")
+    );
+    ok(&["train"]);
+    let kept = site.store().cluster().unwrap().unwrap();
+    assert_eq!(kept.observed_at, None);
+    let h100 = kept.pool("h100").unwrap();
+    assert_eq!(
+        (h100.nodes, h100.per_node, h100.total, h100.free),
+        (4, 8, 32, 32)
+    );
+    let advised = ok(&[
+        "advise",
+        "meta-llama/Llama-3.1-70B-Instruct",
+        "--isl=500",
+        "--osl=500",
+        "--concurrency=64",
+        "--json",
+    ]);
+    let advised: serde_json::Value = serde_json::from_str(&advised).unwrap();
+    assert_eq!(advised["decision"], "rewrite", "{advised}");
+    let tp = |gpu: &str| {
+        let all = advised["candidates"].as_array().unwrap().iter();
+        all.filter(|c| c["gpu"] == gpu)
+            .filter_map(|c| c["tp"].as_u64())
+            .max()
+    };
+    assert_eq!((tp("h100"), tp("h200")), (Some(8), Some(4)), "{advised}");
+}
