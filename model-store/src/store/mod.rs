@@ -52,9 +52,8 @@ use crate::advisor::Run;
 const APPLICATION_ID: i32 = 0x4f4d_4e50;
 /// `PRAGMA user_version` of the newest schema.
 const SCHEMA_VERSION: i32 = 5;
-/// How long a writer waits for another one, and for a reader: training reads a million runs in one go, which takes half a
-/// minute on a busy machine.
-const BUSY: Duration = Duration::from_secs(120);
+/// How long a writer waits for another one.
+const BUSY: Duration = Duration::from_secs(30);
 /// First bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
