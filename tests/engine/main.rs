@@ -181,7 +181,7 @@ fn what_is_measured_is_what_the_benchmark_client_reports() {
     let course = "ready\nstart=$(cut -d' ' -f14,15 /proc/$run/stat); began=$(date +%s.%N)\n\
         for load in 4 8 4; do\n\
         vllm bench serve --host 127.0.0.1 --port $PORT --model $M/larger --dataset-name random --random-input-len 512 --random-output-len 64 \
-        --num-prompts $((load * 12)) --max-concurrency $load --ignore-eos --save-result --save-detailed --result-dir . --result-filename bench-$load.json > client.log 2>&1\n\
+        --num-prompts $((load * 40)) --max-concurrency $load --ignore-eos --save-result --save-detailed --result-dir . --result-filename bench-$load.json > client.log 2>&1\n\
         python3 -c 'import json, sys, time; r = json.load(open(sys.argv[1])); r[\"clock_offset\"] = time.time() - time.perf_counter(); \
         print(\"report\", json.dumps({k: r[k] for k in (\"clock_offset\", \"start_times\", \"ttfts\", \"itls\", \"output_lens\", \"duration\", \
         \"output_throughput\", \"mean_ttft_ms\", \"mean_tpot_ms\")}))' bench-$load.json\ndone\n\
