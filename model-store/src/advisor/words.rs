@@ -114,14 +114,14 @@ fn basis(e: &Evidence, gres: &str) -> String {
     } else {
         "runs measured elsewhere"
     };
-    let from = format!("from {} {what}", grouped_count(elsewhere));
+    let from = format!("from {} {what}", grouped_count(elsewhere.into()));
     if elsewhere == 0 || e.leads() {
         String::new()
     } else if e.this_cluster > 0 {
         let runs = if e.this_cluster == 1 { "run" } else { "runs" };
         format!(
             " ({from} and {} {runs} here on {gres})",
-            grouped_count(e.this_cluster)
+            grouped_count(e.this_cluster.into())
         )
     } else if e.on_other_gpus > 0 {
         format!(" ({from}; nothing measured here on {gres})")
@@ -236,7 +236,7 @@ pub fn grouped(x: f64) -> String {
 }
 
 /// A count to the last digit: `9,083`.
-fn grouped_count(n: u32) -> String {
+pub fn grouped_count(n: u64) -> String {
     let digits = n.to_string();
     let groups: Vec<&str> = digits
         .as_bytes()

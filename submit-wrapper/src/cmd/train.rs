@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
-use model_store::advisor::words::grouped;
+use model_store::advisor::words::grouped_count;
 use model_store::advisor::{Catalogue, Run};
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
@@ -305,17 +305,9 @@ fn line(t: &TargetReport) -> String {
     format!(
         "{:<16} {:>6} {:>8} {:>7} {:>7}  {interval}",
         t.target,
-        grouped_count(t.runs),
+        grouped_count(t.runs.into()),
         percent(t.mape),
         percent(t.median_ape),
         t.log_r2.map_or_else(|| "-".into(), |r| format!("{r:.3}")),
     )
-}
-
-fn grouped_count(n: u32) -> String {
-    if n < 1000 {
-        n.to_string()
-    } else {
-        grouped(f64::from(n))
-    }
 }

@@ -9,7 +9,7 @@ use model_store::advisor::{
     gpu_name_of_gres, precision_in_name,
 };
 use model_store::snapshot::Snapshot;
-use model_store::store::{Store, StoredRun};
+use model_store::store::{SourceCount, Store, StoredRun};
 use model_store::train::evaluate::{Protocol, splits};
 
 use crate::preferences::job_of;
@@ -70,6 +70,9 @@ pub(super) struct Demand {
 
 /// Everything that the report shows.
 pub(super) struct Data {
+    /// How many runs the store has, by origin and source.
+    pub(super) stored: Vec<SourceCount>,
+    /// The latest of this cluster, and all others.
     pub(super) runs: Vec<StoredRun>,
     /// Runs here, foretold by the model that was published when they came in.
     pub(super) here: Vec<Point>,
@@ -100,6 +103,7 @@ pub(super) fn gather(store: &Store, published: &Snapshot) -> anyhow::Result<Data
     let models = models(store)?;
     let (here, without_model) = foretold(&runs, &models, &catalogue);
     Ok(Data {
+        stored: store.counts().map_err(exit::store)?,
         held_out: held_out(store, published, &runs, &catalogue)?,
         saved: saved(&runs, published, &catalogue),
         demand: demand(store, &runs, published)?,

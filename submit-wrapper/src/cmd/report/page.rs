@@ -7,6 +7,7 @@ mod trust;
 use std::fmt::Write;
 
 use model_store::advisor::Origin;
+use model_store::advisor::words::grouped_count;
 use model_store::consult::Consulted;
 
 use super::data::{Data, Point, sums};
@@ -52,11 +53,23 @@ pub(super) fn page(about: &About, data: &Data, consulted: Option<&Consulted>) ->
 
 fn figures(data: &Data) -> String {
     let of = |o: Origin| {
-        data.runs
+        let all: u64 = data
+            .stored
             .iter()
-            .filter(|r| r.run.origin == o)
-            .count()
-            .to_string()
+            .filter(|c| c.origin == o)
+            .map(|c| c.runs)
+            .sum();
+        let seen = data.runs.iter().filter(|r| r.run.origin == o).count();
+        match all {
+            all if all > seen as u64 => {
+                format!(
+                    "{}, the latest {} shown",
+                    grouped_count(all),
+                    grouped_count(seen as u64)
+                )
+            }
+            _ => grouped_count(seen as u64),
+        }
     };
     let share = |points: &[Point]| match points.len() {
         0 => "not known".to_owned(),

@@ -261,7 +261,7 @@ pub(super) fn map(
                     "<text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                     left + (j as f64 + 0.5) * width - 1.0,
                     y + 15.0,
-                    short(*n as f64)
+                    in_a_cell(*n)
                 );
             }
             marks.push_str("</g>");
@@ -298,6 +298,14 @@ pub(super) fn short(v: f64) -> String {
         a if a >= 10.0 || a == 0.0 => format!("{v:.0}"),
         a if a >= 1.0 => trimmed(v, ""),
         _ => format!("{v:.2}"),
+    }
+}
+
+/// At most four characters: a cell is no wider.
+fn in_a_cell(n: u64) -> String {
+    match n {
+        10_000..1_000_000 => format!("{}k", n / 1000),
+        _ => short(n as f64),
     }
 }
 
