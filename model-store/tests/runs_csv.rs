@@ -242,8 +242,14 @@ fn cases_do_not_see_outcomes() {
     assert_eq!(case(",m,g,1,fp8,offline,,,").run_id, "row 2");
 }
 
+/// What a spreadsheet would take for a formula among them.
 fn name() -> impl Strategy<Value = String> {
-    "[A-D][A-D ,\"\n.-]{0,10}[A-D]"
+    "[A-D=+@'-][A-D ,\"='.-]{0,10}[A-D]"
+}
+
+/// Notes alone may have several lines.
+fn note() -> impl Strategy<Value = String> {
+    "[A-D=+@'-][A-D ,\"\n.-]{0,10}[A-D]"
 }
 
 fn number() -> impl Strategy<Value = Option<f64>> {
@@ -289,14 +295,15 @@ prop_compose! {
 
 prop_compose! {
     fn any_run()(
-        names in proptest::array::uniform4(name()),
+        names in proptest::array::uniform3(name()),
+        notes in note(),
         origin in proptest::sample::select(&Origin::ALL[..]),
         case in any_case(),
         outcome in proptest::sample::select(&RunOutcome::ALL[..]),
         m in proptest::array::uniform14(number()),
         kv_usage in proptest::option::of(0.0..=1.0f64),
     ) -> Run {
-        let [run_id, source, source_ref, notes] = names;
+        let [run_id, source, source_ref] = names;
         let mut measured = Measured {
             outcome, output_tok_s: m[0], total_tok_s: m[1], req_s: m[2], ttft_ms: m[3], ttft_p50_ms: m[4],
             ttft_p99_ms: m[5], tpot_ms: m[6], tpot_p99_ms: m[7], e2e_ms: m[8], e2e_p99_ms: m[9], kv_usage,
