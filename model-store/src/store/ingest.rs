@@ -1,6 +1,8 @@
 //! Outcome files that were taken, the accounting of their jobs, and what was refused.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use std::collections::HashSet;
+
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::runs::{Inserter, check_numbers};
 use super::{Store, StoreError, now};
@@ -151,14 +153,28 @@ impl Store {
         })
     }
 
-    /// Whether an outcome file with that SHA-256 was taken.
+    /// Which of these SHA-256 are of outcome files that were taken.
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn has_outcome_file(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM outcome_files WHERE hash = ?";
-        let mut statement = self.db.prepare_cached(sql).map_err(|e| self.wrap(e))?;
-        statement.exists([hash]).map_err(|e| self.wrap(e))
+    pub fn known_outcome_files(
+        &self,
+        hashes: impl Iterator<Item = [u8; 32]>,
+    ) -> Result<HashSet<[u8; 32]>, StoreError> {
+        let known = || -> rusqlite::Result<HashSet<[u8; 32]>> {
+            // One for all: each statement of its own would lock and unlock the file.
+            let reading = Transaction::new_unchecked(&self.db, TransactionBehavior::Deferred)?;
+            let mut statement =
+                reading.prepare_cached("SELECT 1 FROM outcome_files WHERE hash = ?")?;
+            let mut known = HashSet::new();
+            for hash in hashes {
+                if statement.exists([hash])? {
+                    known.insert(hash);
+                }
+            }
+            Ok(known)
+        };
+        known().map_err(|e| self.wrap(e))
     }
 
     /// Remembers refused files, in one transaction. Once it has returned, they may be deleted.

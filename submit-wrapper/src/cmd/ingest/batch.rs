@@ -1,7 +1,8 @@
-//! Outcome files by the batch: one is read while the one before it is judged, committed and removed.
+//! Outcome files by the batch: one is read while the one before it is judged and committed, and the one before that is removed.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use model_store::advisor::words::grouped;
 use model_store::advisor::{Catalogue, Precision, Run};
@@ -57,14 +58,30 @@ pub(super) fn take_all(
                 }
             }
         });
+        let (committed, to_remove) = sync_channel(1);
+        let remover = scope.spawn(move || remove(spool, to_remove));
         let mut done = 0;
         for batch in batches {
             progress.say(format!("reading outcome files: {done} of {all}"));
             done += batch.len();
-            take(config, spool, store, batch, report)?;
+            // It ends after this side alone.
+            let _ = committed.send(take(config, spool, store, batch, report)?);
+        }
+        drop(committed);
+        for (reason, name) in remover.join().unwrap_or_default() {
+            report.unremovable.add(&reason, &name);
         }
         Ok(())
     })
+}
+
+/// Removes what was committed, and says what could not be removed and why.
+fn remove(spool: &Spool, committed: Receiver<Vec<OsString>>) -> Vec<(String, String)> {
+    let failed = |name: OsString| {
+        let error = spool.remove(&name).err()?;
+        Some((error.to_string(), spool::printable(&name)))
+    };
+    committed.into_iter().flatten().filter_map(failed).collect()
 }
 
 /// The next batch.
@@ -92,29 +109,27 @@ fn read(spool: &Spool, names: &mut impl Iterator<Item = OsString>) -> Vec<Read> 
     batch
 }
 
-/// One batch: sort, judge, commit, remove.
+/// One batch: sort, judge, commit. Returns the names that may be removed now.
 fn take(
     config: &Config,
     spool: &Spool,
     store: &mut Store,
     read: Vec<Read>,
     report: &mut Report,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<OsString>> {
+    let hashes = read.iter().filter_map(|r| match &r.entry {
+        Entry::File(file) => Some(file.hash),
+        _ => None,
+    });
+    let known = store.known_outcome_files(hashes).map_err(exit::store)?;
     let mut batch = Batch::default();
     for one in read {
-        batch.sort(spool, one, store, report)?;
+        batch.sort(spool, one, &known, report);
     }
     let rows = batch.accounted()?;
     batch.judge(config, &rows, report);
     batch.commit(store, report)?;
-    for name in &batch.done {
-        if let Err(e) = spool.remove(name) {
-            report
-                .unremovable
-                .add(&e.to_string(), &spool::printable(name));
-        }
-    }
-    Ok(())
+    Ok(batch.done)
 }
 
 /// The files of one transaction.
@@ -128,37 +143,31 @@ struct Batch {
 }
 
 impl Batch {
-    fn sort(
-        &mut self,
-        spool: &Spool,
-        read: Read,
-        store: &Store,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
+    fn sort(&mut self, spool: &Spool, read: Read, known: &HashSet<[u8; 32]>, report: &mut Report) {
         let name = read.name;
         let file = match read.entry {
-            Entry::Gone => return Ok(()),
+            Entry::Gone => return,
             // It has taken the place of a file since the names were read.
             Entry::Folder => {
                 remove_folders(spool, std::slice::from_ref(&name), report);
-                return Ok(());
+                return;
             }
             Entry::Leave(reason) => {
                 report.waiting.add(&reason, &spool::printable(&name));
-                return Ok(());
+                return;
             }
             Entry::Junk(junk) => {
                 report.read += 1;
                 self.refused.push((name, junk));
-                return Ok(());
+                return;
             }
             Entry::File(file) => file,
         };
         report.read += 1;
-        if store.has_outcome_file(&file.hash).map_err(exit::store)? {
+        if known.contains(&file.hash) {
             report.known += 1;
             self.done.push(name);
-            return Ok(());
+            return;
         }
         match read.outcome {
             Some(Ok(outcome)) => self.files.push((name, file, outcome)),
@@ -170,7 +179,6 @@ impl Batch {
             },
             None => {}
         }
-        Ok(())
     }
 
     /// What accounting says of the jobs that the files name, in the order of their numbers.

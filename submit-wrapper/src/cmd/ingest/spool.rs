@@ -279,7 +279,9 @@ fn cannot_open(name: String, error: &io::Error) -> Entry {
 }
 
 fn read_file(name: String, file: File, meta: &fs::Metadata) -> Entry {
-    let mut bytes = Vec::new();
+    // As large as it says that it is: a file of unknown size would be read in small pieces.
+    let size = meta.len().min(LARGEST) as usize;
+    let mut bytes = Vec::with_capacity(size + 1);
     if let Err(e) = file.take(LARGEST + 1).read_to_end(&mut bytes) {
         return Entry::Leave(format!("cannot be read: {e}"));
     }
