@@ -123,6 +123,14 @@ impl Disk {
             .unwrap()
     }
 
+    /// Takes a table in this folder as published figures.
+    fn import(&self, file: &str) {
+        let file = self.path(file);
+        let words = ["import", "--format", "runs-csv", "--origin", "published"];
+        let out = self.run(&[&words[..], &[file.to_str().unwrap()]].concat());
+        assert!(out.status.success(), "{out:?}");
+    }
+
     fn json(&self, words: &[&str]) -> serde_json::Value {
         let out = self.run(&[words, &["--json"]].concat());
         assert!(out.status.success(), "{words:?}: {out:?}");
@@ -380,19 +388,7 @@ fn a_snapshot_that_finds_no_room_leaves_the_former_one_and_comes_with_room() {
             let figures = include_str!("../model-store/data/published-figures.csv");
             let few: Vec<&str> = figures.lines().take(12).collect();
             fs::write(disk.path("few.csv"), few.join("\n")).unwrap();
-            let file = disk.path("few.csv");
-            assert!(
-                disk.run(&[
-                    "import",
-                    "--format",
-                    "runs-csv",
-                    "--origin",
-                    "published",
-                    file.to_str().unwrap()
-                ])
-                .status
-                .success()
-            );
+            disk.import("few.csv");
             disk.json(&["train"]);
             let snapshot = disk.path("disk/omnipilot.snapshot");
             let former = fs::read(&snapshot).unwrap();
@@ -468,19 +464,7 @@ fn a_backup_without_room_is_none_and_a_restore_without_room_changes_nothing() {
                 "model,gpu,tp,precision,workload,output_tok_s\nm,h100,1,fp8,offline,7\n",
             )
             .unwrap();
-            let file = disk.path("empty.csv");
-            assert!(
-                disk.run(&[
-                    "import",
-                    "--format",
-                    "runs-csv",
-                    "--origin",
-                    "published",
-                    file.to_str().unwrap()
-                ])
-                .status
-                .success()
-            );
+            disk.import("empty.csv");
             disk.fill();
             let said = disk.fails(&["store", "restore", elsewhere]);
             assert!(said.starts_with("omnipilot: "), "{said}");

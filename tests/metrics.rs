@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::artifacts;
+use e2e::{artifacts, configure};
 use serde_json::Value;
 
 const DASHBOARD: &str = include_str!("../etc/grafana/omnipilot.json");
@@ -133,14 +133,7 @@ impl Drop for Watched {
 
 /// The page of a site on its first day, before anything was trained or observed.
 fn page(folder: &Path) -> String {
-    let path = |name: &str| folder.join(name).display().to_string();
-    let config = format!(
-        "store = \"{}\"\nsnapshot = \"{}\"\nspool = \"{}\"\n",
-        path("s.db"),
-        path("s.snapshot"),
-        path("spool")
-    );
-    fs::write(folder.join("omnipilot.toml"), config).unwrap();
+    configure(folder).unwrap();
     let run = |words: &[&str]| {
         let mut command = Command::new(artifacts::omnipilot().unwrap());
         command.arg("--config").arg(folder.join("omnipilot.toml"));

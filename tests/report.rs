@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use e2e::artifacts;
+use e2e::{artifacts, configure};
 use model_store::advisor::{ClusterState, GpuPool};
 use model_store::store::Store;
 use serde_json::Value;
@@ -48,13 +48,7 @@ fn site() -> PathBuf {
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("report-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let path = |name: &str| folder.join(name).display().to_string();
-    let config = format!(
-        "store = \"{}\"\nsnapshot = \"{}\"\nspool = \"{}\"\n",
-        path("s.db"),
-        path("s.snapshot"),
-        path("spool")
-    );
-    fs::write(folder.join("omnipilot.toml"), config).unwrap();
+    configure(&folder).unwrap();
     omnipilot(&folder, &["init"]);
     observe(&folder.join("s.db"));
     omnipilot(&folder, &["train"]);

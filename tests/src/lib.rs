@@ -28,6 +28,22 @@ pub use cluster::{ALICE, BOB, Cluster, OPERATOR, Setup, User};
 pub use show::parse_job;
 
 use std::fmt;
+use std::path::Path;
+
+/// Writes `omnipilot.toml` into a folder: store, snapshot and spool lie beside it as `s.db`, `s.snapshot` and `spool`.
+///
+/// # Errors
+/// The system's.
+pub fn configure(folder: &Path) -> std::io::Result<()> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let text = format!(
+        "store = \"{}\"\nsnapshot = \"{}\"\nspool = \"{}\"\n",
+        path("s.db"),
+        path("s.snapshot"),
+        path("spool")
+    );
+    std::fs::write(folder.join("omnipilot.toml"), text)
+}
 
 /// A failure of the harness, told in one or more lines.
 #[derive(Debug)]

@@ -75,6 +75,11 @@ impl Reasons {
             .0 += 1;
     }
 
+    /// Reasons, each with its file.
+    fn add_all(&mut self, all: &[(String, String)]) {
+        all.iter().for_each(|(reason, file)| self.add(reason, file));
+    }
+
     fn total(&self) -> u64 {
         self.0.values().map(|(files, _)| files).sum()
     }
@@ -134,13 +139,7 @@ fn remove_surplus(
         let flood = spool::flood(*uid, names);
         report.quarantined.add(&flood.reason, &flood.file);
         store.quarantine(&[flood]).map_err(exit::store)?;
-        for name in names {
-            if let Err(e) = spool.remove(name) {
-                report
-                    .unremovable
-                    .add(&e.to_string(), &spool::printable(name));
-            }
-        }
+        report.unremovable.add_all(&spool.remove(names));
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ mod svg;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use model_store::advisor::Pins;
 use model_store::advisor::words::grouped_count;
+use model_store::advisor::{Origin, Pins};
 use model_store::config::Config;
 use model_store::consult::{Consulted, consult_snapshot};
 use model_store::options::RawOptions;
@@ -107,7 +107,7 @@ fn tell(args: &Args, data: &Data, bytes: usize) -> std::io::Result<()> {
         return json::print(
             "report",
             json!({
-                "output": args.output, "bytes": bytes, "runs": data.stored.iter().map(|c| c.runs).sum::<u64>(),
+                "output": args.output, "bytes": bytes, "runs": data.in_store(&Origin::ALL),
                 "here": { "predicted": data.here.len(), "inside": inside(&data.here), "without_model": data.without_model },
                 "held_out": { "predicted": data.held_out.len(), "inside": inside(&data.held_out) },
                 "saved": { "jobs": saved.map(Vec::len), "gpu_hours": hours },
@@ -118,7 +118,7 @@ fn tell(args: &Args, data: &Data, bytes: usize) -> std::io::Result<()> {
         "{}: {} KB, {} runs, {} of them here with a prediction from before, {} inside their interval",
         args.output.display(),
         bytes / 1024,
-        grouped_count(data.stored.iter().map(|c| c.runs).sum()),
+        grouped_count(data.in_store(&Origin::ALL)),
         data.here.len(),
         inside(&data.here)
     );

@@ -99,17 +99,12 @@ fn not_copied(file: &Path, error: StoreError) -> anyhow::Error {
 
 /// The store is as it was: the hints of a store that cannot be used are not for a backup.
 fn not_restored(file: &Path, error: StoreError) -> anyhow::Error {
-    let of_backup = match &error {
-        StoreError::Absent { path } => path == file,
-        StoreError::NotAStore { path, .. } => path == file,
-        _ => false,
-    };
-    if !of_backup {
-        return exit::store(error);
-    }
     let reason = match &error {
-        StoreError::Absent { .. } => format!("there is no backup at {}", file.display()),
-        _ => error.to_string(),
+        StoreError::Absent { path } if path == file => {
+            format!("there is no backup at {}", file.display())
+        }
+        StoreError::NotAStore { path, .. } if path == file => error.to_string(),
+        _ => return exit::store(error),
     };
     exit::fail(
         reason,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 use model_store::advisor::words::grouped;
 use model_store::advisor::{Catalogue, Precision, Run};
@@ -58,8 +58,8 @@ pub(super) fn take_all(
                 }
             }
         });
-        let (committed, to_remove) = sync_channel(1);
-        let remover = scope.spawn(move || remove(spool, to_remove));
+        let (committed, to_remove) = sync_channel::<Vec<OsString>>(1);
+        let remover = scope.spawn(move || spool.remove(to_remove.into_iter().flatten()));
         let mut done = 0;
         for batch in batches {
             progress.say(format!("reading outcome files: {done} of {all}"));
@@ -68,20 +68,11 @@ pub(super) fn take_all(
             let _ = committed.send(take(config, spool, store, batch, report)?);
         }
         drop(committed);
-        for (reason, name) in remover.join().unwrap_or_default() {
-            report.unremovable.add(&reason, &name);
-        }
+        report
+            .unremovable
+            .add_all(&remover.join().unwrap_or_default());
         Ok(())
     })
-}
-
-/// Removes what was committed, and says what could not be removed and why.
-fn remove(spool: &Spool, committed: Receiver<Vec<OsString>>) -> Vec<(String, String)> {
-    let failed = |name: OsString| {
-        let error = spool.remove(&name).err()?;
-        Some((error.to_string(), spool::printable(&name)))
-    };
-    committed.into_iter().flatten().filter_map(failed).collect()
 }
 
 /// The next batch.

@@ -102,15 +102,17 @@ impl Spool {
         self.path.join(name)
     }
 
-    /// Removes a name, or finds it gone.
-    ///
-    /// # Errors
-    /// The system's.
-    pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
-        match fs::remove_file(self.at(name)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+    /// Removes names, or finds them gone. Returns why one could not be removed, with that name fit to be printed.
+    pub(crate) fn remove<N: AsRef<OsStr>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Vec<(String, String)> {
+        let failed = |name: N| {
+            let error = fs::remove_file(self.at(name.as_ref())).err()?;
+            (error.kind() != io::ErrorKind::NotFound)
+                .then(|| (error.to_string(), printable(name.as_ref())))
+        };
+        names.into_iter().filter_map(failed).collect()
     }
 }
 

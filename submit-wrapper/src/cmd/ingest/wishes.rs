@@ -50,13 +50,7 @@ pub(super) fn take(
     store.quarantine(&refused).map_err(exit::store)?;
     report.wishes += wishes.len();
     note(&refused, report);
-    for name in done {
-        if let Err(e) = spool.remove(name) {
-            report
-                .unremovable
-                .add(&e.to_string(), &spool::printable(name));
-        }
-    }
+    report.unremovable.add_all(&spool.remove(done));
     Ok(())
 }
 

@@ -87,6 +87,14 @@ pub(super) struct Data {
     pub(super) catalogue: Catalogue,
 }
 
+impl Data {
+    /// Runs of these origins in the store.
+    pub(super) fn in_store(&self, of: &[Origin]) -> u64 {
+        let runs = |c: &SourceCount| if of.contains(&c.origin) { c.runs } else { 0 };
+        self.stored.iter().map(runs).sum()
+    }
+}
+
 /// Latest runs of this cluster that are looked at.
 const MOST_RUNS: u32 = 200_000;
 /// Runs that are predicted for one figure: a prediction costs a good part of a millisecond, and a share of ten thousand is

@@ -53,22 +53,12 @@ pub(super) fn page(about: &About, data: &Data, consulted: Option<&Consulted>) ->
 
 fn figures(data: &Data) -> String {
     let of = |o: Origin| {
-        let all: u64 = data
-            .stored
-            .iter()
-            .filter(|c| c.origin == o)
-            .map(|c| c.runs)
-            .sum();
-        let seen = data.runs.iter().filter(|r| r.run.origin == o).count();
-        match all {
-            all if all > seen as u64 => {
-                format!(
-                    "{}, the latest {} shown",
-                    grouped_count(all),
-                    grouped_count(seen as u64)
-                )
-            }
-            _ => grouped_count(seen as u64),
+        let seen = data.runs.iter().filter(|r| r.run.origin == o).count() as u64;
+        let (all, shown) = (grouped_count(data.in_store(&[o])), grouped_count(seen));
+        if all == shown {
+            all
+        } else {
+            format!("{all}, the latest {shown} shown")
         }
     };
     let share = |points: &[Point]| match points.len() {
