@@ -20,8 +20,7 @@ fn components(site: &Site, leader: u32) -> Vec<BTreeMap<String, String>> {
 
 /// What the leader wrote, when all components have ended.
 fn written(site: &Site, leader: u32) -> String {
-    let record = site.cluster.wait_job(leader).unwrap();
-    assert_eq!(record["JobState"], "COMPLETED", "{record:?}");
+    site.cluster.completed(leader).unwrap();
     let file = site
         .cluster
         .work(ALICE)

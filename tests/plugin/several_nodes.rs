@@ -75,8 +75,7 @@ fn runs_on_both(site: &Site) {
                 echo \"$SLURM_NNODES $SLURM_GPUS_ON_NODE $SLURM_LLM_TP\"\n\
                 omnipilot run -- vllm serve meta-llama/Llama-3.1-405B-Instruct 2>/dev/null\ntrue";
     let id = site.submit(&[&REQUEST[..], &["--gres=gpu:h100:8"]].concat(), text);
-    let record = site.cluster.wait_job(id).unwrap();
-    assert_eq!(record["JobState"], "COMPLETED", "{record:?}");
+    let record = site.cluster.completed(id).unwrap();
     assert_eq!(
         (&*record["NumNodes"], &*gpus(&record)),
         ("2", "gpu:h100:8"),

@@ -82,8 +82,7 @@ impl Site {
     /// Submits a job, waits for its end and gives what it wrote.
     pub(crate) fn output(&self, arguments: &[&str], script: &str) -> String {
         let id = self.submit(arguments, script);
-        let record = self.cluster.wait_job(id).unwrap();
-        assert_eq!(record["JobState"], "COMPLETED", "{record:?}");
+        self.cluster.completed(id).unwrap();
         self.cluster.job_output(id).unwrap()
     }
 

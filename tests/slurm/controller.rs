@@ -437,7 +437,7 @@ fn the_filter_records_which_job_an_advice_went_to() {
     assert_eq!(tested.code, Some(0), "{tested}");
     let nested = "env -u SLURM_CONF true; sbatch --hold --wrap=true; srun -n1 true";
     let job = submitted(&site.cluster.sbatch(ALICE, &REQUEST, nested).unwrap());
-    assert_eq!(site.cluster.wait_job(job).unwrap()["JobState"], "COMPLETED");
+    site.cluster.completed(job).unwrap();
 
     let names = fs::read_dir(&records)
         .unwrap()

@@ -57,9 +57,8 @@ fn the_shipped_job_trains_publishes_and_waits_for_the_one_before_it() {
         "{record:?}"
     );
     for id in [first, second] {
-        let record = site.cluster.wait_job(id).unwrap();
+        site.cluster.completed(id).unwrap();
         let log = site.cluster.job_output(id).unwrap();
-        assert_eq!(record["JobState"], "COMPLETED", "{record:?}\n{log}");
         assert!(!log.contains("omnipilot: error"), "{log}");
     }
     let trained = models(&site);

@@ -309,6 +309,21 @@ impl Cluster {
         }
     }
 
+    /// Waits until a job has ended, and gives its fields.
+    ///
+    /// # Errors
+    /// It did not complete; the error holds its fields and what it wrote.
+    pub fn completed(&self, id: u32) -> Result<BTreeMap<String, String>> {
+        let job = self.wait_job(id)?;
+        if job.get("JobState").map(String::as_str) == Some("COMPLETED") {
+            return Ok(job);
+        }
+        let wrote = self
+            .job_output(id)
+            .unwrap_or_else(|error| error.to_string());
+        Err(Error::new(format!("not completed: {job:?}\n{wrote}")))
+    }
+
     /// What a job wrote to its output file.
     pub fn job_output(&self, id: u32) -> Result<String> {
         let path = self.show_job(id)?.remove("StdOut").unwrap_or_default();
@@ -354,6 +369,21 @@ impl Cluster {
     /// The processes that carry this cluster's `SLURM_CONF` in their environment: its daemons and its jobs.
     pub fn processes(&self) -> Vec<u32> {
         processes_of(&self.conf())
+    }
+
+    /// Waits until no process of the cluster is left but these, at most ten seconds, and gives those that are.
+    ///
+    /// A process that was killed, or whose mount went away, ends when it is next given the processor.
+    pub fn left_beside(&self, before: &[u32]) -> Vec<u32> {
+        let begun = Instant::now();
+        loop {
+            let mut left = self.processes();
+            left.retain(|pid| !before.contains(pid));
+            if left.is_empty() || begun.elapsed() > Duration::from_secs(10) {
+                return left;
+            }
+            sleep(Duration::from_millis(20));
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 //! let cluster = Cluster::start()?;
 //! let job = cluster.sbatch(ALICE, &["--gres=gpu:h100:2"], "echo $CUDA_VISIBLE_DEVICES")?;
 //! assert_eq!(job.code, Some(0), "{job}");
-//! assert_eq!(cluster.wait_job(job.id()?)?["JobState"], "COMPLETED");
+//! cluster.completed(job.id()?)?;
 //! # Ok::<(), e2e::Error>(())
 //! ```
 //!

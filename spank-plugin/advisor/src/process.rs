@@ -27,11 +27,13 @@ impl Child {
     /// The system's: no pipe, or no process.
     pub(crate) fn start(body: impl FnOnce(&mut File)) -> std::io::Result<Self> {
         let (ours, theirs) = pipe()?;
+        // SAFETY: takes and touches nothing.
+        let parent = unsafe { libc::getpid() };
         // SAFETY: a submitting command has one thread, so the child has no lock that nobody would release; it leaves
         // through `_exit` alone.
         match unsafe { libc::fork() } {
             -1 => Err(std::io::Error::last_os_error()),
-            0 => in_child(&theirs, body),
+            0 => in_child(&theirs, parent, body),
             pid => Ok(Self {
                 pid,
                 pipe: File::from(ours),
@@ -93,14 +95,14 @@ fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Runs the body and ends the process, without any of the parent's exit handlers.
-fn in_child(pipe: &OwnedFd, body: impl FnOnce(&mut File)) -> ! {
-    guard::quietly(|| withdraw(pipe.as_raw_fd()).map(|mut pipe| body(&mut pipe)));
+fn in_child(pipe: &OwnedFd, parent: libc::pid_t, body: impl FnOnce(&mut File)) -> ! {
+    guard::quietly(|| withdraw(pipe.as_raw_fd(), parent).map(|mut pipe| body(&mut pipe)));
     // SAFETY: ends the process at once.
     unsafe { libc::_exit(0) }
 }
 
 /// Lets go of everything of the parent's: no descriptor but the pipe, no output, no core file, no life of its own.
-fn withdraw(pipe: RawFd) -> Option<File> {
+fn withdraw(pipe: RawFd, parent: libc::pid_t) -> Option<File> {
     // SAFETY: these calls take numbers, and a limit and a path that live through them; the duplicate belongs to the
     // `File` alone.
     unsafe {
@@ -110,6 +112,10 @@ fn withdraw(pipe: RawFd) -> Option<File> {
         };
         libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        // A parent that was killed before the call sends no signal any more, and keeps no time limit.
+        if libc::getppid() != parent {
+            return None;
+        }
         let kept = libc::fcntl(pipe, libc::F_DUPFD_CLOEXEC, 3);
         if kept < 3 {
             return None;
