@@ -1,7 +1,9 @@
-//! Outcome files by the batch: one is read while the one before it is judged and committed, and the one before that is removed.
+//! Outcome files by the batch: while one is judged and committed, the next one is read and accounting asked for its jobs, and the one
+//! before is removed.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
 
 use model_store::advisor::words::grouped;
@@ -33,6 +35,12 @@ struct Read {
     outcome: Option<serde_json::Result<Outcome>>,
 }
 
+/// What lay under some names, and what accounting says of the jobs that the outcomes name, in the order of their numbers.
+struct Loaded {
+    read: Vec<Read>,
+    rows: Vec<Row>,
+}
+
 /// Takes the outcome files of these names, a transaction for each batch. Memory holds three batches at most: one that is
 /// being written, one that waits, one that is being read.
 ///
@@ -53,7 +61,7 @@ pub(super) fn take_all(
             let mut names = names.into_iter();
             while names.len() > 0 {
                 // Nobody takes it once an error has ended the other side.
-                if give.send(read(spool, &mut names)).is_err() {
+                if give.send(load(spool, &mut names)).is_err() {
                     break;
                 }
             }
@@ -62,8 +70,9 @@ pub(super) fn take_all(
         let remover = scope.spawn(move || spool.remove(to_remove.into_iter().flatten()));
         let mut done = 0;
         for batch in batches {
+            let batch = batch?;
             progress.say(format!("reading outcome files: {done} of {all}"));
-            done += batch.len();
+            done += batch.read.len();
             // It ends after this side alone.
             let _ = committed.send(take(config, spool, store, batch, report)?);
         }
@@ -76,28 +85,49 @@ pub(super) fn take_all(
 }
 
 /// The next batch.
-fn read(spool: &Spool, names: &mut impl Iterator<Item = OsString>) -> Vec<Read> {
-    let mut bytes = 0;
-    let mut batch = Vec::new();
-    while batch.len() < BATCH && bytes < BATCH_BYTES {
-        let Some(name) = names.next() else {
-            break;
-        };
+fn load(
+    spool: &Spool,
+    names: &mut (impl Iterator<Item = OsString> + Send),
+) -> anyhow::Result<Loaded> {
+    let bytes = AtomicUsize::new(0);
+    let next = || {
+        let room = bytes.load(Relaxed) < BATCH_BYTES;
+        room.then(|| names.next()).flatten()
+    };
+    let mut read = spool::each(std::iter::from_fn(next).take(BATCH), |name| {
         let entry = spool::read(spool, &name);
         let outcome = match &entry {
             Entry::File(file) => {
-                bytes += file.bytes.len();
+                bytes.fetch_add(file.bytes.len(), Relaxed);
                 Some(serde_json::from_slice(&file.bytes))
             }
             _ => None,
         };
-        batch.push(Read {
+        Some(Read {
             name,
             entry,
             outcome,
-        });
+        })
+    });
+    // Of files that contradict one another the first one counts, whichever thread was faster.
+    read.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let outcomes = read
+        .iter()
+        .filter_map(|r| r.outcome.as_ref()?.as_ref().ok());
+    let rows = accounted(outcomes.map(|outcome| outcome.job_id).collect())?;
+    Ok(Loaded { read, rows })
+}
+
+/// What accounting says of these jobs, in the order of their numbers.
+fn accounted(mut ids: Vec<u64>) -> anyhow::Result<Vec<Row>> {
+    ids.sort_unstable();
+    ids.dedup();
+    let mut rows = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(QUESTION) {
+        rows.extend(accounting::jobs(ids).map_err(|e| exit::fail(e.to_string(), e.hint()))?);
     }
-    batch
+    rows.sort_by_key(|row| row.job.job_id);
+    Ok(rows)
 }
 
 /// One batch: sort, judge, commit. Returns the names that may be removed now.
@@ -105,20 +135,19 @@ fn take(
     config: &Config,
     spool: &Spool,
     store: &mut Store,
-    read: Vec<Read>,
+    loaded: Loaded,
     report: &mut Report,
 ) -> anyhow::Result<Vec<OsString>> {
-    let hashes = read.iter().filter_map(|r| match &r.entry {
+    let hashes = loaded.read.iter().filter_map(|r| match &r.entry {
         Entry::File(file) => Some(file.hash),
         _ => None,
     });
     let known = store.known_outcome_files(hashes).map_err(exit::store)?;
     let mut batch = Batch::default();
-    for one in read {
+    for one in loaded.read {
         batch.sort(spool, one, &known, report);
     }
-    let rows = batch.accounted()?;
-    batch.judge(config, &rows, report);
+    batch.judge(config, &loaded.rows, report);
     batch.commit(store, report)?;
     Ok(batch.done)
 }
@@ -170,19 +199,6 @@ impl Batch {
             },
             None => {}
         }
-    }
-
-    /// What accounting says of the jobs that the files name, in the order of their numbers.
-    fn accounted(&self) -> anyhow::Result<Vec<Row>> {
-        let mut ids: Vec<u64> = self.files.iter().map(|(_, _, o)| o.job_id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut rows = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(QUESTION) {
-            rows.extend(accounting::jobs(ids).map_err(|e| exit::fail(e.to_string(), e.hint()))?);
-        }
-        rows.sort_by_key(|row| row.job.job_id);
-        Ok(rows)
     }
 
     fn judge(&mut self, config: &Config, rows: &[Row], report: &mut Report) {

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model_store::outcome::LARGEST;
@@ -31,6 +32,9 @@ const PRIVATE: &str = "not readable for everybody, as what `omnipilot run` leave
 pub(crate) const FRESH: Duration = Duration::from_secs(60);
 /// Most bytes of a refused file that are kept.
 const HEAD: usize = 4096;
+
+/// Threads that open, read and remove files: behind a network each of these is an answer to wait for, on a disk often a write.
+const AT_ONCE: usize = 4;
 
 /// What lies under one name.
 #[derive(Debug)]
@@ -105,15 +109,31 @@ impl Spool {
     /// Removes names, or finds them gone. Returns why one could not be removed, with that name fit to be printed.
     pub(crate) fn remove<N: AsRef<OsStr>>(
         &self,
-        names: impl IntoIterator<Item = N>,
+        names: impl IntoIterator<Item = N, IntoIter: Send>,
     ) -> Vec<(String, String)> {
-        let failed = |name: N| {
+        each(names.into_iter(), |name| {
             let error = fs::remove_file(self.at(name.as_ref())).err()?;
             (error.kind() != io::ErrorKind::NotFound)
                 .then(|| (error.to_string(), printable(name.as_ref())))
-        };
-        names.into_iter().filter_map(failed).collect()
+        })
     }
+}
+
+/// What `work` makes of each item, some at once and in no order.
+pub(crate) fn each<I, T: Send>(
+    items: impl Iterator<Item = I> + Send,
+    work: impl Fn(I) -> Option<T> + Sync,
+) -> Vec<T> {
+    let items = Mutex::new(items);
+    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let worker = || -> Vec<T> { std::iter::from_fn(next).filter_map(&work).collect() };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined
+            .flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 /// What lies in the spool, as far as one call looks at it.
