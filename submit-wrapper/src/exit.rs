@@ -149,10 +149,13 @@ pub(crate) fn cannot_write(path: &std::path::Path, error: &std::io::Error) -> Er
         ErrorKind::IsADirectory => "it is a folder".to_owned(),
         kind => kind.to_string(),
     };
-    fail(
-        format!("cannot write {}: {reason}", path.display()),
-        "`--output` names a file in a folder that you may write to",
-    )
+    let hint = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space there, or name a file on another disk with `--output`"
+        }
+        _ => "`--output` names a file in a folder that you may write to",
+    };
+    fail(format!("cannot write {}: {reason}", path.display()), hint)
 }
 
 /// An error of the store, with the store's own hint, or with who keeps it locked.

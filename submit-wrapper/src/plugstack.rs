@@ -12,11 +12,13 @@ pub(crate) const ENTRY: &str = "omnipilot.conf";
 /// How deep files may include others.
 const DEEPEST: u32 = 4;
 
-/// A line that loads the plugin.
+/// A line that loads a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// File in which it stands.
     pub(crate) file: PathBuf,
+    /// Which line of it, from 1.
+    pub(crate) number: usize,
     /// Whether a plugin that fails to load fails every command (`required`).
     pub(crate) required: bool,
     /// The plugin as the line names it.
@@ -28,8 +30,14 @@ pub(crate) struct Entry {
 /// What the list and the files that it includes say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plugstack {
-    /// Lines that load the plugin.
+    /// Lines that load our plugin.
     pub(crate) entries: Vec<Entry>,
+    /// Lines that load another one, which may be ours with a typing error.
+    pub(crate) others: Vec<Entry>,
+    /// Lines that Slurm skips with an error in each command: file, number, first word.
+    pub(crate) wrong: Vec<(PathBuf, usize, String)>,
+    /// Every file that was read: where a user cannot read one, no command of that user works.
+    pub(crate) files: Vec<PathBuf>,
     /// Folders from which every `*.conf` is read.
     pub(crate) folders: Vec<PathBuf>,
     /// Files that cannot be read, with the reason.
@@ -61,23 +69,30 @@ fn read_into(path: &Path, depth: u32, found: &mut Plugstack) {
         Ok(text) => text,
         Err(e) => return found.unreadable.push((path.into(), e.to_string())),
     };
-    for line in text.lines() {
+    found.files.push(path.into());
+    for (at, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
             (Some("include"), Some(pattern)) if depth > 0 => {
                 include(path, pattern, depth - 1, found);
             }
-            (Some(kind @ ("required" | "optional")), Some(plugin)) if is_ours(plugin) => {
+            (Some(kind @ ("required" | "optional")), Some(plugin)) => {
                 let config = words.find_map(|w| w.strip_prefix("config="));
-                found.entries.push(Entry {
+                let entry = Entry {
                     file: path.into(),
+                    number: at + 1,
                     required: kind == "required",
                     plugin: plugin.into(),
                     config: config.map(PathBuf::from),
-                });
+                };
+                match is_ours(plugin) {
+                    true => found.entries.push(entry),
+                    false => found.others.push(entry),
+                }
             }
-            _ => {}
+            (Some("include"), Some(_)) | (None, _) => {}
+            (Some(word), _) => found.wrong.push((path.into(), at + 1, word.into())),
         }
     }
 }
@@ -148,6 +163,18 @@ mod tests {
         };
         assert!(!found.required && found.file == parts.join(ENTRY));
         assert_eq!(found.config.as_deref(), Some(Path::new("/etc/o.toml")));
+        assert_eq!(found.number, 1);
+        let [other] = &read(&list).others[..] else {
+            panic!("one other entry")
+        };
+        assert!(other.required && other.plugin == Path::new("/lib/other.so"));
+        assert_eq!(read(&list).files.len(), 3);
+        fs::write(parts.join(ENTRY), "\noptionall x.so\nrequired\n").unwrap();
+        let wrong = |at, word: &str| (parts.join(ENTRY), at, word.to_owned());
+        assert_eq!(
+            read(&list).wrong,
+            [wrong(2, "optionall"), wrong(3, "required")]
+        );
     }
 
     #[test]

@@ -16,6 +16,9 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::prices::Priced;
 use crate::{exit, kept, preferences};
 
+/// By how much the clocks of a cluster's machines may differ, s: what munge takes.
+pub(crate) const SKEW: i64 = 300;
+
 /// Unix seconds now; 0 on a clock before 1970.
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now()

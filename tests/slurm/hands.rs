@@ -11,12 +11,12 @@ use serde_json::Value;
 type Change = Box<dyn Fn(&Bare)>;
 
 /// A cluster with the command in its `bin` and the plugin where `make install` would put it.
-struct Bare {
-    cluster: Cluster,
+pub(crate) struct Bare {
+    pub(crate) cluster: Cluster,
 }
 
 impl Bare {
-    fn start(setup: &Setup) -> Self {
+    pub(crate) fn start(setup: &Setup) -> Self {
         let cluster = setup.start().unwrap();
         cluster
             .install(&artifacts::omnipilot().unwrap(), "omnipilot")
@@ -34,18 +34,18 @@ impl Bare {
         bare
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.cluster.prefix().join(name)
     }
 
-    fn omnipilot(&self, words: &[&str]) -> Output {
+    pub(crate) fn omnipilot(&self, words: &[&str]) -> Output {
         let config = self.path("etc/omnipilot.toml").display().to_string();
         let all = [&["--config", &config], words].concat();
         self.cluster.run(OPERATOR, "omnipilot", &all).unwrap()
     }
 
     /// `setup` for whoever runs the tests, below the cluster's folder.
-    fn setup(&self, more: &[&str]) -> Output {
+    pub(crate) fn setup(&self, more: &[&str]) -> Output {
         let me = OPERATOR.name();
         let [state, spool] = ["site", "outcomes"].map(|n| self.path(n).display().to_string());
         let words = [
@@ -61,7 +61,7 @@ impl Bare {
     }
 
     /// State and hint of each finding of a check.
-    fn doctor(&self) -> (i32, Vec<Value>) {
+    pub(crate) fn doctor(&self) -> (i32, Vec<Value>) {
         let output = self.omnipilot(&["doctor", "--json"]);
         let told: Value = serde_json::from_str(&output.stdout).unwrap();
         assert_eq!(
@@ -87,7 +87,7 @@ impl Bare {
         mend(self);
     }
 
-    fn mode(&self, name: &str, mode: u32) {
+    pub(crate) fn mode(&self, name: &str, mode: u32) {
         fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
     }
 }
@@ -105,7 +105,10 @@ fn states<'a>(checks: &'a [Value], check: &str) -> Vec<&'a str> {
 /// The line that `setup` prints to switch the plugin on.
 fn line_of(output: &Output) -> &str {
     let line = output.stdout.lines().last().unwrap();
-    assert!(line.starts_with("  echo 'optional "), "{output}");
+    assert!(
+        line.starts_with("  (umask 022; echo 'optional "),
+        "{output}"
+    );
     line.trim()
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounted;
+mod broken;
 mod circle;
 mod controller;
 mod facts;

@@ -109,16 +109,25 @@ impl StoreError {
             Self::NotAStore { .. } => "it was not touched; `--store DB` names another file",
             Self::Newer { .. } => "use the version of `omnipilot` that wrote it, or a newer one",
             Self::Migration { .. } => "the store is as it was before; keep a copy and report this",
-            Self::Sqlite { source, .. } => sqlite_hint(source.sqlite_error_code()),
+            Self::Sqlite { path, source } => sqlite_hint(path, source.sqlite_error_code()),
             _ => "",
         }
     }
 }
 
-fn sqlite_hint(code: Option<ErrorCode>) -> &'static str {
+/// Whether the file lies on a file system that nobody can write to: SQLite says the same of that as of another's file.
+fn on_read_only_file_system(path: &Path) -> bool {
+    let opened = std::fs::OpenOptions::new().append(true).open(path);
+    opened.is_err_and(|e| e.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+}
+
+fn sqlite_hint(path: &Path, code: Option<ErrorCode>) -> &'static str {
     match code {
         Some(ErrorCode::DatabaseCorrupt) => {
-            "move the file away, `omnipilot init` makes a new store, `omnipilot import` fills it again"
+            "`omnipilot store restore FILE` puts a backup in its place; without one move it away, and `omnipilot init` makes a new store"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) if on_read_only_file_system(path) => {
+            "its file system is mounted read-only, as after an error of its disk: `findmnt` shows it, `dmesg` says why"
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another `omnipilot` is writing; try again when it has ended"

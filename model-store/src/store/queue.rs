@@ -64,8 +64,9 @@ impl Store {
                 demand.iter().try_for_each(|d| save_demand(tx, d))?;
                 prune(tx, "waits", "eligible", MOST_WAITS)?;
                 prune(tx, "demand", "submit", MOST_DEMAND)?;
-                let sql = "INSERT INTO watermarks (name, at) VALUES (?, ?) \
-                           ON CONFLICT (name) DO UPDATE SET at = max(at, excluded.at)";
+                // Two calls at once leave the later moment; one of a clock that was wrong is no later one.
+                let sql = "INSERT INTO watermarks (name, at) VALUES (?, ?) ON CONFLICT (name) DO UPDATE \
+                           SET at = CASE WHEN at > unixepoch() + 300 THEN excluded.at ELSE max(at, excluded.at) END";
                 tx.execute(sql, params![name, read_to]).map(|_| ())
             };
             keep().map_err(|e| StoreError::from_sqlite(&path, e))

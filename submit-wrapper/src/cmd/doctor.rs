@@ -2,6 +2,7 @@
 //! found, in numbers, and what to do about it.
 
 mod accounting;
+mod disk;
 mod files;
 mod plugin;
 mod slurm;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::slurm::conf::SlurmConf;
-use crate::{exit, json};
+use crate::{exit, json, publish};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -167,6 +168,22 @@ fn print(seen: &Seen) -> std::io::Result<()> {
 
 const fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
+}
+
+/// What to do about a date in the future.
+const CLOCK: &str = "`date -u` here and on the service host shows which clock is wrong; `omnipilot ingest`, `observe` and `train --force` then write new dates";
+
+/// Whether an age, s, is of something that is dated ahead of this machine's clock.
+const fn is_ahead(age: i64) -> bool {
+    age < -publish::SKEW
+}
+
+/// How long ago something was, with what is to be told of a clock that is wrong.
+fn ago(age: i64) -> String {
+    if is_ahead(age) {
+        return format!("{} ahead of this machine's clock", span(-age));
+    }
+    format!("{} ago", span(age))
 }
 
 /// A span of time in words: `4 min`, `7.5 h`, `12 days`.

@@ -86,22 +86,25 @@ fn not_needed(
     let refused = refused
         .filter(|m| m.state == ModelState::Refused)
         .map(|m| m.created_at);
-    if let Some(at) = refused
-        .max()
-        .filter(|at| publish::now() - at < AFTER_REFUSAL)
-    {
-        let hours = (publish::now() - at) / 3600;
+    let now = publish::now();
+    let lately = |at: &i64| (0..AFTER_REFUSAL).contains(&(now - at));
+    if let Some(at) = refused.filter(lately).max() {
+        let hours = (now - at) / 3600;
         return Ok(Some(format!(
             "the gate refused the last one {hours} h ago, and a day is waited for"
         )));
     }
     let since = champion.entry.created_at;
+    // Trained while the clock was wrong: no run would be newer for as long as that.
+    if since > now + publish::SKEW {
+        return Ok(None);
+    }
     let new = stored.iter().filter(|r| r.added_at >= since).count() as u64;
     #[allow(clippy::cast_precision_loss)] // far below 2^53 runs
     let enough = (champion.entry.runs as f64 * WORTH_OF_RUNS).max(FEWEST_NEW as f64);
     #[allow(clippy::cast_precision_loss)] // as above
     let many = new as f64 >= enough;
-    if many || publish::now() - since > LONGEST_AGE {
+    if many || now - since > LONGEST_AGE {
         return Ok(None);
     }
     let drifted = drift::look(config, store)?;

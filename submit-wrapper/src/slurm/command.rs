@@ -59,6 +59,13 @@ impl CommandError {
             Self::Failed(words) if words.contains("configuration source") => {
                 "Slurm is installed here but not configured: run it on the controller or a login node"
             }
+            // Before the database: slurmdbd is refused for the same reason, and is well.
+            Self::Failed(words) if words.contains("authentication") => {
+                "`munge -n | unmunge` shows whether munge runs here; its key and the clock must be those of the controller"
+            }
+            Self::Failed(words) if words.contains("the database") => {
+                "`systemctl status slurmdbd` on the host that AccountingStorageHost in slurm.conf names"
+            }
             Self::Late(_) | Self::Failed(_) => {
                 "`scontrol ping` shows whether the controller answers"
             }
@@ -140,6 +147,31 @@ fn wait(name: &'static str, child: &mut Child) -> Result<std::process::ExitStatu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_names_the_daemon_that_is_down() {
+        let failed = |words: &str| CommandError::Failed(words.into()).hint();
+        for (words, daemon) in [
+            (
+                "Unable to contact slurm controller (connect failure)",
+                "scontrol ping",
+            ),
+            (
+                "Problem talking to the database: Connection refused",
+                "slurmdbd",
+            ),
+            (
+                "Problem talking to the database: Protocol authentication error",
+                "munge",
+            ),
+            (
+                "slurm_load_node error: Protocol authentication error",
+                "munge",
+            ),
+        ] {
+            assert!(failed(words).contains(daemon), "{words}");
+        }
+    }
 
     #[test]
     fn a_cluster_without_accounting_is_told_so() {

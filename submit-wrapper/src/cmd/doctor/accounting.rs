@@ -1,6 +1,6 @@
 //! Slurm's accounting: without it no outcome is believed.
 
-use super::{Seen, span};
+use super::{CLOCK, Seen, ago, is_ahead};
 use crate::publish;
 use crate::slurm::command;
 use model_store::store::Store;
@@ -80,13 +80,14 @@ fn freshness(seen: &mut Seen) {
     match read {
         Err(_) => {} // said of the store already
         Ok(None) => seen.warning("ingestion", "accounting has never been read", hint),
-        Ok(Some(at)) if now - at > STALE => {
-            let words = format!("accounting was read {} ago", span(now - at));
-            seen.warning("ingestion", words, hint);
+        Ok(Some(at)) => {
+            let age = now - at;
+            let words = format!("accounting was read {}", ago(age));
+            match age {
+                age if is_ahead(age) => seen.warning("ingestion", words, CLOCK),
+                age if age > STALE => seen.warning("ingestion", words, hint),
+                _ => seen.ok("ingestion", words),
+            }
         }
-        Ok(Some(at)) => seen.ok(
-            "ingestion",
-            format!("accounting was read {} ago", span(now - at)),
-        ),
     }
 }

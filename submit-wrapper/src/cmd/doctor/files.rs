@@ -9,7 +9,7 @@ use model_store::config::{Config, DEFAULT_PATH};
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
 
-use super::{Seen, span};
+use super::{CLOCK, Seen, ago, is_ahead, span};
 use crate::publish;
 use crate::site::SiteArgs;
 
@@ -23,7 +23,7 @@ const STALE_OUTCOME: i64 = 6 * 3600;
 pub(super) fn check(site: &SiteArgs, seen: &mut Seen) {
     configuration(site, seen);
     let Some(config) = seen.config.clone() else {
-        for check in ["store", "snapshot", "spool"] {
+        for check in ["store", "snapshot", "spool", "disk"] {
             seen.skipped(check, "there is no configuration that names it");
         }
         return;
@@ -31,6 +31,7 @@ pub(super) fn check(site: &SiteArgs, seen: &mut Seen) {
     store(&config, seen);
     snapshot(&config, seen);
     spool(&config, seen);
+    super::disk::check(&config, seen);
 }
 
 fn configuration(site: &SiteArgs, seen: &mut Seen) {
@@ -74,7 +75,7 @@ fn configuration(site: &SiteArgs, seen: &mut Seen) {
 }
 
 /// The first part of a path that other users cannot enter or read, with the reason.
-fn unreachable(path: &Path) -> Option<(PathBuf, String)> {
+pub(super) fn unreachable(path: &Path) -> Option<(PathBuf, String)> {
     let path = fs::canonicalize(path).ok()?;
     let mode = |p: &Path| fs::metadata(p).map(|m| m.permissions().mode() & 0o7777);
     let folders: Vec<&Path> = path.ancestors().skip(1).collect();
@@ -154,13 +155,15 @@ fn snapshot(config: &Config, seen: &mut Seen) {
     let bytes = fs::metadata(path).map_or(0, |m| m.len());
     let age = model_age(config, &found, now);
     let words = format!(
-        "{}: {}, {} KB, model of {} ago",
+        "{}: {}, {} KB, model of {}",
         path.display(),
         found.id,
         bytes / 1024,
-        span(age)
+        ago(age)
     );
-    if age > STALE_MODEL {
+    if is_ahead(age) {
+        seen.warning("snapshot", words, CLOCK);
+    } else if age > STALE_MODEL {
         seen.warning(
             "snapshot",
             words,
@@ -196,14 +199,15 @@ fn observation(found: &Snapshot, now: i64, seen: &mut Seen) {
             "the GPUs were stated (`--gpus`) and not asked of Slurm",
             hint,
         ),
-        Some(at) if now - at > STALE_OBSERVATION => {
-            let words = format!("nodes and queue were looked at {} ago", span(now - at));
-            seen.warning("observation", words, hint);
+        Some(at) => {
+            let age = now - at;
+            let words = format!("nodes and queue were looked at {}", ago(age));
+            match age {
+                age if is_ahead(age) => seen.warning("observation", words, CLOCK),
+                age if age > STALE_OBSERVATION => seen.warning("observation", words, hint),
+                _ => seen.ok("observation", words),
+            }
         }
-        Some(at) => seen.ok(
-            "observation",
-            format!("nodes and queue were looked at {} ago", span(now - at)),
-        ),
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model_store::config::DEFAULT_PATH;
 
 use super::Seen;
+use super::files::unreachable;
 use crate::cmd::setup::find_plugin;
-use crate::plugstack::{self, Entry};
+use crate::plugstack::{self, Entry, Plugstack};
 use crate::site::SiteArgs;
+use crate::slurm::conf::SlurmConf;
 
 pub(super) fn check(site: &SiteArgs, seen: &mut Seen) {
     let Some(slurm) = seen.slurm.clone() else {
@@ -21,6 +23,7 @@ pub(super) fn check(site: &SiteArgs, seen: &mut Seen) {
         let words = format!("{}: {reason}", file.display());
         seen.error("plugstack", words, "every user's `sbatch` has to read it");
     }
+    breaks_every_command(seen, &slurm, &found);
     match &found.entries[..] {
         [] => {
             let hint = match find_plugin(None, &slurm) {
@@ -54,17 +57,61 @@ fn files(entries: &[Entry]) -> String {
     names.join(" and ")
 }
 
-fn one(site: &SiteArgs, seen: &mut Seen, slurm: &crate::slurm::conf::SlurmConf, entry: &Entry) {
-    let folders = slurm.plugin_folders();
-    let below = |folder: &std::path::PathBuf| folder.join(&entry.plugin);
-    let absolute = entry.plugin.is_absolute().then(|| entry.plugin.clone());
-    let plugin = absolute.or_else(|| folders.iter().map(below).find(|p| p.exists()));
-    let Some(plugin) = plugin.filter(|p| p.exists()) else {
-        return seen.error(
-            "plugstack",
-            format!("{} loads {}, which is not there", entry.file.display(), entry.plugin.display()),
-            "`omnipilot setup --disable` takes the line out; `make install` or the package brings the plugin",
+/// What disturbs or fails the commands of all, tagged or not.
+fn breaks_every_command(seen: &mut Seen, slurm: &SlurmConf, found: &Plugstack) {
+    for (file, number, word) in &found.wrong {
+        let words = format!(
+            "{}:{number} begins with `{word}`, where Slurm knows `required PLUGIN`, `optional PLUGIN` and `include FILES`: it is skipped, as every `sbatch` says",
+            file.display()
         );
+        seen.error("plugstack", words, "write that line anew, or take it out");
+    }
+    for file in &found.files {
+        if let Some((part, why)) = unreachable(file) {
+            let words = format!("{why}, so their `sbatch` and `srun` fail, with a tag or without");
+            seen.error(
+                "plugstack",
+                words,
+                format!("`chmod o+rX {}`", part.display()),
+            );
+        }
+    }
+    for entry in found.entries.iter().chain(&found.others) {
+        if plugin_of(slurm, entry).is_none() {
+            seen.error("plugstack", absent(entry), "take the line out (`omnipilot setup --disable` does so with ours), or bring the plugin: `make install`, the package");
+        }
+    }
+}
+
+/// The file that Slurm loads for a line, where there is one.
+fn plugin_of(slurm: &SlurmConf, entry: &Entry) -> Option<PathBuf> {
+    if entry.plugin.is_absolute() {
+        return entry.plugin.exists().then(|| entry.plugin.clone());
+    }
+    let below = |folder: &PathBuf| folder.join(&entry.plugin);
+    slurm
+        .plugin_folders()
+        .iter()
+        .map(below)
+        .find(|p| p.exists())
+}
+
+fn absent(entry: &Entry) -> String {
+    let then = match entry.required {
+        true => "so every `sbatch` and `srun` of the cluster fails",
+        false => "as every `sbatch` says",
+    };
+    format!(
+        "{}:{} loads {}, which is not there, {then}",
+        entry.file.display(),
+        entry.number,
+        entry.plugin.display()
+    )
+}
+
+fn one(site: &SiteArgs, seen: &mut Seen, slurm: &SlurmConf, entry: &Entry) {
+    let Some(plugin) = plugin_of(slurm, entry) else {
+        return; // said of all lines
     };
     seen.loaded = true;
     // The plugin loads the library beside it for a tagged job.
@@ -74,6 +121,14 @@ fn one(site: &SiteArgs, seen: &mut Seen, slurm: &crate::slurm::conf::SlurmConf, 
             let hint = "`make install` or the package brings it together with the plugin";
             return seen.error("plugstack", words, hint);
         };
+        if let Some((part, why)) = unreachable(&file) {
+            let words = format!("{why}, so no job of theirs is advised");
+            return seen.error(
+                "plugstack",
+                words,
+                format!("`chmod o+rX {}`", part.display()),
+            );
+        }
         if data.mode() & 0o022 != 0 {
             let words = format!("{} can be written by more than its owner", file.display());
             let hint = format!(

@@ -16,8 +16,11 @@ const REQUEST: [&str; 4] = [
 const REFUSALS: [i32; 3] = [64, 65, 67];
 
 pub(super) fn check(seen: &mut Seen) {
+    if seen.slurm.is_none() {
+        return seen.skipped("submission", "Slurm does not answer");
+    }
     if !seen.loaded {
-        return seen.skipped("submission", "the plugin is not switched on");
+        return seen.skipped("submission", "the plugin is not loaded");
     }
     let begun = Instant::now();
     let mut command = Command::new("sbatch");

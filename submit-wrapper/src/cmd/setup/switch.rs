@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Args, Told};
@@ -57,8 +56,24 @@ pub(super) fn on(
         &format!("{}, switched off", plugin.display()),
     )?;
     Ok(Some(Line {
-        command: format!("echo '{line}' >> {}", place.display()),
+        command: command(&place, &line),
     }))
+}
+
+/// What switches it on, to be typed. A list that a strict umask hid from users would fail each of their commands, and so would
+/// a line that goes on where the last one had no end.
+fn command(place: &Path, line: &str) -> String {
+    let file = place.display();
+    match place.exists() {
+        false => format!("(umask 022; echo '{line}' >> {file})"),
+        true if lacks_end(place) => format!("(echo; echo '{line}') >> {file}"),
+        true => format!("echo '{line}' >> {file}"),
+    }
+}
+
+/// Whether a file's last line has no end.
+fn lacks_end(file: &Path) -> bool {
+    fs::read(file).is_ok_and(|text| text.last().is_some_and(|byte| *byte != b'\n'))
 }
 
 /// The plugin: the one named, else the first one in Slurm's plugin folders or beside this command.
@@ -76,22 +91,22 @@ pub(crate) fn find(named: Option<&Path>, slurm: &SlurmConf) -> Option<PathBuf> {
     all.into_iter().find(|p| p.exists())
 }
 
-/// A file of its own where it is ours, else a further line of the list.
+/// A file of its own where it is ours, whole or not there; else a further line of the list.
 fn write(place: &Path, line: &str) -> anyhow::Result<()> {
-    let cannot = |e: std::io::Error| {
+    let written = match place.exists() {
+        false => draft::replace(place, &format!("{line}\n"), 0o644),
+        true => {
+            let end = if lacks_end(place) { "\n" } else { "" };
+            let list = fs::OpenOptions::new().append(true).open(place);
+            list.and_then(|mut list| list.write_all(format!("{end}{line}\n").as_bytes()))
+        }
+    };
+    written.map_err(|e| {
         exit::fail(
             format!("cannot write {}: {e}", place.display()),
             "run it as root, or write the line that `omnipilot setup` prints",
         )
-    };
-    let mut file = fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(place)
-        .map_err(cannot)?;
-    writeln!(file, "{line}").map_err(cannot)?;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-        .map_err(cannot)
+    })
 }
 
 /// Takes the entry away: the file that is ours, or the lines in another one.
