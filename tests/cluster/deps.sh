@@ -56,6 +56,7 @@ debootstrap debootstrap
 chromium chromium
 /usr/share/fonts/truetype/liberation fonts-liberation
 shellcheck shellcheck
+zsh zsh
 NEEDS
 }
 missing_for_tests() {

@@ -195,3 +195,60 @@ fn a_job_that_is_requeued_is_two_runs_each_with_its_own_outcome() {
         0
     );
 }
+
+/// Eight A100 were asked for: what the job's output would have taken on them, by the prediction for them, is known from `advise` and
+/// from accounting, and so what was saved.
+#[test]
+#[cfg_attr(not(e2e_accounting), ignore = "slurmdbd and MariaDB are not installed")]
+fn saved_gpu_hours_are_what_was_asked_for_less_what_accounting_says_was_taken() {
+    let site = Site::trained(&Setup::default().accounting());
+    site.load_plugin();
+    let id = site.sbatch(&REQUEST, &site.serving());
+    assert_eq!(site.cluster.wait_job(id).unwrap()["JobState"], "COMPLETED");
+    let row = site
+        .cluster
+        .sacct(id, &["ElapsedRaw", "AllocTRES"])
+        .unwrap();
+    let hours = row["ElapsedRaw"].parse::<f64>().unwrap() / 3600.0;
+    let held = row["AllocTRES"]
+        .split(',')
+        .find_map(|t| t.strip_prefix("gres/gpu="));
+    let took = hours * held.unwrap().parse::<f64>().unwrap();
+    let rates = || {
+        let store = Connection::open(site.path("site/store.db")).unwrap();
+        let sql = "select coalesce(avg(output_tok_s), 0) from runs where origin = 'this-cluster'";
+        store
+            .query_row(sql, [], |row| row.get::<_, f64>(0))
+            .unwrap()
+    };
+    ingest_until(&site, || rates() > 0.0);
+    let page = site.path("report.html").display().to_string();
+    let saved = &site.json(&["report", "--output", &page])["saved"];
+    assert_eq!(saved["jobs"], 1, "{saved}");
+    // Per rate of eight A100 that the report reckoned with: fastest, middle, slowest.
+    let rate_of = |hours_saved: &serde_json::Value| {
+        hours * rates() * 8.0 / (hours_saved.as_f64().unwrap() + took)
+    };
+    let ends: Vec<f64> = saved["gpu_hours"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(rate_of)
+        .collect();
+    let words = [&["advise", "--llm-gpu=a100"], &REQUEST[..]].concat();
+    let advised = site.json(&words);
+    let of_eight = advised["candidates"].as_array().unwrap().iter().find(|c| {
+        (c["gpu"].as_str(), c["tp"].as_u64(), c["precision"].as_str())
+            == (Some("a100"), Some(8), Some("bf16"))
+    });
+    let foretold = &of_eight.unwrap()["targets"]["output_tok_s"];
+    let [lo, middle, hi] = ["lo", "q50", "hi"].map(|key| foretold[key].as_f64().unwrap());
+    // The request that was measured is not quite the one that was stated.
+    let near = |a: f64, b: f64| (a / b).ln().abs() < 0.25;
+    assert!(
+        near(ends[0], hi) && near(ends[1], middle) && near(ends[2], lo),
+        "{ends:?} from {saved}, foretold {lo} {middle} {hi}"
+    );
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert!(text.contains("a100 x 8 asked"), "the table names the job");
+}

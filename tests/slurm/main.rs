@@ -11,6 +11,7 @@ mod install;
 mod launcher;
 mod power;
 mod probe;
+mod progress;
 mod scripts;
 mod site;
 mod submit;
