@@ -45,16 +45,18 @@ deps:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
 	@tests/cluster/deps.sh
 
+# One by one: beside the library cargo would compile the command anew, in another form than `cargo build -p submit-wrapper` has left.
 build: deps plugin
-	cargo build --release --locked -p spank-advisor -p submit-wrapper
+	cargo build --release --locked -p submit-wrapper
+	cargo rustc --release --locked -p spank-advisor --crate-type cdylib
 
 # The plugin has a profile of its own, and is built alone so that no other crate's features reach it.
 plugin: deps
 	cargo rustc --profile plugin --locked -p spank-plugin --crate-type cdylib
 
 # With the demo's engine (no model and no GPU, only the endpoints that OmniPilot reads) and what `make bench` measures with.
-standin: deps plugin
-	cargo build --release --locked -p spank-advisor -p submit-wrapper -p e2e
+standin: build
+	cargo build --release --locked -p e2e
 
 demo: standin
 	@demo/demo.sh

@@ -32,7 +32,8 @@ class Omnipilot(Package):
         cargo.add_default_env("CARGO_HOME", join_path(self.stage.path, "cargo"))
         cargo.add_default_env("CARGO_TARGET_DIR", target)
         cargo("rustc", "--profile", "plugin", "--locked", "-p", "spank-plugin", "--crate-type", "cdylib")
-        cargo("build", "--release", "--locked", "-p", "spank-advisor", "-p", "submit-wrapper")
+        cargo("build", "--release", "--locked", "-p", "submit-wrapper")
+        cargo("rustc", "--release", "--locked", "-p", "spank-advisor", "--crate-type", "cdylib")
 
         installer = Executable(join_path(source, "packaging", "install.sh"))
         installer.add_default_env("PREFIX", prefix)
