@@ -11,6 +11,8 @@
 #[allow(dead_code, reason = "shared with the tests on a real Slurm")]
 mod site;
 
+mod port;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -43,12 +45,13 @@ fn port() -> u16 {
 }
 
 /// A job's script: its environment, `engine` under `omnipilot run` in the background, `course` beside it, and the wrapper's exit status.
+/// vLLM leaves its sockets in TMPDIR, which goes with the cluster.
 fn script(site: &Site, port: u16, engine: &str, course: &str) -> String {
     let (venv, bin) = (folder().join("venv/bin"), site.path("bin"));
     format!(
         "#!/bin/bash\n#SBATCH --gres=gpu:h100:1\n\
          export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 PORT={port} M={models}\n\
-         export PATH={venv}:/usr/bin:/bin HOME=$PWD SLURM_LLM_SPOOL={spool}\n\
+         export PATH={venv}:/usr/bin:/bin HOME=$PWD SLURM_LLM_SPOOL={spool} TMPDIR=$PWD/t; mkdir -p t\n\
          ready() {{ until python3 -c 'import urllib.request; urllib.request.urlopen(\"http://127.0.0.1:{port}/health\", timeout=2)' 2>/dev/null; \
          do kill -0 $run || return; sleep 0.5; done; }}\n\
          {bin}/omnipilot run --interval 1 --warmup 0 -- vllm serve {engine} --host 127.0.0.1 --port {port} &\nrun=$!\n\
@@ -66,7 +69,11 @@ fn run(site: &Site, engine: &str, course: &str) -> (Outcome, i32, String) {
         .cluster
         .sbatch(OPERATOR, &[], &script(site, port(), engine, course))
         .unwrap();
-    let id = output.id().unwrap();
+    ended(site, output.id().unwrap())
+}
+
+/// The same of a job that was submitted.
+fn ended(site: &Site, id: u32) -> (Outcome, i32, String) {
     // An engine may take a minute to start, and a load as long.
     for _ in 0..20 {
         if site.cluster.wait_job(id).is_ok() {
@@ -313,7 +320,13 @@ const REFUSED: [(&str, &str, i32, RunOutcome, &str); 9] = [
         RunOutcome::Incompatible,
         "quantization",
     ),
-    ("no such folder", "$M/nope", 1, RunOutcome::Crash, ""),
+    (
+        "no such folder",
+        "$M/nope",
+        1,
+        RunOutcome::Crash,
+        "Repo id must be",
+    ),
     (
         "no weights",
         "$M/m --enforce-eager --max-model-len 512 --kv-cache-memory-bytes 67108864",

@@ -112,7 +112,9 @@ impl LogNotes {
         if line.contains(" INFO ") || line.starts_with("INFO") || self.stopping.is_some() {
             return;
         }
-        if let Some(class) = CAUSES.iter().position(|(_, texts)| has(texts)) {
+        if let Some(class) = CAUSES.iter().position(|(_, texts)| has(texts))
+            && !is_source(line)
+        {
             self.causes[class].get_or_insert_with(|| kept(line));
         }
         if is_error(line) {
@@ -142,6 +144,16 @@ fn is_error(line: &str) -> bool {
     let exception = head.ends_with("Error") || head.ends_with("Exception");
     (exception && !line.starts_with("RuntimeError: Engine core initialization failed"))
         || line.contains(" ERROR ")
+}
+
+/// A program's own line in a traceback: it names the exception, and not what this says.
+fn is_source(line: &str) -> bool {
+    let text = kept(line);
+    let text = match text.split_once(") ") {
+        Some((process, text)) if process.starts_with('(') => text,
+        _ => &text,
+    };
+    text.trim_start().starts_with("raise ")
 }
 
 /// A line without its log prefix, on one line, cut.

@@ -6,6 +6,7 @@
 //! supervise  relays signals, escalates, gives the exit status
 //! tee        passes stdout and stderr on unchanged and shows each line to the log
 //! watch      readiness, then readings of /metrics; one thread
+//! port       whether an engine of another job has the same port
 //! card       the architecture of what is served, once it is
 //! prometheus, reading, window    page -> samples -> reading -> steady windows   (pure)
 //! log, verdict                   lines -> notes -> how it ended                 (pure)
@@ -25,6 +26,7 @@ mod http;
 mod log;
 pub(crate) mod nvml;
 pub(crate) mod plan;
+mod port;
 pub(crate) mod power;
 mod prometheus;
 mod reading;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use model_store::advisor::RunOutcome;
+use model_store::consult::without_number;
 use model_store::outcome::{Asked, Outcome, SCHEMA, env as names};
 
 use super::plan::{Env, Plan};
@@ -151,10 +152,10 @@ impl Recorder {
         if let Err(error) = spool::write(path, outcome)
             && !std::mem::replace(&mut self.warned, true)
         {
-            warn(&format!(
+            warn(&without_number(&format!(
                 "the outcome was not recorded in {}: {error}",
                 path.display()
-            ));
+            )));
         }
     }
 }

@@ -190,8 +190,8 @@ mod tests {
                 Incompatible,
                 "max_model_len (262144) is greater",
             ),
-            ("nodir", 1, false, Crash, "HFValidationError"),
-            ("hub", 1, false, Crash, "LocalEntryNotFoundError"),
+            ("nodir", 1, false, Crash, "Repo id must be in the form"),
+            ("hub", 1, false, Crash, "Cannot find an appropriate cached"),
             // The capture begins below the line that names the cause.
             ("noweights", 1, false, Crash, "initialization failed"),
             ("portuse", 1, false, Crash, "Address already in use"),

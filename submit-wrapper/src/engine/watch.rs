@@ -11,8 +11,10 @@ use model_store::outcome::Window;
 use super::card::card_of;
 use super::http::Client;
 use super::plan::Urls;
+use super::port::{local_port, other_job};
 use super::power::PowerMeter;
 use super::reading::Reading;
+use super::record::warn;
 use super::tee::{SharedLog, locked};
 use super::window::{Cut, Windows};
 
@@ -167,9 +169,30 @@ impl Watcher {
         }
     }
 
+    /// Whether it is another job's engine that answers.
+    fn another_has_the_port(&self) -> bool {
+        let own = std::env::var("SLURM_JOB_ID").ok();
+        let port = local_port(&self.urls.ready);
+        let other = own
+            .zip(port)
+            .and_then(|(own, port)| Some((port, other_job(port, &own)?)));
+        if let Some((port, job)) = &other {
+            warn(&format!(
+                "port {port} of this node is that of an engine of your job {job}, which gets what is meant for this one: this one is not measured"
+            ));
+            warn(
+                "  hint: `--port $((20000 + SLURM_JOB_ID % 10000))` gives each job a port of its own",
+            );
+        }
+        other.is_some()
+    }
+
     fn wait_until_ready(&self) -> bool {
         loop {
             if self.client.is_up(&self.urls.ready) {
+                if self.another_has_the_port() {
+                    return false;
+                }
                 locked(&self.seen).ready_s = Some(self.now());
                 return true;
             }
