@@ -183,6 +183,7 @@ for verb in ingest observe train metrics; do
   systemd-analyze security --threshold=25 omnipilot-$verb.service >/dev/null
   say $verb: $(systemctl is-enabled omnipilot-$verb.timer), $(systemctl is-active omnipilot-$verb.timer)
 done
+say doctor: $(omnipilot doctor | grep -c 'timer is inactive$') timers off
 systemctl start omnipilot-train.service
 say before setup: $(systemctl show --value -p ConditionResult -p Result omnipilot-train.service)
 
@@ -205,6 +206,7 @@ tries=600
 until [ "$(systemctl show --value -p ExecMainExitTimestampMonotonic omnipilot-train.service)" != 0 ] || [ $((tries -= 1)) = 0 ]; do sleep 0.1; done
 say by the timer: $(systemctl show --value -p Result -p ExecMainStatus -p User omnipilot-train.service)
 journalctl --quiet --output=cat --unit=omnipilot-train.service | grep -o '^published .*snapshot' || journalctl --unit=omnipilot-train.service
+say doctor: $(omnipilot doctor | grep -o 'omnipilot-train.timer is active')
 # A second run of the same package is an upgrade, and leaves timers as they are.
 dpkg -i /root/omnipilot.deb >/dev/null
 say after an upgrade: $(systemctl is-active omnipilot-ingest.timer omnipilot-observe.timer omnipilot-train.timer)
@@ -234,9 +236,11 @@ fn on_a_booted_debian_a_timer_trains_as_the_service_account_and_goes_with_the_pa
         "observe: disabled, inactive",
         "train: disabled, inactive",
         "metrics: disabled, inactive",
+        "doctor: 3 timers off",
         "before setup: success no",
         "by the timer: success 0 omnipilot",
         "published /var/lib/omnipilot/model.snapshot",
+        "doctor: omnipilot-train.timer is active",
         "after an upgrade: active active active",
         "left:",
     ];
