@@ -175,6 +175,59 @@ fn aiperf_and_genai_perf() {
     assert_eq!(run.case.model, "mistralai/Mistral-7B-Instruct-v0.3");
 }
 
+/// Beside each file what its client printed at its end, of loads from a real vLLM 0.32.0 with a tiny model.
+#[test]
+fn files_of_real_clients_say_what_the_clients_said() {
+    let model = Some("m".to_owned());
+    let of = |name: &str| {
+        let stated = Stated {
+            model: model.clone(),
+            ..stated()
+        };
+        let mut imported = read(&fixture(name), None, &stated, None).unwrap();
+        assert_eq!(
+            (imported.runs.len(), imported.skipped.len()),
+            (1, 0),
+            "{name}"
+        );
+        let run = imported.runs.remove(0);
+        assert_eq!(run.case.model, "m");
+        (figures(&run), load(&run))
+    };
+    let some = |figures: [f64; 5]| figures.map(Some);
+    let lengths = |isl, w, c| (Some(isl), Some(32.0), w, Some(c));
+    assert_eq!(
+        of("aiperf/0.13.0/captured.json"),
+        (
+            some([330.10, 10.32, 64.14, 9.69, 364.60]),
+            lengths(64.0, Workload::ClosedLoop, 4.0)
+        )
+    );
+    let (figures, (.., load, in_flight)) = of("aiperf/0.13.0/captured-rate.json");
+    assert_eq!(figures, some([265.51, 8.30, 32.32, 5.18, 192.93]));
+    // Effective concurrency, as it printed it: asked for were 8 requests a second.
+    assert_eq!(
+        (load, in_flight.map(|c| (c * 100.0).round())),
+        (Workload::Poisson, Some(161.0))
+    );
+    assert_eq!(
+        of("sglang-bench/0.5.23/captured.jsonl"),
+        (
+            some([1069.70, 33.43, 17.41, 3.26, 118.40]),
+            lengths(64.0, Workload::ClosedLoop, 4.0)
+        )
+    );
+    let (figures, (.., load, in_flight)) = of("sglang-bench/0.5.23/captured-rate.jsonl");
+    assert_eq!(figures, some([231.99, 7.25, 38.26, 5.30, 202.52]));
+    assert_eq!(
+        (load, in_flight.map(|c| (c * 100.0).round())),
+        (Workload::Poisson, Some(147.0))
+    );
+    let (figures, load) = of("guidellm/0.8.1/captured.json");
+    assert_eq!(figures, some([366.12, 11.44, 53.70, 8.98, 336.54]));
+    assert_eq!(load, lengths(79.0, Workload::ClosedLoop, 4.0));
+}
+
 #[test]
 fn guidellm_of_both_versions() {
     let imported = import("guidellm/0.8.1/benchmarks.json", Form::Guidellm);

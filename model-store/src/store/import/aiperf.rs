@@ -1,5 +1,8 @@
 //! AIPerf and GenAI-Perf: each metric is an object with its `unit`, which is obeyed. Inter-token
 //! latency is (end to end - first token) / (tokens - 1), which is TPOT here.
+//!
+//! What was asked for lies in `input_config`: since 0.13 by phase, of which the one named `profiling` was measured, before under
+//! `endpoint` and `loadgen`.
 
 use serde_json::Value;
 
@@ -30,17 +33,20 @@ pub(super) fn read(document: &Value) -> Result<Reading, String> {
         plain(metric("input_sequence_length"), "avg"),
         plain(metric("output_sequence_length"), "avg"),
     );
+    let in_flight = plain(metric("effective_concurrency"), "avg");
     let config = bag.take(&["input_config"]).unwrap_or(&Value::Null);
-    let number = |key: &str| {
-        find(config, &[key])
-            .and_then(as_number)
-            .filter(|x| *x > 0.0)
-    };
-    let request_rate = number("request_rate");
-    let concurrency = number("concurrency");
+    let phases = config["phases"].as_array();
+    let measured_phase = phases.and_then(|all| all.iter().find(|p| p["kind"] == "profiling"));
+    let load = measured_phase.unwrap_or(config);
+    let number = |key: &str| find(load, &[key]).and_then(as_number).filter(|x| *x > 0.0);
+    let request_rate = number("request_rate").or_else(|| number("rate"));
+    // Requests that come at a rate are as many at once as the server's speed makes them.
+    let concurrency = number("concurrency").or(in_flight.filter(|_| request_rate.is_some()));
+    let listed = find(config, &["models"]).map_or_else(String::new, |m| find_text(m, &["name"]));
     let model = ["model_names", "models", "model"]
-        .iter()
         .map(|key| find_text(config, &[key]))
+        .into_iter()
+        .chain([listed])
         .find(|m| !m.is_empty());
     Ok(Reading {
         model: model.unwrap_or_default(),
