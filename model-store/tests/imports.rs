@@ -332,6 +332,22 @@ fn llmd_reports_of_both_versions() {
     assert_eq!((c.workload, c.request_rate), (Workload::Poisson, Some(4.0)));
 }
 
+/// Statistics that nothing here asks for are kept by their mean.
+#[test]
+fn metrics_that_are_not_understood_are_kept_with_their_units() {
+    let notes = |name: &str, form| import(name, form).runs[0].notes.clone();
+    let aiperf = notes("aiperf/0.13.0/profile_export_aiperf.json", Form::Aiperf);
+    assert!(
+        aiperf.contains("nvidia_average_gpu_power=610 W"),
+        "{aiperf}"
+    );
+    assert!(!aiperf.contains("time_to_first_token"), "{aiperf}");
+    let guidellm = notes("guidellm/0.8.1/benchmarks.json", Form::Guidellm);
+    assert!(guidellm.contains("time_per_output_token_ms="), "{guidellm}");
+    let llmd = notes("llm-d-report/0.2/report.json", Form::LlmdReport);
+    assert!(llmd.contains("normalized_time_per_output_token="), "{llmd}");
+}
+
 #[test]
 fn inferencex_aggregates() {
     let imported = import("inferencex/2026/agg.json", Form::InferencexAgg);

@@ -371,7 +371,7 @@ fn no_candidate(known: Knowledge, request: &Request) -> String {
             format!("no `{gpu}` GPUs here; the cluster has {has}")
         }
         (_, Some(tp)) => format!(
-            "tp {tp} needs {tp} GPUs on one node, and no node of the types asked for has them"
+            "tp {tp} needs that many GPUs on one node, and no node of the types asked for has them"
         ),
         _ => format!("no configuration fits what was fixed; the cluster has {has}"),
     }

@@ -149,7 +149,7 @@ fn waits<'a>(known: Knowledge<'a>, left_out: &mut Vec<LeftOut>) -> Option<&'a Qu
         let most = QueueWaits::LONGEST_AGE_S / 3600;
         say(
             true,
-            format!("queue waits are {hours} hours old, {most} at most count"),
+            format!("queue waits are {hours} h old, {most} h at most count"),
         );
         return None;
     }

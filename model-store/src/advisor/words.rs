@@ -118,10 +118,9 @@ fn basis(e: &Evidence, gres: &str) -> String {
     if elsewhere == 0 || e.leads() {
         String::new()
     } else if e.this_cluster > 0 {
-        let runs = if e.this_cluster == 1 { "run" } else { "runs" };
         format!(
-            " ({from} and {} {runs} here on {gres})",
-            grouped_count(e.this_cluster.into())
+            " ({from} and {} here on {gres})",
+            count_of(e.this_cluster, "run")
         )
     } else if e.on_other_gpus > 0 {
         format!(" ({from}; nothing measured here on {gres})")
@@ -247,6 +246,17 @@ pub fn grouped_count(n: u64) -> String {
     groups.join(",")
 }
 
+/// A count with its noun: `1 run`, `9,083 runs`, `2 launches`.
+pub fn count_of(n: impl TryInto<u64>, noun: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    let s = match n {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{s}", grouped_count(n))
+}
+
 /// A large count: `8.32 M`.
 fn short(x: f64) -> String {
     if x >= 1e6 {
@@ -291,6 +301,13 @@ mod tests {
         ] {
             assert_eq!(said, expected);
         }
+    }
+
+    #[test]
+    fn a_count_agrees_with_its_noun() {
+        let shown = [0u32, 1, 2, 9083].map(|n| count_of(n, "run"));
+        assert_eq!(shown, ["0 runs", "1 run", "2 runs", "9,083 runs"]);
+        assert_eq!(count_of(2u32, "launch"), "2 launches");
     }
 
     #[test]

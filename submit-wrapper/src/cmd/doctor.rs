@@ -12,6 +12,7 @@ mod timers;
 use std::io::Write;
 use std::process::ExitCode;
 
+use model_store::advisor::words::count_of;
 use model_store::config::Config;
 use model_store::consult::without_number;
 use model_store::snapshot::Snapshot;
@@ -158,16 +159,12 @@ fn print(seen: &Seen) -> std::io::Result<()> {
     let (errors, warnings) = (seen.count(State::Error), seen.count(State::Warning));
     writeln!(
         out,
-        "{} checks: {errors} error{}, {warnings} warning{}, {} skipped",
-        seen.findings.len(),
-        plural(errors),
-        plural(warnings),
+        "{}: {}, {}, {} skipped",
+        count_of(seen.findings.len(), "check"),
+        count_of(errors, "error"),
+        count_of(warnings, "warning"),
         seen.count(State::Skipped)
     )
-}
-
-const fn plural(n: usize) -> &'static str {
-    if n == 1 { "" } else { "s" }
 }
 
 /// What to do about a date in the future.

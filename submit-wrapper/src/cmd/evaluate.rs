@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use model_store::advisor::words::count_of;
 use model_store::advisor::{Catalogue, Origin, Run};
 use model_store::store::Store;
 use model_store::store::runs_csv::{Defaults, read_runs};
@@ -124,8 +125,9 @@ fn from_file(path: &Path) -> anyhow::Result<Vec<Run>> {
     }
     if skipped > 0 {
         eprintln!(
-            "omnipilot: {}: {skipped} rows skipped; `omnipilot import` says why",
-            path.display()
+            "omnipilot: {}: {} skipped; `omnipilot import` says why",
+            path.display(),
+            count_of(skipped, "row")
         );
     }
     Ok(runs)
@@ -135,8 +137,9 @@ fn print(e: &Evaluation) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{} runs, {} of them scored; intervals are 95 % bootstrap intervals over cells",
-        e.runs, e.scored_rows
+        "{}, {} of them scored; intervals are 95 % bootstrap intervals over cells",
+        count_of(e.runs, "run"),
+        e.scored_rows
     )?;
     if !e.targets.is_empty() {
         writeln!(

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use model_store::advisor::words::count_of;
 use model_store::advisor::{Configuration, Pins};
 use model_store::consult::{Action, Consulted, Fault, Rewrite, consult_snapshot};
 use model_store::engine_args::EngineKind;
@@ -94,7 +95,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         });
         json::print("export", done)?;
     } else if let Some(runs) = written.runs {
-        println!("{runs} runs in {}", output.display());
+        println!("{} in {}", count_of(runs, "run"), output.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,19 +1,21 @@
 //! `omnipilot import`: measured runs from files into the store.
 
+mod tell;
+
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use model_store::advisor::words::count_of;
 use model_store::advisor::{Origin, Precision};
 use model_store::store::import::{self, Form, Stated};
 use model_store::store::runs_csv::{self, Defaults, RowError, RunRows};
 use model_store::store::{ImportedFile, InsertReport, Store};
 use sha2::{Digest, Sha256};
 
-use crate::json::document;
 use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::tables::Encoding;
@@ -186,7 +188,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         let imported = import(store.as_mut(), file, args);
         drop(progress);
         match imported {
-            Ok(report) => print(&report, args.json)?,
+            Ok(report) => tell::print(&report, args.json)?,
             Err(error) => {
                 failed += 1;
                 exit::tell(&error);
@@ -270,11 +272,11 @@ fn import(store: Option<&mut Store>, path: &Path, args: &Args) -> anyhow::Result
         )
     })?;
     let (report, tool, hash) = match opened {
-        Opened::Rows(rows) => (
-            import_rows(store, path, name, *rows)?,
-            String::new(),
-            content_of(path)?,
-        ),
+        Opened::Rows(rows) => {
+            let hash = content_of(path)?;
+            let report = import_rows(store, path, name, *rows, &hash)?;
+            (report, String::new(), hash)
+        }
         Opened::Results { hash, text } => {
             let (report, tool) = import_results(store, path, name, &text, args, &hash)?;
             (report, tool, hash)
@@ -299,16 +301,23 @@ fn import_rows(
     path: &Path,
     file: String,
     rows: RunRows<Box<dyn Read>>,
+    hash: &[u8; 32],
 ) -> anyhow::Result<Report> {
     let unknown_columns = rows.unknown_columns().map(str::to_owned).collect();
     let mut skipped = Skipped::default();
     let taken = rows.filter_map(|row| row.map_err(|e| skipped.count(e)).ok());
-    let rows = store.insert_runs(taken).map_err(exit::store)?;
+    let rows = match known(store, hash)? {
+        Some(_) => InsertReport {
+            new: 0,
+            known: taken.count() as u64,
+        },
+        None => store.insert_runs(taken).map_err(exit::store)?,
+    };
     if let Some(error) = skipped.fatal {
         let reason = format!(
-            "{}: {error}; the {} runs before it were taken",
+            "{}: {error}; taken before it: {}",
             path.display(),
-            rows.new + rows.known
+            count_of(rows.new + rows.known, "run")
         );
         return Err(exit::fail(
             reason,
@@ -322,6 +331,12 @@ fn import_rows(
         skipped,
         unknown_columns,
     })
+}
+
+/// Runs that this content gave before, under whatever name and whatever was stated of it then.
+fn known(store: &Store, hash: &[u8; 32]) -> anyhow::Result<Option<u64>> {
+    let before = store.imported(hash).map_err(exit::store)?;
+    Ok(before.filter(|runs| *runs > 0))
 }
 
 /// What a benchmark client has written.
@@ -366,14 +381,9 @@ fn import_results(
             last: false,
         });
     }
-    let before = store.imported(hash).map_err(exit::store)?;
-    let rows = match before {
-        // The same content again, whatever is stated of it now.
-        Some(runs) if runs > 0 => InsertReport {
-            new: 0,
-            known: runs,
-        },
-        _ => store
+    let rows = match known(store, hash)? {
+        Some(known) => InsertReport { new: 0, known },
+        None => store
             .insert_runs(imported.runs.into_iter())
             .map_err(exit::store)?,
     };
@@ -484,72 +494,4 @@ fn content_of(path: &Path) -> anyhow::Result<[u8; 32]> {
             n => hash.update(&buffer[..n]),
         }
     }
-}
-
-fn print(report: &Report, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if json {
-        return Ok(writeln!(out, "{}", document("import", as_json(report)))?);
-    }
-    let Report {
-        file,
-        format,
-        rows,
-        skipped,
-        unknown_columns,
-    } = report;
-    let (word, place) = match *format {
-        "runs-csv" => ("rows", "line"),
-        _ => ("runs", "entry"),
-    };
-    writeln!(
-        out,
-        "{file}: {} {word} taken, {} already known, {} skipped",
-        rows.new, rows.known, skipped.rows
-    )?;
-    for (rows, first) in skipped.reasons.values() {
-        writeln!(
-            out,
-            "  {rows} skipped: {}, first at {place} {}{}",
-            first.reason,
-            first.line,
-            shown(&first.value)
-        )?;
-    }
-    if !unknown_columns.is_empty() {
-        let (count, names) = (
-            unknown_columns.len(),
-            unknown_columns.join("`, `").escape_debug().to_string(),
-        );
-        writeln!(
-            out,
-            "  {count} columns not known, kept in the notes: `{names}`"
-        )?;
-    }
-    Ok(())
-}
-
-fn shown(value: &str) -> String {
-    if value.is_empty() {
-        String::new()
-    } else {
-        format!(": `{}`", value.escape_debug())
-    }
-}
-
-fn as_json(report: &Report) -> serde_json::Value {
-    let skipped = report.skipped.reasons.values().map(|(rows, first)| {
-        serde_json::json!({
-            "reason": first.reason, "rows": rows, "first_line": first.line, "first_value": first.value,
-        })
-    });
-    serde_json::json!({
-        "file": report.file,
-        "format": report.format,
-        "taken": report.rows.new,
-        "known": report.rows.known,
-        "skipped": report.skipped.rows,
-        "reasons": skipped.collect::<Vec<_>>(),
-        "unknown_columns": report.unknown_columns,
-    })
 }

@@ -19,6 +19,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use model_store::advisor::drift::Drift;
+use model_store::advisor::words::count_of;
 use model_store::store::Store;
 use serde_json::json;
 
@@ -171,12 +172,19 @@ fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
     } = report;
     writeln!(
         out,
-        "{read} outcome files read: {runs} runs added, {known} files already known, {} waiting, {} quarantined",
+        "{} read: {} added, {} already known, {} waiting, {} quarantined",
+        count_of(*read, "outcome file"),
+        count_of(*runs, "run"),
+        count_of(*known, "file"),
         waiting.total(),
         quarantined.total()
     )?;
     if report.wishes > 0 {
-        writeln!(out, "{} requests without an answer noted", report.wishes)?;
+        writeln!(
+            out,
+            "{} without an answer noted",
+            count_of(report.wishes, "request")
+        )?;
     }
     for line in shown {
         writeln!(out, "  {line}")?;

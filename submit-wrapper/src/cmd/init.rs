@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use model_store::advisor::words::count_of;
 use model_store::store::{Store, published_figures};
 
 use super::import::{make_folders, make_parent};
@@ -65,13 +66,15 @@ fn init_store(path: &Path, out: &mut impl Write) -> anyhow::Result<Value> {
     if existed {
         writeln!(
             out,
-            "the store {shown} was there: {new} published runs added, {} already known, {all} in all",
+            "the store {shown} was there: {} added, {} already known, {all} in all",
+            count_of(new, "published run"),
             report.known
         )?;
     } else {
         writeln!(
             out,
-            "made the store {shown} with {new} runs from published documents"
+            "made the store {shown} with {} from published documents",
+            count_of(new, "run")
         )?;
     }
     Ok(json!({

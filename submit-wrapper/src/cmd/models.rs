@@ -6,6 +6,7 @@ mod cards;
 use std::io::Write;
 use std::process::ExitCode;
 
+use model_store::advisor::words::count_of;
 use model_store::snapshot::Snapshot;
 use model_store::store::{ModelState, PublishedModel, Store};
 use model_store::train::gate::{Judgement, judge};
@@ -251,8 +252,9 @@ fn print_comparison(
     }
     writeln!(
         out,
-        "{} runs in {} cells that neither was fitted to",
-        judgement.runs, judgement.cells
+        "{} in {} that neither was fitted to",
+        count_of(judgement.runs, "run"),
+        count_of(judgement.cells, "cell")
     )?;
     writeln!(
         out,

@@ -6,6 +6,7 @@ mod stated;
 use std::io::Write;
 use std::process::ExitCode;
 
+use model_store::advisor::words::count_of;
 use model_store::advisor::{ClusterState, QueueWaits};
 use model_store::config::Config;
 use model_store::store::{Store, Wait};
@@ -123,8 +124,9 @@ fn print_stated(out: &mut impl Write, cluster: &ClusterState) -> std::io::Result
         let of = nodes(pool.nodes);
         writeln!(
             out,
-            "{}: {of} with {} GPUs each, as stated",
-            pool.gres, pool.per_node
+            "{}: {of} with {} each, as stated",
+            pool.gres,
+            gpus(pool.per_node)
         )?;
     }
     Ok(())
@@ -142,20 +144,20 @@ fn print(out: &mut impl Write, seen: &Observed) -> std::io::Result<()> {
         };
         write!(
             out,
-            "{}: {} with up to {} GPUs each, {} of {} GPUs free, {} asked for by pending jobs, partitions {partitions}",
+            "{}: {} with up to {} each, {} of {} free, {} asked for by pending jobs, partitions {partitions}",
             pool.gres,
             nodes(pool.nodes),
-            pool.per_node,
+            gpus(pool.per_node),
             pool.free,
-            pool.total,
+            gpus(pool.total),
             pool.pending,
         )?;
         let down = seen.down.iter().find(|d| d.gres == pool.gres);
         match down {
             Some(down) => writeln!(
                 out,
-                "; {} GPUs on {} down or drained",
-                down.gpus,
+                "; {} on {} down or drained",
+                gpus(down.gpus),
                 nodes(down.nodes)
             )?,
             None => writeln!(out)?,
@@ -184,21 +186,25 @@ fn minutes(seconds: f64) -> String {
 }
 
 fn nodes(n: u32) -> String {
-    format!("{n} node{}", if n == 1 { "" } else { "s" })
+    count_of(n, "node")
+}
+
+fn gpus(n: u32) -> String {
+    count_of(n, "GPU")
 }
 
 fn warn(seen: &Observed) {
     if seen.untyped_nodes > 0 {
         eprintln!(
-            "warning: {} nodes have GPUs without a type, which cannot be advised",
-            seen.untyped_nodes
+            "warning: GPUs without a type, which cannot be advised, on {}",
+            count_of(seen.untyped_nodes, "node")
         );
         eprintln!("hint: give them one in gres.conf and slurm.conf, as in `Gres=gpu:h100:8`");
     }
     if seen.untyped_pending > 0 {
         eprintln!(
-            "note: pending jobs ask for {} GPUs of any type; they count for none",
-            seen.untyped_pending
+            "note: pending jobs ask for {} of any type; they count for none",
+            count_of(seen.untyped_pending, "GPU")
         );
     }
 }

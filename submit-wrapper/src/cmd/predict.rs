@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use model_store::advisor::model::Model;
 use model_store::advisor::physics::physics;
+use model_store::advisor::words::count_of;
 use model_store::advisor::{Catalogue, Prediction, Setup, Target};
 use model_store::snapshot::Snapshot;
 use model_store::store::runs_csv::{CaseRow, RowError, read_cases};
@@ -64,7 +65,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     for (done, case) in cases.enumerate() {
         // Often enough to be seen to go on, and seldom enough to cost nothing.
         if done % 256 == 255 {
-            progress.say(format!("predicting: {} cases", done + 1));
+            progress.say(format!("predicting: {}", count_of(done + 1, "case")));
         }
         if let Err(error) = &case
             && error.last
@@ -98,8 +99,8 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!(
-        "{} cases: {} in support, {} out of it, {} of them unreadable",
-        counts[0] + counts[1],
+        "{}: {} in support, {} out of it, {} of them unreadable",
+        count_of(counts[0] + counts[1], "case"),
         counts[0],
         counts[1],
         counts[2]

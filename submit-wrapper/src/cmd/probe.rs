@@ -9,6 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use model_store::advisor::utility;
+use model_store::advisor::words::count_of;
 use model_store::config::Config;
 use model_store::options::shorten;
 use model_store::probe::{Budget, Plan, PlannedProbe, Taken, plan};
@@ -160,8 +161,8 @@ impl Work {
         } = &self.plan;
         writeln!(
             out,
-            "{} requests of the last {} days: {} refused or explored, {} served",
-            self.requests.asked.len(),
+            "{} of the last {} days: {} refused or explored, {} served",
+            count_of(self.requests.asked.len(), "request"),
             ask::WINDOW / 86_400,
             self.requests.wishes,
             self.requests
@@ -182,19 +183,24 @@ impl Work {
             writeln!(out, "{}", self.line(probe))?;
         }
         for (list, word) in [
-            (under_way, "may be answered by probes that were submitted"),
-            (hopeless, "cannot be answered by a probe on one node here"),
+            (under_way, "that probes under way may answer"),
+            (hopeless, "that no probe on one node here can answer"),
         ] {
             if !list.is_empty() {
-                writeln!(out, "{} requests {word}: {}", list.len(), self.names(list))?;
+                writeln!(
+                    out,
+                    "{} {word}: {}",
+                    count_of(list.len(), "request"),
+                    self.names(list)
+                )?;
             }
         }
         if !self.requests.unknown.is_empty() {
             let names: Vec<&str> = self.requests.unknown.iter().map(String::as_str).collect();
             writeln!(
                 out,
-                "{} models are not known and never run as others name them: {}",
-                names.len(),
+                "{} not known, and never run as others name them: {}",
+                count_of(names.len(), "model"),
                 shorten(&names.join(", "))
             )?;
             eprintln!("hint: a section `[model.\"NAME\"]` in the configuration lets one be probed");
@@ -279,8 +285,10 @@ fn report(jobs: &[submit::Submitted], as_json: bool) -> std::io::Result<()> {
     for job in jobs {
         writeln!(
             out,
-            "submitted array {}: {} probes, at most {:.1} GPU-hours",
-            job.id, job.probes, job.gpu_hours
+            "submitted array {}: {}, at most {:.1} GPU-hours",
+            job.id,
+            count_of(job.probes, "probe"),
+            job.gpu_hours
         )?;
     }
     Ok(())

@@ -7,7 +7,7 @@ mod svg;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use model_store::advisor::words::grouped_count;
+use model_store::advisor::words::count_of;
 use model_store::advisor::{Origin, Pins};
 use model_store::config::Config;
 use model_store::consult::{Consulted, consult_snapshot};
@@ -115,10 +115,10 @@ fn tell(args: &Args, data: &Data, bytes: usize) -> std::io::Result<()> {
         );
     }
     println!(
-        "{}: {} KB, {} runs, {} of them here with a prediction from before, {} inside their interval",
+        "{}: {} KB, {}, {} of them here with a prediction from before, {} inside their interval",
         args.output.display(),
         bytes / 1024,
-        grouped_count(data.in_store(&Origin::ALL)),
+        count_of(data.in_store(&Origin::ALL), "run"),
         data.here.len(),
         inside(&data.here)
     );

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use model_store::advisor::words::count_of;
 use model_store::store::{Store, StoreError};
 use serde_json::json;
 
@@ -70,9 +71,10 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::SUCCESS);
             }
             println!(
-                "{} holds what {} held: {runs} runs",
+                "{} holds what {} held: {}",
                 config.store.display(),
-                file.display()
+                file.display(),
+                count_of(runs, "run")
             );
             exit::hint("`omnipilot train` publishes a model of it");
         }

@@ -122,7 +122,7 @@ fn import_says_what_it_took_and_what_it_skipped_and_why() {
     assert!(out.status.success(), "{out:?}");
     assert_eq!(
         text(&out.stdout),
-        "t.csv: 1 rows taken, 0 already known, 3 skipped\n  \
+        "t.csv: 1 row taken, 0 already known, 3 skipped\n  \
          2 skipped: `tp` is not a number, first at line 3: `x`\n  \
          1 skipped: `workload` is none of offline, static, closed-loop, poisson, first at line 5: `never`\n"
     );
@@ -336,6 +336,33 @@ fn a_result_file_is_told_by_its_content_and_imported_once_under_any_name() {
         .collect();
     assert_eq!(ours.len(), 1);
     assert!((ours[0].measured.output_tok_s.unwrap() - 1262.97).abs() < 0.01);
+}
+
+/// Clients append to their file, other tools write it anew with other white space, and a copy has another name.
+#[test]
+fn what_grew_was_reformatted_or_renamed_counts_once() {
+    let site = crate::site::Site::new();
+    let entry: serde_json::Value = serde_json::from_str(BENCH).unwrap();
+    let mut later = entry.clone();
+    later["output_throughput"] = 1300.5.into();
+    let import = |name: &str, text: String| {
+        std::fs::write(site.path(name), text).unwrap();
+        let path = site.path(name).to_str().unwrap().to_owned();
+        let report = site.json(&["import", "--gpu", "h100", "--tp", "1", &path]);
+        (report["taken"].as_u64(), report["known"].as_u64())
+    };
+    let none = (Some(0), Some(1));
+    assert_eq!(import("a.json", format!("{entry}\n")), (Some(1), Some(0)));
+    assert_eq!(
+        import("a.json", format!("{entry}\n{later}\n")),
+        (Some(1), Some(1))
+    );
+    assert_eq!(import("b.json", format!("{later:#}")), none);
+    assert_eq!(import("c.json", format!("[{entry}]")), none);
+    // Failures have no figure by which another source's copy of them is known.
+    let table = "model,gpu,tp,precision,workload,outcome\nllama,H200,1,fp8,offline,out-of-memory\n";
+    assert_eq!(import("d.csv", table.into()), (Some(1), Some(0)));
+    assert_eq!(import("e.csv", table.into()), none);
 }
 
 #[test]

@@ -31,6 +31,12 @@ impl<'a> Bag<'a> {
         Some(value).filter(|v| !v.is_null())
     }
 
+    /// The same without these keys, which were read otherwise.
+    pub(super) fn without(mut self, keys: &[&'a str]) -> Self {
+        self.taken.extend(keys);
+        self
+    }
+
     /// A number from 0 up.
     pub(super) fn number(&mut self, keys: &[&str]) -> Option<f64> {
         self.take(keys).and_then(as_number)
@@ -57,19 +63,32 @@ impl<'a> Bag<'a> {
             .map(|x| x as u32)
     }
 
-    /// What was not taken, as `name=value`: plain values and short ones.
+    /// What was not taken, as `name=value`: plain values, short ones, and of a statistic its mean with its unit.
     pub(super) fn rest(&self) -> Vec<String> {
         let object = self.object.into_iter().flatten();
         let left = object.filter(|(k, v)| !self.taken.contains(&k.as_str()) && !v.is_null());
-        left.filter(|(_, v)| !v.is_array() && !v.is_object())
-            .map(|(k, v)| match v {
-                Value::String(text) => (k, text.clone()),
-                other => (k, other.to_string()),
-            })
+        left.filter_map(|(k, v)| Some((k, in_brief(v)?)))
             .filter(|(k, v)| v.len() <= LONGEST && k.len() <= LONGEST && !v.is_empty())
             .map(|(k, v)| format!("{k}={v}").replace(|c: char| c.is_control() || c == ';', " "))
             .take(MOST)
             .collect()
+    }
+}
+
+/// A plain value, or the mean of a statistic; `None` for any other object, and for a list.
+fn in_brief(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(_) => None,
+        Value::Object(map) => {
+            // GuideLLM has one statistic for each end of a request.
+            let of = map.get("successful").unwrap_or(value);
+            let mean = of.get("avg").or_else(|| of.get("mean"))?.as_f64()?;
+            let unit = of.get("unit").or_else(|| of.get("units"));
+            let unit = unit.and_then(Value::as_str).unwrap_or_default();
+            Some(format!("{mean} {unit}").trim_end().to_owned())
+        }
+        other => Some(other.to_string()),
     }
 }
 

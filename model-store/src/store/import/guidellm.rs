@@ -5,8 +5,21 @@
 use serde_json::Value;
 
 use super::Reading;
-use super::bag::{as_number, find, find_text};
+use super::bag::{Bag, as_number, find, find_text};
 use crate::advisor::{Measured, Workload};
+
+/// Metrics that are read; of the others the means are kept.
+const READ: [&str; 9] = [
+    "inter_token_latency_ms",
+    "output_token_count",
+    "output_tokens_per_second",
+    "prompt_token_count",
+    "request_concurrency",
+    "request_latency",
+    "requests_per_second",
+    "time_to_first_token_ms",
+    "tokens_per_second",
+];
 
 pub(super) fn read(document: &Value) -> Vec<Result<Reading, String>> {
     let benchmarks = document["benchmarks"].as_array();
@@ -22,6 +35,7 @@ fn one(document: &Value, benchmark: &Value) -> Result<Reading, String> {
     let of = |name: &str| &metrics[name]["successful"];
     let mean = |name: &str| as_number(&of(name)["mean"]).filter(|x| *x > 0.0);
     let p99 = |name: &str| as_number(&of(name)["percentiles"]["p99"]).filter(|x| *x > 0.0);
+    let rest = Bag::of(metrics).without(&READ);
     let strategy = find(benchmark, &["strategy"]).unwrap_or(&Value::Null);
     let kind = find_text(strategy, &["type_"]);
     let streams = find(strategy, &["streams"]).and_then(as_number);
@@ -56,7 +70,7 @@ fn one(document: &Value, benchmark: &Value) -> Result<Reading, String> {
             e2e_p99_ms: p99("request_latency").map(|s| s * 1e3),
             ..Measured::default()
         },
-        notes: vec![format!("strategy={kind}")],
+        notes: [vec![format!("strategy={kind}")], rest.rest()].concat(),
         ..Reading::default()
     })
 }

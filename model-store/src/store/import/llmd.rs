@@ -5,9 +5,22 @@
 use serde_json::Value;
 
 use super::Reading;
-use super::bag::{as_number, find, find_text};
+use super::bag::{Bag, as_number, find, find_text};
 use super::vllm::workload;
 use crate::advisor::Measured;
+
+/// Latencies and rates that are read; of the others the means are kept.
+const READ: [&str; 9] = [
+    "output_token_rate",
+    "output_tokens_per_sec",
+    "request_latency",
+    "request_rate",
+    "requests_per_sec",
+    "time_per_output_token",
+    "time_to_first_token",
+    "total_token_rate",
+    "total_tokens_per_sec",
+];
 
 pub(super) fn read(document: &Value) -> Result<Reading, String> {
     let scenario = &document["scenario"];
@@ -80,7 +93,11 @@ pub(super) fn read(document: &Value) -> Result<Reading, String> {
             kv_usage: kv_usage(document),
             ..Measured::default()
         },
-        notes: vec![format!("harness={}", harness(scenario))],
+        notes: {
+            let harness = vec![format!("harness={}", harness(scenario))];
+            let others = [latency, through].map(|of| Bag::of(of).without(&READ).rest());
+            [harness, others.concat()].concat()
+        },
         ..Reading::default()
     })
 }

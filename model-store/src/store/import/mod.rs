@@ -185,21 +185,26 @@ pub fn read(
         runs: Vec::new(),
         skipped: Vec::new(),
     };
-    // The name of a run follows from the file's content, so that a copy of it is the same runs.
-    let digest = Sha256::digest(text.as_bytes());
-    let short: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
-    let mut at = 0;
+    let mut entry = 0;
     for document in &documents {
-        for reading in entries(form, document, log) {
-            at += 1;
-            let name = format!("{}-{short}-{at}", form.name());
-            match reading.and_then(|r| run(r, stated, name, form)) {
+        let name = name(form, document);
+        for (at, reading) in entries(form, document, log).into_iter().enumerate() {
+            entry += 1;
+            match reading.and_then(|r| run(r, stated, format!("{name}-{}", at + 1), form)) {
                 Ok(run) => out.runs.push(run),
-                Err(reason) => out.skipped.push((at, reason)),
+                Err(reason) => out.skipped.push((entry, reason)),
             }
         }
     }
     Ok(out)
+}
+
+/// What the runs of a document are called. It follows from what the document says, so that a copy of it is the same runs:
+/// clients append to a file that may have been imported already, and other tools write it anew with other white space.
+fn name(form: Form, document: &Value) -> String {
+    let digest = Sha256::digest(document.to_string());
+    let short: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
+    format!("{}-{short}", form.name())
 }
 
 /// The documents of a file: JSON, one or several, or a YAML mapping.

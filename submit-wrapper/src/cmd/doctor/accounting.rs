@@ -3,6 +3,7 @@
 use super::{CLOCK, Seen, ago, is_ahead};
 use crate::publish;
 use crate::slurm::command;
+use model_store::advisor::words::count_of;
 use model_store::store::Store;
 
 /// `ingest` reads accounting at each call; its timer comes each five minutes.
@@ -55,15 +56,18 @@ fn gpu_tres(seen: &mut Seen, slurm: &crate::slurm::conf::SlurmConf) {
         return seen.skipped("gpu accounting", "the snapshot knows no GPU types");
     }
     if missing.is_empty() {
-        let words = format!("AccountingStorageTRES has all {} GPU types", types.len());
+        let words = format!(
+            "AccountingStorageTRES has all of {}",
+            count_of(types.len(), "GPU type")
+        );
         return seen.ok("gpu accounting", words);
     }
     seen.error(
         "gpu accounting",
         format!(
-            "AccountingStorageTRES lacks {} of {} GPU types, so outcomes on these are never taken",
+            "AccountingStorageTRES lacks {} of {}, so outcomes on these are never taken",
             missing.len(),
-            types.len()
+            count_of(types.len(), "GPU type")
         ),
         format!(
             "add {} in slurm.conf and restart slurmctld",

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use model_store::advisor::words::count_of;
 use model_store::config::{Config, DEFAULT_PATH};
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
@@ -117,7 +118,11 @@ fn store(config: &Config, seen: &mut Seen) {
         .filter(|c| c.origin == model_store::advisor::Origin::ThisCluster)
         .map(|c| c.runs)
         .sum();
-    let words = format!("{}: {all} runs, {own} of this cluster", path.display());
+    let words = format!(
+        "{}: {}, {own} of this cluster",
+        path.display(),
+        count_of(all, "run")
+    );
     if all == 0 {
         return seen.error(
             "store",
@@ -236,7 +241,7 @@ fn spool(config: &Config, seen: &mut Seen) {
         return seen.error("spool", why, format!("`chmod o+rX {}`", folder.display()));
     }
     let (files, oldest) = waiting(path);
-    let words = format!("{}: {files} files wait", path.display());
+    let words = format!("{}: {} waiting", path.display(), count_of(files, "file"));
     if oldest > STALE_OUTCOME {
         return seen.warning(
             "spool",

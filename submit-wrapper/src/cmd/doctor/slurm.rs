@@ -3,6 +3,7 @@
 use super::Seen;
 use crate::slurm::{cluster, command, conf};
 use crate::{prices, publish};
+use model_store::advisor::words::count_of;
 
 /// Oldest and newest release on which the plugin is tested, year and month.
 const TESTED: [(u32, u32); 2] = [(22, 5), (26, 5)];
@@ -55,8 +56,8 @@ pub(super) fn check_gpus(seen: &mut Seen) {
         seen.error(
             "gpus",
             format!(
-                "{} nodes have GPUs without a type, which cannot be advised",
-                found.untyped_nodes
+                "GPUs without a type, which cannot be advised, on {}",
+                count_of(found.untyped_nodes, "node")
             ),
             "give them one in gres.conf and slurm.conf, as in `Gres=gpu:h100:8`",
         );
@@ -79,8 +80,9 @@ pub(super) fn check_gpus(seen: &mut Seen) {
             None => seen.error(
                 "gpus",
                 format!(
-                    "{} GPUs of type `{}` have no meaning, so none is ever advised",
-                    pool.total, pool.gres
+                    "{} of type `{}` without a meaning: none is ever advised",
+                    count_of(pool.total, "GPU"),
+                    pool.gres
                 ),
                 format!(
                     "`[gpu.{}]` with `is = \"A100-80GB\"` or another name of the catalogue in the configuration gives it one",

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use model_store::advisor::contest::{Lever, What};
 use model_store::advisor::explain::{Explained, Explanation, NearRun};
+use model_store::advisor::words::count_of;
 use model_store::advisor::words::{self, grouped};
 use model_store::advisor::{Assessed, Preferences, RunOutcome, Term, utility};
 use serde_json::{Value, json};
@@ -174,7 +175,10 @@ fn launches(x: &Explained) -> Option<String> {
     } else {
         format!(": {}", classes.join(", "))
     };
-    Some(format!("{failed} of {} launches failed{how}", rate.n))
+    Some(format!(
+        "{failed} of {} failed{how}",
+        count_of(rate.n, "launch")
+    ))
 }
 
 fn lever(l: &Lever) -> String {
@@ -249,8 +253,9 @@ pub(crate) fn preferences(p: &Preferences) -> Vec<String> {
     }
     if p.estimates.is_empty() {
         return vec![format!(
-            "weights as configured: {} past choices, {} are needed to learn from",
-            p.choices, p.needed
+            "weights as configured: {}, {} are needed to learn from",
+            count_of(p.choices, "past choice"),
+            p.needed
         )];
     }
     let state = if p.used {
@@ -258,7 +263,10 @@ pub(crate) fn preferences(p: &Preferences) -> Vec<String> {
     } else {
         "learnt but not used"
     };
-    let mut out = vec![format!("weights {state} from {} past choices", p.choices)];
+    let mut out = vec![format!(
+        "weights {state} from {}",
+        count_of(p.choices, "past choice")
+    )];
     out.extend(p.estimates.iter().map(|e| {
         format!(
             "  {:<10} {:.2} +- {:.2} (configured {:.2})",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use model_store::advisor::Run;
+use model_store::advisor::words::count_of;
 use model_store::store::Store;
 
 use super::{Written, write_to};
@@ -38,7 +39,11 @@ pub(super) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<Written> {
     let by_name = ending.and_then(|e| Encoding::from_str(&e.to_string_lossy(), true).ok());
     let encoding = args.format.or(by_name).unwrap_or(Encoding::Jsonl);
     match &args.output {
-        Some(path) => progress.say(format!("writing {} runs to {}", runs.len(), path.display())),
+        Some(path) => progress.say(format!(
+            "writing {} to {}",
+            count_of(runs.len(), "run"),
+            path.display()
+        )),
         // A terminal that shows the runs themselves needs no word.
         None => drop(progress),
     }

@@ -3,6 +3,7 @@
 //! The file is written by the job's user and proves nothing by itself. GPU type and count, user,
 //! state and the bounds in time come from accounting; what the file claims beside them has to fit.
 
+use model_store::advisor::words::count_of;
 use model_store::advisor::{
     Case, Measured, Precision, Run, RunOutcome, Variant, Workload, canonical_engine,
 };
@@ -173,13 +174,15 @@ fn held_gpus<'a>(outcome: &Outcome, job: &'a AccountedJob) -> Result<(&'a str, u
     }
     if asked.tp.is_some_and(|tp| tp > count) {
         return refuse(format!(
-            "it claims more tensor parallel than the job's {count} GPUs"
+            "it claims more tensor parallel than the job's {}",
+            count_of(count, "GPU")
         ));
     }
     let parts = [asked.tp, asked.pp, asked.dp].map(|n| n.unwrap_or(1).max(1));
     if parts.iter().fold(1, |all: u32, n| all.saturating_mul(*n)) > count {
         return refuse(format!(
-            "it claims more stages and replicas than the job's {count} GPUs hold"
+            "it claims more stages and replicas than fit the job's {}",
+            count_of(count, "GPU")
         ));
     }
     Ok((gres, count))
@@ -343,8 +346,9 @@ fn case(outcome: &Outcome, gpu: &str, count: u32, window: Option<&Window>) -> Ca
 
 fn notes(outcome: &Outcome, job: &AccountedJob, count: u32) -> String {
     let mut notes = format!(
-        "state {}, {count} GPUs held, engine ended: {}",
+        "state {}, {} held, engine ended: {}",
         job.state,
+        count_of(count, "GPU"),
         outcome.outcome.name()
     );
     if let Some(advice) = &outcome.advice_id {

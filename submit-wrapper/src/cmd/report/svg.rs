@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use model_store::advisor::words::count_of;
 use model_store::options::is_hidden;
 
 /// Width of every drawing in its own units; the page scales it.
@@ -245,9 +246,10 @@ pub(super) fn map(
             let share = (*n as f64 + 1.0).ln() / (most as f64 + 1.0).ln();
             let _ = write!(
                 marks,
-                "<g class=\"m\"><title>{}, {}: {n} runs</title><rect class=\"{}\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{}\" fill-opacity=\"{:.2}\"/>",
+                "<g class=\"m\"><title>{}, {}: {}</title><rect class=\"{}\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{}\" fill-opacity=\"{:.2}\"/>",
                 escaped(name),
                 columns.get(j).map_or(String::new(), |c| escaped(c)),
+                count_of(*n, "run"),
                 if *n == 0 { "n" } else { "b" },
                 left + j as f64 * width,
                 width - 2.0,

@@ -1,6 +1,7 @@
 //! What came of it: GPU-hours saved, failures by class, demand by GPU type.
 
 use model_store::advisor::RunOutcome;
+use model_store::advisor::words::count_of;
 
 use super::super::data::{Data, Saved, outcomes, sums};
 use super::super::svg::{Plot, Scale, bars, escaped, short};
@@ -22,9 +23,9 @@ pub(super) fn saved(data: &Data) -> String {
     let [low, middle, high] = sums(all);
     let took: f64 = all.iter().map(|s| s.took).sum();
     let words = format!(
-        "{} jobs took {} GPU-hours. For the same output, what their users had asked for would have taken {} more [{} to {}]. \
+        "{} took {} GPU-hours. For the same output, what their users had asked for would have taken {} more [{} to {}]. \
          The interval adds up the ends of each job's own, as if all were off the same way.",
-        all.len(),
+        count_of(all.len(), "job"),
         short(took),
         short(middle),
         short(low),
@@ -108,7 +109,7 @@ pub(super) fn failures(data: &Data) -> String {
             }
         }
     }
-    let about = format!("{all} jobs by how their engine ended");
+    let about = format!("{} by how their engine ended", count_of(all, "job"));
     let svg = bars(&rows, "failures", "Launches by outcome", &about);
     let cells: Vec<Vec<String>> = rows
         .iter()

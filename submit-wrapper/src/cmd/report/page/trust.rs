@@ -1,5 +1,7 @@
 //! How far to trust it: predicted against measured, coverage over time, risk against coverage.
 
+use model_store::advisor::words::count_of;
+
 use super::super::data::{self, Data, Point};
 use super::super::svg::{Plot, Scale, short};
 use super::{NOMINAL, figure, section, yes};
@@ -22,7 +24,10 @@ pub(super) fn predicted(data: &Data) -> String {
     };
     let more = match data.without_model {
         0 => String::new(),
-        n => format!(" {n} runs are older than every model that was kept."),
+        n => format!(
+            " Older than every model that was kept: {}.",
+            count_of(n, "run")
+        ),
     };
     let more = match points.len() {
         data::MOST_POINTS => format!("{more} They are a sample: there are more."),
@@ -70,8 +75,8 @@ pub(super) fn predicted(data: &Data) -> String {
     }
     let held = points.iter().filter(|p| p.covered()).count();
     let about = format!(
-        "{} points; {held} of {} inside their interval; median error {:.1} %",
-        shown.len(),
+        "{}; {held} of {} inside their interval; median error {:.1} %",
+        count_of(shown.len(), "point"),
         points.len(),
         median(points.iter().map(Point::off)) * 100.0
     );
@@ -142,8 +147,8 @@ pub(super) fn coverage(data: &Data) -> String {
     let title = "Coverage over time";
     if data.here.len() < STEP {
         let words = format!(
-            "{} runs here have a prediction from before them; from {STEP} on their share inside the interval is shown in the order in which they came.",
-            data.here.len()
+            "{} here with a prediction from before; from {STEP} on their share inside the interval is shown in the order in which they came.",
+            count_of(data.here.len(), "run")
         );
         return section(title, &words, "");
     }
@@ -175,7 +180,8 @@ pub(super) fn coverage(data: &Data) -> String {
             *y,
             "hit",
             &format!(
-                "group {x:.0}, {n} runs until {}: {:.0} % [{:.0} to {:.0}]",
+                "group {x:.0}, {} until {}: {:.0} % [{:.0} to {:.0}]",
+                count_of(*n, "run"),
                 day(*at),
                 y[1] * 100.0,
                 y[0] * 100.0,
@@ -191,8 +197,8 @@ pub(super) fn coverage(data: &Data) -> String {
         ]);
     }
     let about = format!(
-        "{} groups of runs; the dashed line is the nominal {:.0} %; bars are 95 % intervals",
-        steps.len(),
+        "{} of runs; the dashed line is the nominal {:.0} %; bars are 95 % intervals",
+        count_of(steps.len(), "group"),
         NOMINAL * 100.0
     );
     let svg = plot.draw(
