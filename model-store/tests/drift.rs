@@ -5,22 +5,19 @@
 
 use model_store::advisor::drift::{Tracker, drifts, widen};
 use model_store::advisor::model::{Model, Step};
-use model_store::advisor::{Catalogue, Origin, Run, Setup, Target, Workload};
+use model_store::advisor::{Catalogue, Origin, Precision, Run, Setup, Target, Workload};
 use model_store::store::published_figures;
 use model_store::train::train;
 
-/// A model of two thirds of the figures, and the others as runs of this cluster in some order.
-fn replay() -> (Model, Vec<Run>) {
+/// A model of two thirds of the figures, measured here or elsewhere, and the others as runs of this cluster.
+fn replay(kept_as: Origin) -> (Model, Vec<Run>) {
     let (mut kept, mut replayed) = (Vec::new(), Vec::new());
     for (n, run) in published_figures().unwrap().into_iter().enumerate() {
-        if n % 3 == 0 {
-            replayed.push(Run {
-                origin: Origin::ThisCluster,
-                ..run
-            });
-        } else {
-            kept.push(run);
-        }
+        let (origin, of) = match n % 3 {
+            0 => (Origin::ThisCluster, &mut replayed),
+            _ => (kept_as, &mut kept),
+        };
+        of.push(Run { origin, ..run });
     }
     (train(&kept, &Catalogue::built_in(), &|_, _| {}).0, replayed)
 }
@@ -34,12 +31,8 @@ fn told(model: &Model, run: &Run) -> Option<(f64, f64, f64)> {
 }
 
 /// Runs on one GPU in an order that depends on the seed, all rates times `factor`.
-fn stream(runs: &[Run], seed: usize, factor: f64) -> Vec<Run> {
-    let mut out: Vec<Run> = runs
-        .iter()
-        .filter(|r| r.case.gpu == "H200")
-        .cloned()
-        .collect();
+fn stream(runs: &[Run], gpu: &str, seed: usize, factor: f64) -> Vec<Run> {
+    let mut out: Vec<Run> = runs.iter().filter(|r| r.case.gpu == gpu).cloned().collect();
     let n = out.len();
     for i in (1..n).rev() {
         out.swap(i, (i * 7919 + seed * 104_729 + 13) % (i + 1));
@@ -50,44 +43,63 @@ fn stream(runs: &[Run], seed: usize, factor: f64) -> Vec<Run> {
     out
 }
 
+/// What is published after these runs.
+fn widened(model: &Model, runs: &[Run]) -> Model {
+    let mut out = model.clone();
+    widen(&mut out, &drifts(model, &Catalogue::built_in(), runs));
+    out
+}
+
+/// One group at a time, as `ingest` follows it: each run meets the intervals that those before it left.
 #[test]
 fn coverage_is_back_within_fifty_runs_of_a_shift_by_thirty_percent() {
-    let (model, runs) = replay();
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    for seed in 0..10 {
-        let shifted = stream(&runs, seed, 0.7);
-        let scores: Vec<f64> = shifted
-            .iter()
-            .filter_map(|run| told(&model, run))
-            .map(|(lo, hi, y)| (lo / y).ln().max((y / hi).ln()))
-            .collect();
-        assert!(scores.len() >= 60, "{}", scores.len());
-        // The interval of a site that knows itself: as wide as four fifths of unshifted runs need.
-        let mut own: Vec<f64> = stream(&runs, seed, 1.0)
-            .iter()
-            .filter_map(|run| told(&model, run))
-            .map(|(lo, hi, y)| (lo / y).ln().max((y / hi).ln()))
-            .collect();
-        own.sort_by(f64::total_cmp);
-        let narrowed = own[own.len() * 4 / 5];
-        let mut tracker = Tracker::default();
-        let held: Vec<bool> = scores.iter().map(|s| tracker.push(s - narrowed)).collect();
-        let share = |hits: &[bool]| hits.iter().filter(|h| **h).count() as f64 / hits.len() as f64;
-        let published: Vec<bool> = scores.iter().map(|s| *s <= narrowed).collect();
-        before.push(share(&published));
-        after.push(share(&held[held.len().min(50) - 25..held.len().min(50)]));
+    let (model, runs) = replay(Origin::ThisCluster);
+    let fp8: Vec<Run> = runs
+        .into_iter()
+        .filter(|r| r.case.precision == Some(Precision::Fp8))
+        .collect();
+    let holds = |model: &Model, run: &Run| {
+        let (lo, hi, y) = told(model, run).unwrap();
+        lo <= y && y <= hi
+    };
+    let share = |hits: &[bool]| hits.iter().filter(|h| **h).count() as f64 / hits.len() as f64;
+    for (gpu, factor) in [
+        ("H200", 0.7),
+        ("H200", 1.3),
+        ("H100-SXM", 0.7),
+        ("H100-SXM", 1.3),
+    ] {
+        let (mut published, mut followed) = (Vec::new(), Vec::new());
+        for seed in 0..4 {
+            let mut shifted = stream(&fp8, gpu, seed, factor);
+            shifted.truncate(50);
+            assert!(shifted.len() >= 40, "{}", shifted.len());
+            for run in &mut shifted {
+                run.case.engine_version = "after the upgrade".into();
+            }
+            let met = |i: usize| holds(&widened(&model, &shifted[..i]), &shifted[i]);
+            let last = shifted.len() - 25..shifted.len();
+            followed.push(share(&last.map(met).collect::<Vec<_>>()));
+            published.push(share(
+                &shifted.iter().map(|r| holds(&model, r)).collect::<Vec<_>>(),
+            ));
+            // Once the runs are as they were, so are the intervals.
+            let back = stream(&fp8, gpu, seed, 1.0);
+            shifted.extend(back.into_iter().take(40));
+            assert_eq!(widened(&model, &shifted), model, "{gpu} {seed}");
+        }
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+        eprintln!("{gpu} x {factor}: as published {published:.2?}, followed {followed:.2?}");
+        assert!(mean(&published) < 0.2, "{published:?}");
+        assert!(mean(&followed) >= 0.75, "{followed:?}");
     }
-    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-    eprintln!("as published {before:.2?}, runs 26 to 50 widened {after:.2?}");
-    assert!(mean(&before) < 0.7, "{before:?}");
-    assert!(mean(&after) >= 0.75, "{after:?}");
 }
 
 #[test]
 fn a_group_that_drifted_is_told_and_widened_and_the_others_are_not() {
-    let (model, runs) = replay();
+    let (model, runs) = replay(Origin::Published);
     let catalogue = Catalogue::built_in();
-    let shifted = stream(&runs, 1, 0.1);
+    let shifted = stream(&runs, "H200", 1, 0.1);
     let told_of = drifts(&model, &catalogue, &shifted);
     let of_rate = |d: &&model_store::advisor::drift::Drift| d.target == "output_tok_s";
     assert!(
@@ -113,7 +125,7 @@ fn a_group_that_drifted_is_told_and_widened_and_the_others_are_not() {
     assert!(shifted.iter().any(|r| width(&wider, r) > width(&model, r)));
 
     // As they were measured, nothing is told and nothing changes.
-    let quiet = drifts(&model, &catalogue, &stream(&runs, 1, 1.0));
+    let quiet = drifts(&model, &catalogue, &stream(&runs, "H200", 1, 1.0));
     assert!(
         quiet.iter().filter(of_rate).all(|d| !d.drifted),
         "{quiet:?}"
@@ -143,8 +155,8 @@ fn too_few_runs_widen_nothing() {
 /// What a run that contradicts itself says of load moves no interval; what it drew in power does.
 #[test]
 fn runs_that_contradict_themselves_are_no_drift() {
-    let (model, runs) = replay();
-    let mut recent = stream(&runs, 1, 0.3);
+    let (model, runs) = replay(Origin::Published);
+    let mut recent = stream(&runs, "H200", 1, 0.3);
     let told_of = |recent: &[Run]| {
         let all = drifts(&model, &Catalogue::built_in(), recent);
         all.iter().map(|d| d.runs).sum::<usize>()

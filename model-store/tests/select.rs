@@ -121,7 +121,7 @@ fn one_user_says_the_same_a_few_times_and_the_newest_count() {
     );
     assert_eq!(
         selection.left_out,
-        [("more than 4 runs of one user in one cell".to_owned(), 16)]
+        [("more runs of one user in one cell than 4".to_owned(), 16)]
     );
 }
 
@@ -181,7 +181,7 @@ fn old_runs_of_this_cluster_and_of_replaced_engines_are_left_out_and_published_o
     let mut published = old.clone();
     (published.run.origin, published.user) = (Origin::Published, None);
     let selection = selected(vec![old, published]);
-    assert_eq!(selection.left_out, [("older than 730 days".to_owned(), 1)]);
+    assert_eq!(selection.left_out, [("older than 730 d".to_owned(), 1)]);
     assert_eq!(selection.runs[0].origin, Origin::Published);
 
     let of_version = |user: String, version: &str, days: i64| {

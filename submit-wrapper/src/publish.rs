@@ -1,8 +1,8 @@
 //! From a model and what the site says of itself to the published snapshot.
 
-use std::fs::{File, OpenOptions, Permissions};
+mod lock;
+
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,8 +11,8 @@ use model_store::advisor::{Catalogue, ClusterState, Economy, ModelCard, Precisio
 use model_store::config::{Config, ModelEntry};
 use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
 use model_store::store::{ModelState, PublishedModel, Store};
-use nix::fcntl::{Flock, FlockArg};
 
+use self::lock::lock;
 use crate::prices::Priced;
 use crate::{exit, kept, preferences};
 
@@ -42,6 +42,8 @@ pub(crate) struct Draft {
     pub(crate) metrics: serde_json::Value,
     /// Its fit without the held-out cells.
     pub(crate) gate: Model,
+    /// The champion that the gate held it against.
+    pub(crate) champion: Option<String>,
 }
 
 /// Publishes a model with the cluster as it was last observed, and returns the snapshot and its
@@ -49,14 +51,23 @@ pub(crate) struct Draft {
 /// leaves nothing published that the store does not know.
 ///
 /// # Errors
-/// A `config.json` of the configuration that cannot be read, a store that cannot be read or
-/// written, or a snapshot that cannot be written.
+/// Another champion than the one that the gate held it against, a `config.json` of the configuration
+/// that cannot be read, a store that cannot be read or written, or a snapshot that cannot be written.
 pub(crate) fn publish(
     config: &Config,
     draft: Draft,
     store: &mut Store,
 ) -> anyhow::Result<(Snapshot, PublishedModel)> {
     let _alone = lock(config)?;
+    let now_published = champion(config, store)?.map(|c| c.entry.id);
+    if let Some(id) = now_published.filter(|id| draft.champion.as_ref() != Some(id)) {
+        return Err(exit::fail(
+            format!(
+                "model {id} was published meanwhile, and the gate did not hold this one against it"
+            ),
+            "`omnipilot train` does",
+        ));
+    }
     let body = body_of(config, draft.model, store)?;
     let snapshot = Snapshot::new(body, now());
     let entry = entry(
@@ -311,6 +322,10 @@ pub(crate) fn bring_back(config: &Config, store: &mut Store, id: &str) -> anyhow
         .model(&root)
         .map_err(exit::store)?
         .map_or(0, |m| m.runs);
+    // Its own training may have been killed before it could say so.
+    store
+        .set_model_state(&root, ModelState::Published)
+        .map_err(exit::store)?;
     if snapshot.id != root {
         let site = kept::site(&snapshot.body);
         let metrics =
@@ -318,10 +333,6 @@ pub(crate) fn bring_back(config: &Config, store: &mut Store, id: &str) -> anyhow
         let entry = entry(config, &snapshot, runs, &metrics, ModelState::Published);
         store
             .record_model(&entry, None, None)
-            .map_err(exit::store)?;
-    } else {
-        store
-            .set_model_state(&root, ModelState::Published)
             .map_err(exit::store)?;
     }
     write(config, snapshot)
@@ -348,44 +359,6 @@ fn cannot_publish(config: &Config, error: &io::Error) -> anyhow::Error {
         format!("cannot publish {}: {error}", config.snapshot.display()),
         hint,
     )
-}
-
-/// Waits until no other command publishes.
-fn lock(config: &Config) -> anyhow::Result<Flock<File>> {
-    let file = lock_file(&config.snapshot).map_err(|e| cannot_publish(config, &e))?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| cannot_publish(config, &e.into()))
-}
-
-/// The file beside the snapshot that is locked. Who may write the directory may open it, nobody
-/// else: a user who could, could keep the site from publishing.
-fn lock_file(snapshot: &Path) -> io::Result<File> {
-    let dir = snapshot
-        .parent()
-        .filter(|d| !d.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
-    let name = snapshot
-        .file_name()
-        .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let path = dir.join(format!(".{name}.lock"));
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
-    match options.clone().create_new(true).open(&path) {
-        Ok(file) => {
-            let dir = std::fs::metadata(dir)?;
-            // Made by root, it is still for the account that owns the directory.
-            let _ = fchown(&file, Some(dir.uid()), Some(dir.gid()));
-            let writers = dir.mode() & 0o222;
-            file.set_permissions(Permissions::from_mode(writers | writers << 1))?;
-            Ok(file)
-        }
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => options.open(&path),
-        Err(e) => Err(e),
-    }
 }
 
 /// The cards of the site's own models, and those that the product knows: runs of either are learnt from.
@@ -528,15 +501,27 @@ mod tests {
         assert_eq!(kept::published_before(&store, "000000000000"), None);
     }
 
+    /// Two trainings at once, or a rollback meanwhile: the gate has held it against what is no longer published.
     #[test]
-    fn only_who_may_write_the_directory_may_hold_the_lock() {
+    fn what_was_held_against_another_champion_is_not_published() {
         let dir = tempfile::tempdir().unwrap();
-        for (folder, lock) in [(0o755, 0o600), (0o775, 0o660)] {
-            let folder_path = dir.path().join(format!("{folder:o}"));
-            std::fs::create_dir(&folder_path).unwrap();
-            std::fs::set_permissions(&folder_path, Permissions::from_mode(folder)).unwrap();
-            let file = lock_file(&folder_path.join("s")).unwrap();
-            assert_eq!(file.metadata().unwrap().mode() & 0o777, lock);
-        }
+        let config = Config::beside_store(&dir.path().join("s.db"));
+        let mut store = Store::create(&config.store).unwrap();
+        let draft = |champion: Option<&str>, runs| Draft {
+            model: Model {
+                sources: vec![format!("{runs} runs")],
+                ..Model::default()
+            },
+            runs,
+            metrics: serde_json::json!({}),
+            gate: Model::default(),
+            champion: champion.map(str::to_owned),
+        };
+        let first = publish(&config, draft(None, 1), &mut store).unwrap().1.id;
+        let late = publish(&config, draft(None, 2), &mut store).unwrap_err();
+        assert!(late.to_string().contains(&first), "{late}");
+        assert_eq!(Snapshot::read(&config.snapshot).unwrap().id, first);
+        let second = publish(&config, draft(Some(&first), 2), &mut store).unwrap();
+        assert_eq!(Snapshot::read(&config.snapshot).unwrap().id, second.1.id);
     }
 }

@@ -8,15 +8,16 @@
 //! What has come in since may be wrong, and in the held-out cells too. So on what was known before
 //! a challenger may only be worse where it foretells what is new better by as much.
 
-use std::collections::BTreeMap;
+mod reasons;
 
 use serde::Serialize;
 
-use super::evaluate::{Protocol, splits};
-use super::prepare::{Sample, prepare};
+use self::reasons::{mean, refuse};
+use super::prepare::{Sample, is_served, prepare};
 use super::train;
 use crate::advisor::model::{Model, Step};
 use crate::advisor::{Catalogue, Origin, Run, Target};
+use crate::hashing::mix;
 
 /// Targets that are judged. Requests/s follow from tokens/s, launch success has a table.
 const JUDGED: [Target; 6] = [
@@ -27,37 +28,26 @@ const JUDGED: [Target; 6] = [
     Target::PowerW,
     Target::ColdStartS,
 ];
-/// Fewest held-out cells of a group from which it is judged.
-const FEWEST_CELLS: usize = 5;
-/// Standard errors beyond which a difference over all groups is no noise: one side, 1 %.
-const BEYOND_NOISE: f64 = 2.3;
-/// The same for one of some fifty groups.
-const BEYOND_NOISE_IN_ONE: f64 = 3.5;
-/// Log error that no user would notice; a smaller rise is none, however certain.
-const LEAST_RISE: f64 = 0.01;
+/// One cell of so many is held out.
+const FOLDS: u64 = 5;
 /// A log error counts up to this: a few hopeless rows must not decide.
 const LARGEST_ERROR: f64 = 1.5;
-/// Coverage of the intervals, nominally 0.8, below which they do not hold, beyond noise.
-const LEAST_COVERAGE: f64 = 0.7;
-/// Share of held-out rows that a challenger may leave without an answer that the champion gave.
-const MOST_LOST: f64 = 0.1;
-
 /// The fit without the held-out cells, as it is kept for the next challenger.
 pub fn fit_for_gate(runs: &[Run], catalogue: &Catalogue) -> Model {
     let (kept, _) = divide(runs, catalogue);
     train(&kept, catalogue, &|_, _| {}).0
 }
 
-/// Kept and held-out runs. Which cells are held out depends on their names alone.
+/// Kept and held-out runs. Which cells are held out depends on their names alone; runs of those that
+/// do not show what a configuration delivers are neither.
 fn divide(runs: &[Run], catalogue: &Catalogue) -> (Vec<Run>, Vec<Run>) {
-    let pick = |of: &[usize]| of.iter().filter_map(|i| runs.get(*i)).cloned().collect();
-    splits(runs, catalogue, 1, 0)
+    let samples = prepare(runs, catalogue).samples;
+    let (held, kept): (Vec<Sample>, Vec<Sample>) = samples
         .into_iter()
-        .find(|s| s.protocol == Protocol::Cells)
-        .map_or_else(
-            || (runs.to_vec(), Vec::new()),
-            |s| (pick(&s.kept), pick(&s.held)),
-        )
+        .partition(|s| mix(s.cell, 0).is_multiple_of(FOLDS));
+    let runs_of = |samples: &[Sample]| samples.iter().map(|s| s.run.clone()).collect();
+    let shown: Vec<Sample> = held.into_iter().filter(is_served).collect();
+    (runs_of(&kept), runs_of(&shown))
 }
 
 /// What the gate found.
@@ -99,10 +89,19 @@ impl Judgement {
 struct Point {
     cell: u64,
     group: String,
+    /// Model and load, as people name the cell.
+    place: String,
     /// Known when the champion was trained.
     old: bool,
     challenger: Option<Said>,
     champion: Option<Said>,
+}
+
+impl Point {
+    /// Champion and challenger, where both answer.
+    fn both(&self) -> Option<[Said; 2]> {
+        Some([self.champion?, self.challenger?])
+    }
 }
 
 /// Error and whether the interval holds the value.
@@ -110,6 +109,17 @@ struct Point {
 struct Said {
     error: f64,
     covered: bool,
+}
+
+impl Said {
+    fn error(self) -> f64 {
+        self.error
+    }
+
+    /// 1 where the interval holds the value, else 0.
+    fn held(self) -> f64 {
+        f64::from(u8::from(self.covered))
+    }
 }
 
 /// Judges a challenger by its fit for the gate, against the champion's where there is one.
@@ -169,10 +179,23 @@ fn point(
     Some(Point {
         cell: s.cell,
         group: format!("{} {}", s.setup.gpu.name, s.setup.precision.pooled()),
+        place: place(s),
         old: is_old(s.run),
         challenger: said(challenger),
         champion: champion.and_then(said),
     })
+}
+
+/// `Llama-3.1-70B with 1000 + 1000 tokens, 64 in flight`.
+fn place(s: &Sample) -> String {
+    let load = s
+        .setup
+        .concurrency
+        .map_or_else(String::new, |n| format!(", {n:.0} in flight"));
+    format!(
+        "{} with {:.0} + {:.0} tokens{load}",
+        s.setup.card.name, s.setup.isl, s.setup.osl
+    )
 }
 
 fn score(target: Target, points: &[Point]) -> Option<Score> {
@@ -182,7 +205,7 @@ fn score(target: Target, points: &[Point]) -> Option<Score> {
         .filter(|p| p.challenger.is_some())
         .filter_map(|p| p.champion.map(|c| c.error))
         .collect();
-    let covered: Vec<f64> = own.iter().map(|s| f64::from(u8::from(s.covered))).collect();
+    let covered: Vec<f64> = own.iter().map(|s| s.held()).collect();
     Some(Score {
         target: target.name(),
         runs: own.len(),
@@ -190,122 +213,4 @@ fn score(target: Target, points: &[Point]) -> Option<Score> {
         champion_error: mean(&both),
         coverage: mean(&covered)?,
     })
-}
-
-fn refuse(target: Target, points: &[Point], reasons: &mut Vec<String>) {
-    let all = "all groups".to_owned();
-    let mut groups: BTreeMap<&str, Vec<&Point>> = BTreeMap::new();
-    for p in points {
-        groups.entry(&p.group).or_default().push(p);
-    }
-    groups.insert(&all, points.iter().collect());
-    for (name, group) in groups {
-        let (old, new): (Vec<&Point>, Vec<&Point>) = group.iter().copied().partition(|p| p.old);
-        let paid_for = |(from, to): &(f64, f64)| {
-            let gain = change(&new).map_or(0.0, |(from, to)| from - to);
-            gain >= to - from
-        };
-        let noise = if name == all {
-            BEYOND_NOISE
-        } else {
-            BEYOND_NOISE_IN_ONE
-        };
-        let found = worse(&group, noise)
-            .map(|change| (change, ""))
-            .or_else(|| Some((worse(&old, noise).filter(|c| !paid_for(c))?, "known ")));
-        reasons.extend(found.map(|((from, to), which)| {
-            format!(
-                "{} of {name}: {:.1} % off on {which}held-out cells, the champion {:.1} %",
-                target.name(),
-                (to.exp() - 1.0) * 100.0,
-                (from.exp() - 1.0) * 100.0
-            )
-        }));
-        if name == all {
-            reasons.extend(uncovered(&group).map(|share| {
-                format!(
-                    "{}: intervals hold {:.0} % of held-out values, nominal are 80 %",
-                    target.name(),
-                    share * 100.0
-                )
-            }));
-            reasons.extend(lost(&group).map(|share| {
-                format!(
-                    "{}: no answer for {:.0} % of what the champion answers",
-                    target.name(),
-                    share * 100.0
-                )
-            }));
-        }
-    }
-}
-
-/// Champion's and challenger's error where the latter's is larger beyond noise.
-fn worse(points: &[&Point], noise: f64) -> Option<(f64, f64)> {
-    let cells = by_cell(points);
-    let rises: Vec<f64> = cells.iter().map(|[champion, own]| own - champion).collect();
-    let (rise, error) = mean_and_error(&rises)?;
-    let beyond = rise - noise * error > LEAST_RISE;
-    beyond.then(|| change(points)).flatten()
-}
-
-/// Champion's and challenger's error, means over cells.
-fn change(points: &[&Point]) -> Option<(f64, f64)> {
-    let cells = by_cell(points);
-    let of = |k: usize| mean(&cells.iter().map(|c| c[k]).collect::<Vec<_>>());
-    of(0).zip(of(1))
-}
-
-/// Champion's and challenger's mean error in each cell that both answer. Cells are what is
-/// independent.
-fn by_cell(points: &[&Point]) -> Vec<[f64; 2]> {
-    let mut cells: BTreeMap<u64, Vec<[f64; 2]>> = BTreeMap::new();
-    for p in points {
-        if let (Some(own), Some(champion)) = (p.challenger, p.champion) {
-            let both = [champion.error, own.error];
-            cells.entry(p.cell).or_default().push(both);
-        }
-    }
-    let mean_of = |rows: &[[f64; 2]], k: usize| {
-        rows.iter().map(|r| r[k]).sum::<f64>() / rows.len().max(1) as f64
-    };
-    cells
-        .values()
-        .map(|rows| [mean_of(rows, 0), mean_of(rows, 1)])
-        .collect()
-}
-
-/// Coverage where it is too low beyond noise.
-fn uncovered(points: &[&Point]) -> Option<f64> {
-    let mut cells: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-    for p in points {
-        if let Some(own) = p.challenger {
-            let covered = f64::from(u8::from(own.covered));
-            cells.entry(p.cell).or_default().push(covered);
-        }
-    }
-    let shares: Vec<f64> = cells.values().filter_map(|c| mean(c)).collect();
-    let (share, error) = mean_and_error(&shares)?;
-    (share + 2.0 * error < LEAST_COVERAGE).then_some(share)
-}
-
-/// Share of the champion's answers that the challenger does not give, where it is too large.
-fn lost(points: &[&Point]) -> Option<f64> {
-    let answered: Vec<f64> = points
-        .iter()
-        .filter(|p| p.champion.is_some())
-        .map(|p| f64::from(u8::from(p.challenger.is_none())))
-        .collect();
-    mean(&answered).filter(|share| answered.len() >= FEWEST_CELLS && *share > MOST_LOST)
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-/// Mean over cells and its standard error; `None` below [`FEWEST_CELLS`].
-fn mean_and_error(values: &[f64]) -> Option<(f64, f64)> {
-    let (n, mean) = (values.len() as f64, mean(values)?);
-    let about: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    (values.len() >= FEWEST_CELLS).then(|| (mean, (about / (n - 1.0) / n).sqrt()))
 }

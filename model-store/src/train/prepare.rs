@@ -168,13 +168,18 @@ pub(super) fn is_advised_on(s: &Sample) -> bool {
     s.setup.gpu.capability >= LEAST_CAPABILITY
 }
 
-/// True where a run shows what its configuration delivers, so that it extends the envelope.
-pub(super) fn shows_performance(s: &Sample) -> bool {
-    let m = &s.run.measured;
+/// True where a run tells what plain serving on a GPU of such a kind is like.
+pub(super) fn is_served(s: &Sample) -> bool {
     s.setup.variant.is_plain()
         && is_advised_on(s)
         && !s.contradicts
-        && m.outcome == RunOutcome::Ok
+        && s.run.measured.outcome == RunOutcome::Ok
+}
+
+/// True where a run shows what its configuration delivers, so that it extends the envelope.
+pub(super) fn shows_performance(s: &Sample) -> bool {
+    let m = &s.run.measured;
+    is_served(s)
         && [m.output_tok_s, m.ttft_ms, m.tpot_ms]
             .iter()
             .any(Option::is_some)

@@ -123,7 +123,7 @@ fn plainly_out(m: &Measurement, policy: &Policy) -> Option<String> {
     let old = m
         .ended
         .is_some_and(|at| policy.now - at > policy.longest_age_s);
-    (is_here(m) && old).then(|| format!("older than {} days", policy.longest_age_s / 86_400))
+    (is_here(m) && old).then(|| format!("older than {} d", policy.longest_age_s / 86_400))
 }
 
 /// Leaves out what engines measured here that have been replaced since, where the newer ones have
@@ -191,7 +191,7 @@ impl<'a> Doubtful<'a> {
                 let count = taken.entry(cell(&all[*i].run)).or_default();
                 *count += 1;
                 if *count > most {
-                    reasons[*i] = Some(format!("more than {most} runs of one user in one cell"));
+                    reasons[*i] = Some(format!("more runs of one user in one cell than {most}"));
                 }
             }
         }

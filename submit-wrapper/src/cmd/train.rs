@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
-use model_store::advisor::words::grouped_count;
+use model_store::advisor::words::{count_of, grouped_count};
 use model_store::advisor::{Catalogue, Run};
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
@@ -112,7 +112,8 @@ fn not_needed(
         return Ok(None);
     }
     Ok(Some(format!(
-        "{new} new runs, {enough:.0} are worth it, and no group has drifted"
+        "{}, {enough:.0} are worth it, and no group has drifted",
+        count_of(new, "new run")
     )))
 }
 
@@ -144,7 +145,6 @@ struct Found {
     draft: Draft,
     report: Report,
     judgement: Judgement,
-    champion: Option<String>,
 }
 
 /// Content hashes of the runs that were there when the champion was trained.
@@ -178,10 +178,10 @@ fn fit(
             runs: runs.len() as u64,
             metrics,
             gate,
+            champion,
         },
         report,
         judgement,
-        champion,
     }
 }
 
@@ -197,9 +197,8 @@ fn finish(
         draft,
         report,
         judgement,
-        champion,
     } = found;
-    if !judgement.passes() && champion.is_some() && !args.force {
+    if !judgement.passes() && draft.champion.is_some() && !args.force {
         let entry = publish::record_refused(config, draft, store)?;
         if args.json {
             json::print("train", as_json(&report, &judgement, &entry, None))?;
@@ -264,8 +263,11 @@ fn print(report: &Report, judgement: &Judgement, entry: &PublishedModel) -> std:
     let e = &report.evidence;
     writeln!(
         out,
-        "{} runs: {} of this cluster, {} from elsewhere, {} published",
-        entry.runs, e.this_cluster, e.other_cluster, e.published
+        "{}: {} of this cluster, {} from elsewhere, {} published",
+        count_of(entry.runs, "run"),
+        e.this_cluster,
+        e.other_cluster,
+        e.published
     )?;
     for (reason, n) in &report.left_out {
         writeln!(out, "  {n} left out: {reason}")?;
@@ -280,14 +282,14 @@ fn print(report: &Report, judgement: &Judgement, entry: &PublishedModel) -> std:
     }
     writeln!(
         out,
-        "gate: {} on {} runs in {} held-out cells",
+        "gate: {} on {} in {}",
         if judgement.passes() {
             "passed"
         } else {
             "not passed"
         },
-        judgement.runs,
-        judgement.cells
+        count_of(judgement.runs, "run"),
+        count_of(judgement.cells, "held-out cell")
     )?;
     writeln!(
         out,
