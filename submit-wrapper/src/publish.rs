@@ -258,7 +258,7 @@ pub(crate) fn republish_cluster(
 pub(crate) fn republish(
     config: &Config,
     store: &mut Store,
-    mut metrics: serde_json::Value,
+    metrics: serde_json::Value,
     change: impl FnOnce(&mut Body) -> bool,
 ) -> anyhow::Result<bool> {
     if !config.snapshot.exists() {
@@ -280,16 +280,7 @@ pub(crate) fn republish(
     // The same content has the same id, and its record may hold the snapshot's bytes.
     if snapshot.id != old.id {
         let root = root_of(store, &old.id)?;
-        metrics["republished_from"] = root.clone().into();
-        metrics["site"] = kept::site(&snapshot.body).into();
-        let runs = store
-            .model(&root)
-            .map_err(exit::store)?
-            .map_or(0, |m| m.runs);
-        let entry = entry(config, &snapshot, runs, &metrics, ModelState::Published);
-        store
-            .record_model(&entry, None, None)
-            .map_err(exit::store)?;
+        record_anew(config, store, &snapshot, &root, metrics)?;
         write(config, snapshot)?;
     }
     Ok(true)
@@ -318,24 +309,36 @@ pub(crate) fn bring_back(config: &Config, store: &mut Store, id: &str) -> anyhow
         )
     })?;
     let snapshot = Snapshot::new(body_of(config, kept.body.model, store)?, now());
-    let runs = store
-        .model(&root)
-        .map_err(exit::store)?
-        .map_or(0, |m| m.runs);
     // Its own training may have been killed before it could say so.
     store
         .set_model_state(&root, ModelState::Published)
         .map_err(exit::store)?;
-    if snapshot.id != root {
-        let site = kept::site(&snapshot.body);
-        let metrics =
-            serde_json::json!({ "republished_from": root, "rolled_back": true, "site": site });
-        let entry = entry(config, &snapshot, runs, &metrics, ModelState::Published);
-        store
-            .record_model(&entry, None, None)
-            .map_err(exit::store)?;
-    }
+    let metrics = serde_json::json!({ "rolled_back": true });
+    record_anew(config, store, &snapshot, &root, metrics)?;
     write(config, snapshot)
+}
+
+/// Records a snapshot that was made of a trained one, unless it is what a training made: two may be
+/// alike, and the record of a training says more.
+fn record_anew(
+    config: &Config,
+    store: &mut Store,
+    snapshot: &Snapshot,
+    root: &str,
+    mut metrics: serde_json::Value,
+) -> anyhow::Result<()> {
+    let known = store.model(&snapshot.id).map_err(exit::store)?.is_some();
+    if known && root_of(store, &snapshot.id)? == snapshot.id {
+        return store
+            .set_model_state(&snapshot.id, ModelState::Published)
+            .map_err(exit::store);
+    }
+    metrics["republished_from"] = root.into();
+    metrics["site"] = kept::site(&snapshot.body).into();
+    let trained = store.model(root).map_err(exit::store)?;
+    let runs = trained.map_or(0, |m| m.runs);
+    let entry = entry(config, snapshot, runs, &metrics, ModelState::Published);
+    store.record_model(&entry, None, None).map_err(exit::store)
 }
 
 fn write(config: &Config, snapshot: Snapshot) -> anyhow::Result<Snapshot> {
@@ -521,7 +524,27 @@ mod tests {
         let late = publish(&config, draft(None, 2), &mut store).unwrap_err();
         assert!(late.to_string().contains(&first), "{late}");
         assert_eq!(Snapshot::read(&config.snapshot).unwrap().id, first);
-        let second = publish(&config, draft(Some(&first), 2), &mut store).unwrap();
-        assert_eq!(Snapshot::read(&config.snapshot).unwrap().id, second.1.id);
+        let second = publish(&config, draft(Some(&first), 2), &mut store)
+            .unwrap()
+            .1
+            .id;
+        assert_eq!(Snapshot::read(&config.snapshot).unwrap().id, second);
+        // The first again, as the cluster is now; and trained so, it is one to list beside it.
+        let seen = ClusterState {
+            observed_at: Some(9),
+            ..ClusterState::default()
+        };
+        store.save_cluster(&seen).unwrap();
+        let back = bring_back(&config, &mut store, &first).unwrap().id;
+        assert_eq!(root_of(&store, &back).unwrap(), first);
+        assert_eq!(
+            publish(&config, draft(Some(&first), 1), &mut store)
+                .unwrap()
+                .1
+                .id,
+            back
+        );
+        bring_back(&config, &mut store, &first).unwrap();
+        assert_eq!(root_of(&store, &back).unwrap(), back);
     }
 }

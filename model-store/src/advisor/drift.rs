@@ -23,8 +23,8 @@ const LATEST: usize = 200;
 const FEWEST: usize = 5;
 /// Widening (log) that is not worth a new snapshot.
 const LEAST: f64 = 0.02;
-/// Standard errors by which hits must fall short before drift is told.
-const BEYOND_NOISE: f64 = 2.0;
+/// Standard errors by which hits must fall short before drift is told: some forty streams are looked at after every ingest.
+const BEYOND_NOISE: f64 = 3.0;
 
 /// One stream of scores: logarithms of the factors by which values lie beyond their intervals,
 /// negative inside.

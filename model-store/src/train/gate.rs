@@ -89,6 +89,7 @@ impl Judgement {
 struct Point {
     cell: u64,
     group: String,
+    model: String,
     /// Model and load, as people name the cell.
     place: String,
     /// Known when the champion was trained.
@@ -179,6 +180,7 @@ fn point(
     Some(Point {
         cell: s.cell,
         group: format!("{} {}", s.setup.gpu.name, s.setup.precision.pooled()),
+        model: s.setup.card.name.clone(),
         place: place(s),
         old: is_old(s.run),
         challenger: said(challenger),
