@@ -13,9 +13,12 @@ const BEYOND_NOISE: f64 = 2.3;
 const BEYOND_NOISE_IN_ONE: f64 = 3.5;
 /// Log error that no user would notice; a smaller rise is none, however certain.
 const LEAST_RISE: f64 = 0.01;
-/// Fewest values of one cell, and cells of one group or model, from which its intervals are judged.
+/// Fewest values of one cell from which its intervals are judged.
+const FEWEST_VALUES: usize = 5;
+/// Fewest cells of one group or model from which its intervals are judged.
 const FEWEST_IN_ONE: usize = 3;
-/// Rise of the log error of a cell, group or model that leaves its intervals.
+/// Rise of the log error of a cell, group or model that leaves its intervals; it is to double, too: what the champion was far
+/// off on is anyone's guess.
 const LEAST_RISE_OF_ONE: f64 = 0.1;
 /// Share of its values, nominally 0.8, that the champion's intervals hold in a cell, group or model
 /// which the challenger has left.
@@ -54,6 +57,7 @@ pub(super) fn refuse(target: Target, points: &[Point], reasons: &mut Vec<String>
     let found = worse_in_all(&all, BEYOND_NOISE);
     reasons.extend(found.map(|found| format!("{target} of all groups: {found}")));
     reasons.extend(cells.values().filter_map(|cell| {
+        let enough = cell.iter().filter(|p| p.both().is_some()).count() >= FEWEST_VALUES;
         let there: BTreeSet<&str> = cell.iter().map(|p| p.group.as_str()).collect();
         let around: Vec<&Point> = all
             .iter()
@@ -63,7 +67,7 @@ pub(super) fn refuse(target: Target, points: &[Point], reasons: &mut Vec<String>
         Some(format!(
             "{target} of {}: {}",
             cell.first()?.place,
-            has_left(cell, &around, HELD_BY_CELL)?
+            has_left(cell, &around, HELD_BY_CELL).filter(|_| enough)?
         ))
     }));
     reasons.extend(uncovered(&all).map(|share| {
@@ -99,7 +103,8 @@ fn has_left(points: &[&Point], around: &[&Point], most: f64) -> Option<String> {
     let [champion, own] =
         [0, 1].map(|k| mean(&both.iter().map(|b| b[k].held()).collect::<Vec<_>>()));
     let left = own? <= most && champion? > HELD_BEFORE && both.len() >= FEWEST_IN_ONE;
-    let rise = means(points).filter(|(from, to)| left && to - from > LEAST_RISE_OF_ONE)?;
+    let has_risen = |(from, to): &(f64, f64)| to - from > LEAST_RISE_OF_ONE.max(*from);
+    let rise = means(points).filter(|rise| left && has_risen(rise))?;
     let new: Vec<&Point> = around.iter().copied().filter(|p| !p.old).collect();
     (!is_paid_for(rise, &new)).then(|| {
         format!(
