@@ -70,6 +70,13 @@ pub(crate) fn publish(
     }
     let body = body_of(config, draft.model, store)?;
     let snapshot = Snapshot::new(body, now());
+    // One that no submission could read must not take the place of one that they can.
+    Snapshot::decode(&config.snapshot, &snapshot.encode()).map_err(|e| {
+        exit::fail(
+            format!("what was trained cannot be read back, so it is not published: {e}"),
+            "the former snapshot stands; `omnipilot models` shows it",
+        )
+    })?;
     let entry = entry(
         config,
         &snapshot,

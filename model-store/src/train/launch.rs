@@ -168,10 +168,14 @@ fn strength(groups: &[Launches], pooled: f64) -> f64 {
 fn rate(g: &Launches, [a, b]: [f64; 2]) -> Option<Rate> {
     let failed = g.all() - g.ok;
     let posterior = Beta::new(f64::from(g.ok) + a, f64::from(failed) + b).ok()?;
-    Some(Rate {
+    let mut quantiles = [0.1, 0.5, 0.9].map(|q| posterior.inverse_cdf(q).clamp(0.0, 1.0));
+    // The inversion is good to ten digits: after thousands of launches without a failure all three lie
+    // nearer to 1, and to each other, than that.
+    quantiles.sort_by(f64::total_cmp);
+    quantiles.iter().all(|q| q.is_finite()).then(|| Rate {
         n: g.all(),
         failures: g.failures,
-        quantiles: [0.1, 0.5, 0.9].map(|q| posterior.inverse_cdf(q)),
+        quantiles,
     })
 }
 
@@ -208,6 +212,21 @@ mod tests {
         let never = rate(&Launches::default(), prior).unwrap().quantiles;
         let often = rate(&launched(90, 10), prior).unwrap().quantiles;
         assert!(never[2] - never[0] > 2.0 * (often[2] - often[0]));
+    }
+
+    #[test]
+    fn thousands_of_launches_without_a_failure_have_quantiles_in_order() {
+        for all in [100u32, 5000, 40_000, 1_000_000] {
+            let pooled = (f64::from(all) + 0.5) / (f64::from(all) + 1.0);
+            for strength in [1.0, 4.0, 11.3, 128.0] {
+                let prior = [pooled * strength, (1.0 - pooled) * strength];
+                for ok in [0, all / 100, all / 10] {
+                    let [q10, q50, q90] = rate(&launched(ok, 0), prior).unwrap().quantiles;
+                    let ordered = 0.0 <= q10 && q10 <= q50 && q50 <= q90 && q90 <= 1.0;
+                    assert!(ordered, "{all} {strength} {ok}: {q10} {q50} {q90}");
+                }
+            }
+        }
     }
 
     proptest! {
