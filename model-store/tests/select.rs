@@ -212,6 +212,54 @@ fn old_runs_of_this_cluster_and_of_replaced_engines_are_left_out_and_published_o
     );
 }
 
+#[test]
+fn of_too_many_every_cell_keeps_its_newest_whatever_their_order() {
+    let mut all: Vec<Measurement> = Vec::new();
+    for (k, in_flight) in LOADS.iter().enumerate() {
+        // Of the first cell as many as of all others together, and older ones.
+        let each = if k == 0 { 8 } else { 2 };
+        for n in 0..each {
+            for (u, user) in ["alice", "bob", "carol", "dave"].iter().enumerate() {
+                let n = (10 * n + u + 1000 * usize::from(k == 0)) as u32;
+                let rate = truth(LLAMA, "H100-SXM", *in_flight);
+                all.push(measured(user, n, LLAMA, "H100-SXM", *in_flight, rate));
+            }
+        }
+    }
+    let policy = Policy {
+        runs_per_cell: 8,
+        most_runs: 20,
+        ..Policy::at(NOW)
+    };
+    let ids = |all: Vec<Measurement>| {
+        let selection = select(all, &Catalogue::built_in(), &policy);
+        let mut ids: Vec<String> = selection.runs.into_iter().map(|r| r.run_id).collect();
+        ids.sort();
+        (ids, selection.left_out)
+    };
+    let (kept, left_out) = ids(all.clone());
+    assert_eq!(
+        left_out,
+        [(
+            "more than 20 runs: older ones of their cells".to_owned(),
+            44
+        )]
+    );
+    for in_flight in LOADS {
+        let of_cell = format!("-{in_flight}-");
+        let here: Vec<&String> = kept.iter().filter(|id| id.contains(&of_cell)).collect();
+        // Four of each, one of each user, and the newest.
+        let newest = if in_flight == 4.0 { 1003 } else { 3 };
+        let last = |id: &&String| id.rsplit('-').next().unwrap().parse::<u32>().unwrap();
+        assert_eq!(here.len(), 4, "{kept:?}");
+        assert!(here.iter().all(|id| last(id) <= newest), "{here:?}");
+    }
+    let turned: Vec<Measurement> = all.iter().rev().cloned().collect();
+    assert_eq!(ids(turned), (kept.clone(), left_out.clone()));
+    all.rotate_left(17);
+    assert_eq!(ids(all), (kept, left_out));
+}
+
 /// Predicted tokens/s of what the victim asks.
 fn predicted(all: Vec<Measurement>, model: &str, gpu: &str) -> f64 {
     let catalogue = Catalogue::built_in();

@@ -407,8 +407,12 @@ fn a_store_of_every_older_schema_is_brought_up_to_date_and_keeps_what_it_holds()
         }
         sqlite(&path, &format!("PRAGMA user_version = {version}"));
         let mut store = Store::open(&path).unwrap();
-        let runs = store.stored_runs().unwrap();
+        let mut ids = Vec::new();
+        store.each_run(|id, _| ids.push(id)).unwrap();
+        let runs = store.runs_of(&ids).unwrap();
         assert_eq!(runs.len(), 2, "schema {version}");
+        assert_eq!(store.runs_of(&ids[1..]).unwrap().len(), 1);
+        assert_eq!(store.count_since(i64::MAX).unwrap(), 0);
         let here = runs
             .iter()
             .find(|r| r.run.origin == Origin::ThisCluster)

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::runs::{Inserter, check_numbers};
+use super::insert::{Inserter, check_numbers};
 use super::{Store, StoreError, now};
 use crate::advisor::Run;
 

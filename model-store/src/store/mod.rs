@@ -19,6 +19,7 @@ mod figures;
 mod hash;
 pub mod import;
 mod ingest;
+mod insert;
 mod models;
 mod queue;
 mod row;

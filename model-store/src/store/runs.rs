@@ -1,11 +1,10 @@
 //! Runs in and out.
 
-use std::collections::HashMap;
+use rusqlite::{Params, Row, params};
 
-use rusqlite::{Params, Row, Statement, Transaction, params};
-
+use super::insert::{Inserter, check_numbers};
 use super::{Store, StoreError, hash, now, row};
-use crate::advisor::{Case, Measured, Origin, Run};
+use crate::advisor::{Origin, Run};
 
 /// What became of the runs of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,12 +93,35 @@ impl Store {
         self.read_runs("", "", [], row::read)
     }
 
-    /// Every run with who measured it and when, in the same order.
+    /// Looks at every run with who measured it and when, one after the other, so that a large store is not held as a whole. The
+    /// number is that of the run in this store, and the order says nothing.
     ///
     /// # Errors
     /// As [`Store::runs`].
-    pub fn stored_runs(&self) -> Result<Vec<StoredRun>, StoreError> {
-        self.read_stored("", [])
+    pub fn each_run(&self, mut look: impl FnMut(i64, StoredRun)) -> Result<(), StoreError> {
+        let take = |id, _, run| look(id, run);
+        self.each_row(STORED, "", [], read_stored, take)
+    }
+
+    /// The runs of these numbers, in the order of [`Store::runs`].
+    ///
+    /// # Errors
+    /// As [`Store::runs`].
+    pub fn runs_of(&self, ids: &[i64]) -> Result<Vec<StoredRun>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+        let list = format!("[{}]", ids.join(","));
+        self.read_stored("WHERE r.id IN (SELECT value FROM json_each(?))", [list])
+    }
+
+    /// How many runs came in since then (Unix seconds).
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn count_since(&self, since: i64) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM runs WHERE added_at >= ?";
+        self.db
+            .query_row(sql, [since], |row| row.get(0))
+            .map_err(|e| self.wrap(e))
     }
 
     /// The last `most` of this cluster's runs that came in since then (Unix seconds), in the same order.
@@ -127,28 +149,7 @@ impl Store {
     }
 
     fn read_stored(&self, only: &str, values: impl Params) -> Result<Vec<StoredRun>, StoreError> {
-        self.read_runs(
-            ", r.added_at, j.uid, j.user, j.ended",
-            only,
-            values,
-            |row| {
-                let at = row::COUNT + 1;
-                let rest = (
-                    row.get(at)?,
-                    row.get(at + 1)?,
-                    row.get(at + 2)?,
-                    row.get(at + 3)?,
-                );
-                let (added_at, uid, user, ended) = rest;
-                Ok(row::read(row)?.map(|run| StoredRun {
-                    run,
-                    added_at,
-                    uid,
-                    user,
-                    ended,
-                }))
-            },
-        )
+        self.read_runs(STORED, only, values, read_stored)
     }
 
     /// Rows by hash, which is the order that content alone gives. They are read as they lie and sorted here: read in that order,
@@ -158,36 +159,48 @@ impl Store {
         more: &str,
         only: &str,
         values: impl Params,
-        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<Result<T, row::UnknownWord>>,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<Result<T, row::UnknownWord>>,
     ) -> Result<Vec<T>, StoreError> {
+        let mut all = Vec::new();
+        self.each_row(more, only, values, read, |_, hash, value| {
+            all.push((hash, value));
+        })?;
+        all.sort_unstable_by_key(|(hash, _)| *hash);
+        Ok(all.into_iter().map(|(_, value)| value).collect())
+    }
+
+    /// Gives each row to `take`, with its number and hash, as they lie.
+    fn each_row<T>(
+        &self,
+        more: &str,
+        only: &str,
+        values: impl Params,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<Result<T, row::UnknownWord>>,
+        mut take: impl FnMut(i64, [u8; hash::LENGTH], T),
+    ) -> Result<(), StoreError> {
         let columns = row::COLUMNS
             .split(',')
             .map(|c| format!("r.{}", c.trim()))
             .collect::<Vec<_>>()
             .join(", ");
         let sql = format!(
-            "SELECT {columns}, s.name{more}, r.hash AS identity FROM runs r JOIN sources s ON s.id = r.source \
+            "SELECT {columns}, s.name{more}, r.id, r.hash FROM runs r JOIN sources s ON s.id = r.source \
              LEFT JOIN jobs j ON j.id = r.job {only}"
         );
         let mut statement = self.db.prepare(&sql).map_err(|e| self.wrap(e))?;
-        let rows = statement
-            .query_map(values, |row| {
-                Ok((row.get::<_, [u8; hash::LENGTH]>("identity")?, read(row)?))
-            })
-            .map_err(|e| self.wrap(e))?;
-        let mut all = rows
-            .map(|row| {
-                let (hash, read) = row.map_err(|e| self.wrap(e))?;
-                let value = read.map_err(|word| StoreError::Word {
-                    path: self.path.clone(),
-                    column: word.column,
-                    value: word.value,
-                })?;
-                Ok((hash, value))
-            })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        all.sort_unstable_by_key(|(hash, _)| *hash);
-        Ok(all.into_iter().map(|(_, value)| value).collect())
+        let last = statement.column_count() - 1;
+        let mut rows = statement.query(values).map_err(|e| self.wrap(e))?;
+        while let Some(row) = rows.next().map_err(|e| self.wrap(e))? {
+            let all = |row: &Row<'_>| Ok((row.get(last - 1)?, row.get(last)?, read(row)?));
+            let (id, hash, read) = all(row).map_err(|e| self.wrap(e))?;
+            let value = read.map_err(|word| StoreError::Word {
+                path: self.path.clone(),
+                column: word.column,
+                value: word.value,
+            })?;
+            take(id, hash, value);
+        }
+        Ok(())
     }
 
     /// How many runs there are.
@@ -285,130 +298,23 @@ impl Store {
     }
 }
 
-/// The prepared statements of one transaction.
-pub(super) struct Inserter<'tx> {
-    tx: &'tx Transaction<'tx>,
-    insert: Statement<'tx>,
-    same_figure: Statement<'tx>,
-    sources: HashMap<String, i64>,
-    at: i64,
-}
+/// Columns of a [`StoredRun`] behind those of its run.
+const STORED: &str = ", r.added_at, j.uid, j.user, j.ended";
 
-impl<'tx> Inserter<'tx> {
-    pub(super) fn new(tx: &'tx Transaction<'tx>) -> rusqlite::Result<Self> {
-        let slots = vec!["?"; row::COUNT + 5].join(", ");
-        let insert = format!(
-            "INSERT INTO runs (hash, figure, added_at, source, job, {}) VALUES ({slots}) ON CONFLICT (hash) DO NOTHING",
-            row::COLUMNS
-        );
-        Ok(Self {
-            tx,
-            insert: tx.prepare(&insert)?,
-            same_figure: tx
-                .prepare("SELECT 1 FROM runs WHERE figure = ? AND source <> ? LIMIT 1")?,
-            sources: HashMap::new(),
-            at: now(),
-        })
-    }
-
-    /// Adds a run; false where the store has it.
-    fn insert(&mut self, run: &Run) -> rusqlite::Result<bool> {
-        self.insert_of(run, None)
-    }
-
-    /// Adds a run that this row of `jobs` measured; false where the store has it.
-    pub(super) fn insert_of(&mut self, run: &Run, job: Option<i64>) -> rusqlite::Result<bool> {
-        let source = self.source(&run.source)?;
-        let figure = hash::figure_hash(run);
-        if let Some(figure) = &figure
-            && self.same_figure.exists(params![figure, source])?
-        {
-            return Ok(false);
-        }
-        let statement = &mut self.insert;
-        statement.raw_bind_parameter(1, hash::content_hash(run))?;
-        statement.raw_bind_parameter(2, figure)?;
-        statement.raw_bind_parameter(3, self.at)?;
-        statement.raw_bind_parameter(4, source)?;
-        statement.raw_bind_parameter(5, job)?;
-        row::bind(statement, 6, run)?;
-        Ok(statement.raw_execute()? == 1)
-    }
-
-    fn source(&mut self, name: &str) -> rusqlite::Result<i64> {
-        if let Some(id) = self.sources.get(name) {
-            return Ok(*id);
-        }
-        self.tx.execute(
-            "INSERT INTO sources (name) VALUES (?) ON CONFLICT (name) DO NOTHING",
-            [name],
-        )?;
-        let id = self
-            .tx
-            .query_row("SELECT id FROM sources WHERE name = ?", [name], |row| {
-                row.get(0)
-            })?;
-        self.sources.insert(name.to_owned(), id);
-        Ok(id)
-    }
-}
-
-/// SQLite would turn "not a number" into "not measured" without a word.
-pub(super) fn check_numbers(run: &Run) -> Result<(), StoreError> {
-    let Case {
-        params_b,
-        active_params_b,
-        gpu_mem_gb,
-        isl,
-        osl,
-        concurrency,
-        request_rate,
-        ..
-    } = &run.case;
-    let m = &run.measured;
-    let measured = numbers(m);
-    let case = [
-        params_b,
-        active_params_b,
-        gpu_mem_gb,
-        isl,
-        osl,
-        concurrency,
-        request_rate,
-    ];
-    if case.iter().any(|n| n.is_some_and(f64::is_nan))
-        || measured.iter().any(|n| n.is_some_and(f64::is_nan))
-    {
-        return Err(StoreError::Run {
-            run_id: run.run_id.clone(),
-            reason: "a figure is not a number",
-        });
-    }
-    if run.case.tp == Some(0) || run.case.pp == 0 || run.case.dp == 0 {
-        return Err(StoreError::Run {
-            run_id: run.run_id.clone(),
-            reason: "a parallel degree is 0",
-        });
-    }
-    Ok(())
-}
-
-fn numbers(m: &Measured) -> [Option<f64>; 15] {
-    [
-        m.output_tok_s,
-        m.total_tok_s,
-        m.req_s,
-        m.ttft_ms,
-        m.ttft_p50_ms,
-        m.ttft_p99_ms,
-        m.tpot_ms,
-        m.tpot_p99_ms,
-        m.e2e_ms,
-        m.e2e_p99_ms,
-        m.kv_usage,
-        m.power_w,
-        m.peak_mem_gb,
-        m.energy_j_per_tok,
-        m.cold_start_s,
-    ]
+fn read_stored(row: &Row<'_>) -> rusqlite::Result<Result<StoredRun, row::UnknownWord>> {
+    let at = row::COUNT + 1;
+    let rest = (
+        row.get(at)?,
+        row.get(at + 1)?,
+        row.get(at + 2)?,
+        row.get(at + 3)?,
+    );
+    let (added_at, uid, user, ended) = rest;
+    Ok(row::read(row)?.map(|run| StoredRun {
+        run,
+        added_at,
+        uid,
+        user,
+        ended,
+    }))
 }

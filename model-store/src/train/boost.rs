@@ -2,12 +2,10 @@
 //! 2001; histograms and leaf-wise growth as in LightGBM, NIPS 2017). Written for this product
 //! because the fit must be deterministic to the byte and its trees small enough to publish.
 
-use crate::advisor::features::{FEATURES, Row};
+use super::bins::{BINS, Binned, parted};
+use crate::advisor::features::FEATURES;
 use crate::advisor::forest::{Forest, Node};
 use crate::hashing::splitmix;
-
-/// Most bins of a feature.
-const BINS: usize = 64;
 
 /// What a fit minimises.
 #[derive(Clone, Copy, Debug)]
@@ -32,61 +30,15 @@ pub(super) struct Plan {
     pub(super) columns: f64,
 }
 
-/// Features of all rows, cut into bins.
-pub(super) struct Binned {
-    rows: Vec<[u8; FEATURES]>,
-    cuts: Vec<Vec<f32>>,
-}
-
-impl Binned {
-    /// Cuts every feature at its quantiles over the rows.
-    pub(super) fn new(rows: &[Row]) -> Self {
-        let cuts: Vec<Vec<f32>> = (0..FEATURES)
-            .map(|f| cuts(rows.iter().map(|r| r[f])))
-            .collect();
-        let bin = |row: &Row| {
-            let mut out = [0u8; FEATURES];
-            for (f, x) in row.iter().enumerate() {
-                out[f] = cuts[f].partition_point(|c| c < x) as u8;
-            }
-            out
-        };
-        Self {
-            rows: rows.iter().map(bin).collect(),
-            cuts,
-        }
-    }
-}
-
-/// Thresholds between neighbouring bins, halfway between neighbouring values.
-fn cuts(values: impl Iterator<Item = f32>) -> Vec<f32> {
-    let mut sorted: Vec<f32> = values.collect();
-    sorted.sort_by(f32::total_cmp);
-    let mut distinct = sorted.clone();
-    distinct.dedup();
-    let halfway = |w: &[f32]| w[0] + (w[1] - w[0]) / 2.0;
-    if distinct.len() <= BINS {
-        return distinct.windows(2).map(halfway).collect();
-    }
-    let mut out: Vec<f32> = (1..BINS)
-        .filter_map(|i| {
-            let at = i * sorted.len() / BINS;
-            let here = sorted[at];
-            let before = distinct.partition_point(|d| *d < here).checked_sub(1)?;
-            Some(halfway(&[distinct[before], here]))
-        })
-        .collect();
-    out.dedup();
-    out
-}
-
+/// Weighted gradients of some rows, and their weights.
 #[derive(Clone, Copy, Default)]
 struct Bin {
     gradient: f64,
     weight: f64,
 }
 
-type Histogram = Vec<Bin>;
+/// The bins of every feature that a tree may use.
+type Histogram = Vec<[Bin; BINS]>;
 
 struct Leaf {
     node: usize,
@@ -107,9 +59,11 @@ struct Grower<'a> {
     data: &'a Binned,
     plan: Plan,
     residual: Vec<f64>,
-    gradient: Vec<f64>,
+    /// Each row as a bin of its own.
+    pulls: Vec<Bin>,
     weight: &'a [f64],
-    columns: Vec<usize>,
+    /// Features that the tree may use and in which rows differ, with their places in a row.
+    columns: Vec<(usize, usize)>,
 }
 
 /// Fits a forest to `y` (weights `w`) on the rows whose indices are given.
@@ -119,7 +73,7 @@ pub(super) fn fit(data: &Binned, chosen: &[u32], y: &[f64], w: &[f64], plan: Pla
         data,
         plan,
         residual: y.iter().map(|v| v - base).collect(),
-        gradient: vec![0.0; y.len()],
+        pulls: vec![Bin::default(); y.len()],
         weight: w,
         columns: Vec::new(),
     };
@@ -129,7 +83,8 @@ pub(super) fn fit(data: &Binned, chosen: &[u32], y: &[f64], w: &[f64], plan: Pla
     };
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..plan.trees {
-        grower.columns = draw(plan.columns, &mut random);
+        let drawn = draw(plan.columns, &mut random).into_iter();
+        grower.columns = drawn.filter_map(|f| Some((f, data.place(f)?))).collect();
         if !grower.grow(chosen, &mut forest) {
             break;
         }
@@ -149,16 +104,24 @@ fn start(chosen: &[u32], y: &[f64], w: &[f64], loss: Loss) -> f64 {
     weighted_quantile(&mut pairs, level)
 }
 
-/// The smallest value below or at which a share `level` of the weight lies; 0 for none.
+/// The smallest value below or at which a share `level` of the weight lies; 0 for none. Weights are
+/// whole numbers, whose sums are the same in any order.
 fn weighted_quantile(pairs: &mut [(f64, f64)], level: f64) -> f64 {
-    pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let wanted = level * pairs.iter().map(|p| p.1).sum::<f64>();
-    let mut sum = 0.0;
-    let found = pairs.iter().find(|p| {
-        sum += p.1;
-        sum >= wanted
-    });
-    found.or(pairs.last()).map_or(0.0, |p| p.0)
+    let sum = |pairs: &[(f64, f64)]| pairs.iter().map(|p| p.1).sum::<f64>();
+    let wanted = level * sum(pairs);
+    let (mut rest, mut below) = (pairs, 0.0);
+    while rest.len() > 1 {
+        let half = rest.len() / 2;
+        rest.select_nth_unstable_by(half, |a, b| a.0.total_cmp(&b.0));
+        let lower = sum(&rest[..half]);
+        if below + lower >= wanted {
+            rest = &mut rest[..half];
+        } else {
+            below += lower;
+            rest = &mut rest[half..];
+        }
+    }
+    rest.first().map_or(0.0, |p| p.0)
 }
 
 /// Draws a share of the features without repetition; the sequence is fixed by the seed.
@@ -210,10 +173,15 @@ impl Grower<'_> {
     }
 
     fn point(&mut self) {
-        for (g, r) in self.gradient.iter_mut().zip(&self.residual) {
-            *g = match self.plan.loss {
+        let rows = self.residual.iter().zip(self.weight);
+        for (pull, (r, weight)) in self.pulls.iter_mut().zip(rows) {
+            let gradient = match self.plan.loss {
                 Loss::Huber(limit) => r.clamp(-limit, limit),
                 Loss::Quantile(level) => level - f64::from(u8::from(*r < 0.0)),
+            };
+            *pull = Bin {
+                gradient: gradient * weight,
+                weight: *weight,
             };
         }
     }
@@ -230,24 +198,22 @@ impl Grower<'_> {
     }
 
     fn histogram(&self, rows: &[u32]) -> Histogram {
-        let mut out = vec![Bin::default(); FEATURES * BINS];
+        let mut out = vec![[Bin::default(); BINS]; self.columns.len()];
         for i in rows {
-            let i = *i as usize;
-            let (w, g) = (self.weight[i], self.gradient[i] * self.weight[i]);
-            let bins = &self.data.rows[i];
-            for f in &self.columns {
-                let bin = &mut out[f * BINS + usize::from(bins[*f])];
-                bin.gradient += g;
-                bin.weight += w;
+            let pull = self.pulls[*i as usize];
+            let bins = self.data.row(*i as usize);
+            for (held, (_, place)) in out.iter_mut().zip(&self.columns) {
+                let bin = &mut held[usize::from(bins[*place]) % BINS];
+                bin.gradient += pull.gradient;
+                bin.weight += pull.weight;
             }
         }
         out
     }
 
-    fn best(&self, histogram: &[Bin]) -> Option<Split> {
+    fn best(&self, histogram: &[[Bin; BINS]]) -> Option<Split> {
         let mut best: Option<Split> = None;
-        for f in &self.columns {
-            let bins = &histogram[f * BINS..(f + 1) * BINS];
+        for ((f, _), bins) in self.columns.iter().zip(histogram) {
             let (all_g, all_w) = bins
                 .iter()
                 .fold((0.0, 0.0), |(g, w), b| (g + b.gradient, w + b.weight));
@@ -273,9 +239,7 @@ impl Grower<'_> {
     }
 
     fn split(&self, leaf: Leaf, split: Split, forest: &mut Forest) -> [Leaf; 2] {
-        let goes_left =
-            |i: &u32| usize::from(self.data.rows[*i as usize][split.feature]) <= split.bin;
-        let (left, right): (Vec<u32>, Vec<u32>) = leaf.rows.iter().partition(|i| goes_left(i));
+        let (left, right) = parted(&leaf.rows, &self.data.columns[split.feature], split.bin);
         let at = forest.nodes.len();
         forest.nodes[leaf.node] = Node {
             feature: split.feature as u8,
@@ -292,7 +256,11 @@ impl Grower<'_> {
         let small_is_left = left.len() <= right.len();
         let small = self.histogram(if small_is_left { &left } else { &right });
         let mut large = leaf.histogram;
-        for (l, s) in large.iter_mut().zip(&small) {
+        for (l, s) in large
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(small.as_flattened())
+        {
             l.gradient -= s.gradient;
             l.weight -= s.weight;
         }
@@ -311,11 +279,11 @@ impl Grower<'_> {
     fn settle(&mut self, leaf: &Leaf, forest: &mut Forest) {
         let value = match self.plan.loss {
             Loss::Huber(_) => {
-                let sum = |of: fn(&Self, usize) -> f64| {
-                    leaf.rows.iter().map(|i| of(self, *i as usize)).sum::<f64>()
+                let sum = |of: fn(&Bin) -> f64| {
+                    let rows = leaf.rows.iter().map(|i| of(&self.pulls[*i as usize]));
+                    rows.sum::<f64>()
                 };
-                sum(|s, i| s.gradient[i] * s.weight[i])
-                    / (sum(|s, i| s.weight[i]) + self.plan.ridge)
+                sum(|pull| pull.gradient) / (sum(|pull| pull.weight) + self.plan.ridge)
             }
             Loss::Quantile(level) => {
                 let mut pairs: Vec<(f64, f64)> = leaf
@@ -337,6 +305,7 @@ impl Grower<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advisor::features::Row;
 
     const PLAN: Plan = Plan {
         loss: Loss::Huber(10.0),

@@ -12,7 +12,8 @@ use crate::advisor::site::SiteRun;
 use crate::advisor::support::Envelope;
 use crate::advisor::{Catalogue, Evidence, Origin, Run, Target};
 
-use super::boost::{Binned, Plan};
+use super::bins::Binned;
+use super::boost::Plan;
 use super::calibrate::{Held, home_calibration};
 use super::centre::{Centre, Learners};
 use super::gauss::{self, Level, MOST_POINTS};
@@ -207,18 +208,17 @@ fn one_target(target: Target, table: &Table) -> (TargetModel, TargetReport) {
     fit_target(&all, &table.task(target, |_| false))
 }
 
+/// True for `most` of `n` rows, at equal distances.
+fn spread(n: usize, most: usize) -> Vec<bool> {
+    let taken = |i: usize| n <= most || (i * most / n) != ((i + 1) * most / n);
+    (0..n).map(taken).collect()
+}
+
 /// A share of the rows as points of the process: every k-th of a fixed order.
 fn points(n: usize) -> Vec<Option<usize>> {
-    let mut next = 0;
-    let keep = |i: usize| n <= MOST_POINTS || (i * MOST_POINTS / n) != ((i + 1) * MOST_POINTS / n);
-    (0..n)
-        .map(|i| {
-            keep(i).then(|| {
-                next += 1;
-                next - 1
-            })
-        })
-        .collect()
+    let mut next = 0..;
+    let of_row = |taken: bool| taken.then(|| next.next()).flatten();
+    spread(n, MOST_POINTS).into_iter().map(of_row).collect()
 }
 
 /// The doubt about each row: with its whole fold out of sight, and with itself alone out of sight.

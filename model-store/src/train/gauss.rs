@@ -4,44 +4,37 @@
 
 use std::sync::Mutex;
 
-use super::linalg::Square;
-use crate::advisor::features::{CATEGORIES, Categories, Row};
-use crate::advisor::kernel::{NUMBERS, Process, Scale};
+use super::lengths::{Found, Pairs};
+use super::linalg::{Square, Triangle};
+use crate::advisor::features::{Categories, Row};
+use crate::advisor::kernel::{Process, Scale};
 use crate::advisor::matern;
-
-/// Rows to which lengths are fitted. 900 of them gave the same errors on unseen cells.
-const SUBSET: usize = 500;
 
 /// Most points of a process; more are thinned evenly.
 pub(super) const MOST_POINTS: usize = 6500;
-
-/// Steps of the search for lengths.
-const SEARCH: usize = 70;
 
 /// What is added to the diagonal, in variances of the process: the first that leaves a factor. The
 /// covariance is good to six digits, which rows without noise can use up.
 const JITTERS: [f64; 3] = [1e-6, 1e-5, 1e-4];
 
-/// Lengths, categories, level of the process, noise.
-const PARAMETERS: usize = NUMBERS + CATEGORIES + 2;
-
 /// One factorisation at a time: each takes a few hundred MB.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Logarithms of: weights of the numbers, of the categories, variance of the process, of the noise.
-type Parameters = [f64; PARAMETERS];
 
 /// A fitted process with what cross-validation needs of it.
 pub(super) struct Fitted {
     pub(super) process: Process,
     /// Transpose of the inverse factor of the covariance.
-    inverse: Square,
+    inverse: Triangle,
     /// Inverse covariance times the targets.
     pull: Vec<f64>,
+    shape: Shape,
+}
+
+/// What is believed of a process apart from its points.
+struct Shape {
+    found: Found,
     /// Unit of the targets.
     unit: f64,
-    /// Variance of the process, in units of the targets.
-    variance: f64,
     level: Level,
 }
 
@@ -81,58 +74,68 @@ fn variance_about(level: f64, y: &[f64]) -> f64 {
 
 /// Fits a process.
 pub(super) fn fit(of: &Rows, level: Level) -> Option<Fitted> {
-    let Rows {
-        rows,
-        categories,
-        y,
-        weights,
-    } = of;
-    let scale = Scale::of(rows);
-    let unit = variance_about(median(y), y).sqrt() + 1e-6;
+    let scale = Scale::of(&of.rows);
+    let unit = variance_about(median(&of.y), &of.y).sqrt() + 1e-6;
     let step = level.variance / (unit * unit);
-    let z: Vec<f64> = y.iter().map(|v| (v - level.mean) / unit).collect();
-    let pairs = Pairs::of(rows, categories, &z, &scale, step);
-    let parameters = super::descent::minimise(prior(), SEARCH, |p| pairs.loss(p), bounds);
-    let weight: Vec<f64> = parameters[..NUMBERS + CATEGORIES]
-        .iter()
-        .map(|p| p.exp())
-        .collect();
-    let mut process = Process::at(rows, categories, scale, &weight);
+    let z = in_units(&of.y, unit, level);
+    let found = Pairs::of(&of.rows, &of.categories, &z, &scale, step).most_likely();
+    let mut process = Process::at(&of.rows, &of.categories, scale, &found.weights);
+    let shape = Shape { found, unit, level };
     let _turn = ONE_AT_A_TIME
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let variance = parameters[PARAMETERS - 2].exp();
-    let noise = parameters[PARAMETERS - 1].exp();
-    let factor = JITTERS.iter().find_map(|jitter| {
-        let mut covariance = covariance(&process, rows, categories, variance);
-        covariance.at.iter_mut().for_each(|k| *k += step);
-        for (i, w) in weights.iter().enumerate() {
-            covariance.at[i * rows.len() + i] += noise / w + jitter * variance.max(1.0);
-        }
-        covariance.cholesky().then_some(covariance)
-    })?;
-    let inverse = factor.inverse_of_factor();
-    drop(factor);
+    let inverse = shape.factor(&process, of)?.into_inverse_of_factor();
     let pull = inverse.inverse_times(&z);
-    process.noise = (noise / variance) as f32;
-    let mut fitted = Fitted {
-        process,
+    process.noise = (shape.found.noise / shape.found.variance) as f32;
+    Some(Fitted {
+        process: shape.pulled(&process, &pull),
         inverse,
-        pull: Vec::new(),
-        unit,
-        variance,
-        level,
-    };
-    fitted.process = fitted.pulled(&pull);
-    fitted.pull = pull;
-    Some(fitted)
+        pull,
+        shape,
+    })
+}
+
+fn in_units(y: &[f64], unit: f64, level: Level) -> Vec<f64> {
+    y.iter().map(|v| (v - level.mean) / unit).collect()
+}
+
+impl Shape {
+    /// Factor of the covariance of these rows; `None` where it is not positive definite.
+    fn factor(&self, process: &Process, of: &Rows) -> Option<Square> {
+        let Found {
+            variance, noise, ..
+        } = self.found;
+        let step = self.level.variance / (self.unit * self.unit);
+        JITTERS.iter().find_map(|jitter| {
+            let mut covariance = covariance(process, &of.rows, &of.categories, variance);
+            covariance.at.iter_mut().for_each(|k| *k += step);
+            for (i, w) in of.weights.iter().enumerate() {
+                covariance.at[i * of.rows.len() + i] += noise / w + jitter * variance.max(1.0);
+            }
+            covariance.cholesky().then_some(covariance)
+        })
+    }
+
+    /// The process with these pulls, in units of the targets.
+    fn pulled(&self, process: &Process, pull: &[f64]) -> Process {
+        // The part of the level that the rows show.
+        let shown = self.level.variance / self.unit * pull.iter().sum::<f64>();
+        let unit = self.found.variance * self.unit;
+        let mut process = process.clone();
+        process.mean = (self.level.mean + shown) as f32;
+        process.pull = pull.iter().map(|p| (p * unit) as f32).collect();
+        process
+    }
 }
 
 impl Fitted {
     /// What remains of each of these rows about what the others say of them.
     pub(super) fn remains_without(&self, chosen: &[usize]) -> Vec<f64> {
         let mut block = self.inverse.inverse_block(chosen);
-        let pull: Vec<f64> = chosen.iter().map(|i| self.pull[*i] * self.unit).collect();
+        let pull: Vec<f64> = chosen
+            .iter()
+            .map(|i| self.pull[*i] * self.shape.unit)
+            .collect();
         if block.cholesky() {
             block.solve(&pull)
         } else {
@@ -146,23 +149,27 @@ impl Fitted {
         // remains of them; their own pull is then 0.
         let mut left_out = vec![0.0; self.pull.len()];
         for (i, r) in chosen.iter().zip(remains) {
-            left_out[*i] = r / self.unit;
+            left_out[*i] = r / self.shape.unit;
         }
         let less = self.inverse.inverse_times(&left_out);
         let mut pull: Vec<f64> = self.pull.iter().zip(less).map(|(p, l)| p - l).collect();
         chosen.iter().for_each(|i| pull[*i] = 0.0);
-        self.pulled(&pull)
+        self.shape.pulled(&self.process, &pull)
     }
 
-    /// The process with these pulls, in units of the targets.
-    fn pulled(&self, pull: &[f64]) -> Process {
-        // The part of the level that the rows show.
-        let shown = self.level.variance / self.unit * pull.iter().sum::<f64>();
-        let unit = self.variance * self.unit;
-        let mut process = self.process.clone();
-        process.mean = (self.level.mean + shown) as f32;
-        process.pull = pull.iter().map(|p| (p * unit) as f32).collect();
-        process
+    /// How many points it has.
+    pub(super) fn points(&self) -> usize {
+        self.pull.len()
+    }
+
+    /// A process of other rows with the lengths of this one.
+    pub(super) fn anew(&self, of: &Rows) -> Option<Process> {
+        let Shape { found, unit, level } = &self.shape;
+        let scale = self.process.scale.clone();
+        let process = Process::at(&of.rows, &of.categories, scale, &found.weights);
+        let factor = self.shape.factor(&process, of)?;
+        let pull = factor.solve(&in_units(&of.y, *unit, *level));
+        Some(self.shape.pulled(&process, &pull))
     }
 
     /// The published part.
@@ -195,164 +202,12 @@ fn covariance(
     out
 }
 
-/// Squared distances of the pairs of a subset in each dimension, dimension by dimension.
-struct Pairs {
-    m: usize,
-    apart: Vec<Vec<f32>>,
-    z: Vec<f64>,
-    /// Variance of the level that all share.
-    step: f64,
-}
-
-/// Where the search starts and what it believes: every length long, little noise.
-fn prior() -> Parameters {
-    let mut out = [0.15_f64.ln(); PARAMETERS];
-    out[NUMBERS..NUMBERS + CATEGORIES].fill(0.3_f64.ln());
-    out[PARAMETERS - 2] = 0.0;
-    out[PARAMETERS - 1] = 0.01_f64.ln();
-    out
-}
-
-/// Variances of the belief.
-fn belief(i: usize) -> f64 {
-    if i == PARAMETERS - 1 { 9.0 } else { 4.0 }
-}
-
-fn bounds(i: usize) -> (f64, f64) {
-    match i {
-        _ if i == PARAMETERS - 1 => (-12.0, 0.0),
-        _ if i == PARAMETERS - 2 => (-4.0, 5.0),
-        _ => (-9.0, 4.0),
-    }
-}
-
-impl Pairs {
-    fn of(rows: &[&Row], categories: &[Categories], z: &[f64], scale: &Scale, step: f64) -> Self {
-        // Spread over the rows by a fixed shuffle: rows are sorted by source.
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|i| {
-            (*i as u64 + 1)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .rotate_left(23)
-                .wrapping_mul(0xbf58_476d_1ce4_e5b9)
-        });
-        order.truncate(SUBSET);
-        let m = order.len();
-        let numbers: Vec<[f32; NUMBERS]> = order.iter().map(|i| scale.standard(rows[*i])).collect();
-        let codes: Vec<Categories> = order.iter().map(|i| categories[*i]).collect();
-        let pair = |of: &dyn Fn(usize, usize) -> f32| -> Vec<f32> {
-            (0..m)
-                .flat_map(|a| (0..a).map(move |b| (a, b)))
-                .map(|(a, b)| of(a, b))
-                .collect()
-        };
-        let mut apart = Vec::with_capacity(NUMBERS + CATEGORIES);
-        apart.extend((0..NUMBERS).map(|d| pair(&|a, b| (numbers[a][d] - numbers[b][d]).powi(2))));
-        apart.extend((0..CATEGORIES).map(|d| {
-            let same = |a: usize, b: usize| codes[a][d] == codes[b][d] && codes[a][d] != u16::MAX;
-            pair(&|a, b| if same(a, b) { 0.0 } else { 1.0 })
-        }));
-        Self {
-            m,
-            apart,
-            z: order.iter().map(|i| z[*i]).collect(),
-            step,
-        }
-    }
-
-    /// Negative log posterior of the parameters, and its gradient.
-    fn loss(&self, p: &Parameters) -> Option<(f64, Parameters)> {
-        let m = self.m;
-        let (variance, noise) = (p[PARAMETERS - 2].exp(), p[PARAMETERS - 1].exp());
-        let mut distance = vec![0.0f32; m * m.saturating_sub(1) / 2];
-        for (apart, p) in self.apart.iter().zip(p) {
-            let w = p.exp() as f32;
-            distance
-                .iter_mut()
-                .zip(apart)
-                .for_each(|(sum, d)| *sum += w * d);
-        }
-        let mut factor = Square::zeros(m);
-        let mut pair = distance.iter();
-        for a in 0..m {
-            for (b, k) in factor.at[a * m..a * m + a + 1].iter_mut().enumerate() {
-                *k = if a == b {
-                    self.step + variance + noise + 1e-6
-                } else {
-                    let covariance = pair.next().map_or(0.0, |d| f64::from(matern(*d)));
-                    self.step + variance * covariance
-                };
-            }
-        }
-        if !factor.cholesky() {
-            return None;
-        }
-        let half_log_determinant: f64 = (0..m).map(|i| factor.at[i * m + i].ln()).sum();
-        let upper = factor.inverse_of_factor();
-        let a = upper.inverse_times(&self.z);
-        let inverse = upper.inverse_block(&(0..m).collect::<Vec<_>>());
-        let fit: f64 = self.z.iter().zip(&a).map(|(z, a)| z * a).sum();
-        let mut loss = 0.5 * fit + half_log_determinant;
-        let mut gradient = [0.0; PARAMETERS];
-        // Twice the derivative by each pair's covariance, and that by its squared distance.
-        let mut by_distance = vec![0.0f32; distance.len()];
-        let mut by_variance = 0.0;
-        let mut trace = 0.0;
-        let mut at = 0;
-        for i in 0..m {
-            for j in 0..i {
-                let d = distance[at];
-                let pull = inverse.at[i * m + j] - a[i] * a[j];
-                let r = (3.0 * d).sqrt();
-                let k = matern(d);
-                by_variance += pull * f64::from(k);
-                by_distance[at] = (pull * variance) as f32 * -1.5 * k / (1.0 + r);
-                at += 1;
-            }
-            trace += inverse.at[i * m + i] - a[i] * a[i];
-        }
-        for ((g, apart), p) in gradient.iter_mut().zip(&self.apart).zip(p) {
-            let sum: f64 = apart
-                .chunks(512)
-                .zip(by_distance.chunks(512))
-                .map(|(x, y)| f64::from(dot(x, y)))
-                .sum();
-            *g = sum * p.exp();
-        }
-        gradient[PARAMETERS - 2] = (by_variance + 0.5 * trace) * variance;
-        gradient[PARAMETERS - 1] = 0.5 * trace * noise;
-        for (i, (q, g)) in prior().iter().zip(gradient.iter_mut()).enumerate() {
-            loss += 0.5 * (p[i] - q).powi(2) / belief(i);
-            *g += (p[i] - q) / belief(i);
-        }
-        Some((loss, gradient))
-    }
-}
-
-/// Sum of products, in eight lanes so that it can be vectorised without changing its order.
-fn dot(x: &[f32], y: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    for (x, y) in x.chunks_exact(8).zip(y.chunks_exact(8)) {
-        for (sum, (x, y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
-            *sum += x * y;
-        }
-    }
-    let rest: f32 = x
-        .chunks_exact(8)
-        .remainder()
-        .iter()
-        .zip(y.chunks_exact(8).remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    lanes.iter().sum::<f32>() + rest
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::advisor::features::FEATURES;
+    use crate::advisor::features::{CATEGORIES, FEATURES};
 
-    fn rows(n: usize) -> (Vec<Row>, Vec<Categories>, Vec<f64>) {
+    pub(in crate::train) fn rows(n: usize) -> (Vec<Row>, Vec<Categories>, Vec<f64>) {
         let mut random = 5u64;
         let mut unit = || {
             random = random
@@ -373,29 +228,6 @@ mod tests {
             .map(|r| f64::from((r[crate::advisor::features::PLACE[0]] * 6.0).sin()))
             .collect();
         (rows, vec![[0; CATEGORIES]; n], y)
-    }
-
-    #[test]
-    fn the_gradient_is_that_of_the_loss() {
-        let (rows, categories, y) = rows(60);
-        let all: Vec<&Row> = rows.iter().collect();
-        let scale = Scale::of(&all);
-        let pairs = Pairs::of(&all, &categories, &y, &scale, 0.3);
-        let p = prior();
-        let (_, gradient) = pairs.loss(&p).unwrap();
-        for i in [0, 1, PARAMETERS - 2, PARAMETERS - 1] {
-            let step = |h: f64| {
-                let mut q = p;
-                q[i] += h;
-                pairs.loss(&q).unwrap().0
-            };
-            let numeric = (step(1e-3) - step(-1e-3)) / 2e-3;
-            assert!(
-                (numeric - gradient[i]).abs() < 1e-2 * (1.0 + numeric.abs()),
-                "{i}: {numeric} {}",
-                gradient[i]
-            );
-        }
     }
 
     #[test]
@@ -424,6 +256,18 @@ mod tests {
                 assert!((mean - y[i]).abs() < 0.05, "{mean} {}", y[i]);
                 let unseen = without.mean_at(&place);
                 assert!((y[i] - unseen - remains[i]).abs() < 1e-3, "{unseen}");
+            }
+            let left = Rows {
+                rows: of.rows[20..].to_vec(),
+                categories: categories[20..].to_vec(),
+                y: y[20..].to_vec(),
+                weights: vec![1.0; 100],
+            };
+            let anew = fitted.anew(&left).unwrap();
+            for i in 0..20 {
+                let place = anew.place(&rows[i], categories[i]);
+                let mean = anew.mean_at(&place);
+                assert!((y[i] - mean - remains[i]).abs() < 1e-3, "{mean}");
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Learners of the log residual, behind one trait: what cross-validation asks of each.
 
-use super::boost::{Binned, Loss, Plan, fit};
+use super::bins::Binned;
+use super::boost::{Loss, Plan, fit};
 use super::gauss::Fitted;
 use super::local::Table;
 use crate::advisor::features::Row;
 use crate::advisor::forest::Forest;
+use crate::advisor::kernel::Process;
 
 /// How the trees of the centre are grown.
 pub(super) const CENTRE: Plan = Plan {
@@ -56,32 +58,44 @@ pub(super) struct Gaussian<'a> {
 
 impl Learner for Gaussian<'_> {
     fn remains_without(&self, held: &[usize]) -> Vec<f64> {
-        remains_about(self.fitted, &self.table, self.table.points, held)
+        remains_about(self.fitted, &self.table, self.table.points, |_| true, held)
     }
 }
 
+/// Points from which it counts whether what is left out or what is left is worked with.
+const MANY_POINTS: usize = 2000;
+
 /// What remains of rows about a process that has seen none of them, points or not. `places` says
-/// which of its points each row is.
+/// which of its points each row is, where it `is_own`.
 pub(super) fn remains_about(
     fitted: &Fitted,
     table: &Table,
     places: &[Option<usize>],
+    is_own: impl Fn(usize) -> bool,
     held: &[usize],
 ) -> Vec<f64> {
+    let about = |process: &Process, i: usize| {
+        let place = process.place(&table.rows[i], table.categories[i]);
+        table.y[i] - process.mean_at(&place)
+    };
     let points: Vec<usize> = held.iter().filter_map(|i| places[*i]).collect();
+    if points.len() > MANY_POINTS && 2 * points.len() > fitted.points() {
+        // The block of what is left out would be nearly all of the inverse.
+        let mut left = vec![true; table.y.len()];
+        held.iter().for_each(|i| left[*i] = false);
+        if let Some(process) = fitted.anew(&table.chosen(|i| left[i] && is_own(i))) {
+            return held.iter().map(|i| about(&process, *i)).collect();
+        }
+    }
     let remains = fitted.remains_without(&points);
     if points.len() == held.len() {
         return remains;
     }
     let process = fitted.without(&points, &remains);
-    let beside = |i: usize| {
-        let place = process.place(&table.rows[i], table.categories[i]);
-        table.y[i] - process.mean_at(&place)
-    };
     let mut of_points = remains.into_iter();
     let one = |i: &usize| {
         let point = places[*i].and_then(|_| of_points.next());
-        point.unwrap_or_else(|| beside(*i))
+        point.unwrap_or_else(|| about(&process, *i))
     };
     held.iter().map(one).collect()
 }

@@ -1,13 +1,11 @@
 //! Dense symmetric systems: Cholesky factors, their inverses, and products, in blocks.
-//!
-//! Every sum is taken in a fixed order and nothing is contracted into fused operations, so the
-//! same input gives the same bits on every x86-64 machine, whichever vector width it has.
+
+use super::loops::{Part, solve_rows, subtract_product};
 
 /// Rows and columns of one block.
 const BLOCK: usize = 64;
-/// Rows and columns that the inner loop keeps in registers.
-const TALL: usize = 4;
-const WIDE: usize = 8;
+/// Columns over which a block of the inverse is summed up at a time.
+const DEPTH: usize = 4 * BLOCK;
 
 /// A square matrix, row by row.
 #[derive(Clone, Debug)]
@@ -37,13 +35,16 @@ impl Square {
             if !self.factor_block(from, to) {
                 return false;
             }
-            self.solve_panel(from, to);
-            let panel = self.columns(from, to, to, n);
+            // Rows below a factored block: `X Lt = A`.
+            let block = self.packed(from, to, from, to);
+            solve_rows(&mut self.at[to * n..], n, from, &block);
             let width = to - from;
+            let panel = self.packed(from, to, to, n);
             for j in (to..n).step_by(BLOCK) {
-                let right = &panel[(j - to) * width..((j + BLOCK).min(n) - to) * width];
                 let left = &panel[(j - to) * width..];
-                subtract_product(&mut self.at[j * n + j..], n, left, right, width);
+                let right = &left[..((j + BLOCK).min(n) - j) * width];
+                let (left, right) = (Part::packed(left, width), Part::packed(right, width));
+                subtract_product(&mut self.at[j * n + j..], n, left, right);
             }
         }
         true
@@ -72,99 +73,45 @@ impl Square {
         true
     }
 
-    /// Rows below a factored block: `X Lt = A`.
-    fn solve_panel(&mut self, from: usize, to: usize) {
-        let n = self.n;
-        let block = self.block_columns(from, to);
-        for row in self.at[to * n..].chunks_exact_mut(n) {
-            solve_row(&mut row[from..to], &block);
+    /// Columns `from..to` of the rows from `first` to `last`, one row behind the other.
+    fn packed(&self, from: usize, to: usize, first: usize, last: usize) -> Vec<f64> {
+        let rows = (first..last).map(|i| &self.row(i)[from..to]);
+        rows.flatten().copied().collect()
+    }
+
+    /// Columns `from..to` of the rows `first..last`.
+    fn part(&self, from: usize, to: usize, first: usize, last: usize) -> Part<'_> {
+        Part {
+            at: &self.at[first * self.n + from..],
+            stride: self.n,
+            rows: last - first,
+            depth: to - from,
         }
     }
 
-    /// The factored block at `from..to`, column by column.
-    fn block_columns(&self, from: usize, to: usize) -> Vec<f64> {
-        (from..to)
-            .flat_map(|j| (from..to).map(move |i| (i, j)))
-            .map(|(i, j)| if i < j { 0.0 } else { self.at[i * self.n + j] })
-            .collect()
-    }
-
-    /// Columns `from..to` of rows `first..last`, packed.
-    fn columns(&self, from: usize, to: usize, first: usize, last: usize) -> Vec<f64> {
-        (first..last)
-            .flat_map(|i| self.row(i)[from..to].iter().copied())
-            .collect()
-    }
-
-    /// Of a factored matrix: the transpose of `L^-1`, an upper triangle.
-    pub(super) fn inverse_of_factor(&self) -> Self {
+    /// Of a factored matrix: the transpose of `L^-1`. It is written over the factor, of which only
+    /// the part below the diagonal is still asked for: one matrix of thousands of rows is enough.
+    pub(super) fn into_inverse_of_factor(mut self) -> Triangle {
         let n = self.n;
-        let mut out = Self::zeros(n);
         for from in (0..n).step_by(BLOCK) {
             let to = (from + BLOCK).min(n);
             let width = to - from;
             // Rows `from..to` of L^-1: the sum over what is known, then the block's own solution.
             let mut sums = vec![0.0; to * width];
             for k in (0..from).step_by(BLOCK) {
-                let right = self.columns(k, k + BLOCK, from, to);
-                let left = out.columns(k, k + BLOCK, 0, k + BLOCK);
-                subtract_product(&mut sums, width, &left, &right, BLOCK);
+                let right = self.part(k, k + BLOCK, from, to);
+                let left = self.part(k, k + BLOCK, 0, k + BLOCK);
+                subtract_product(&mut sums, width, left, right);
             }
-            let block = self.block_columns(from, to);
-            for (i, row) in sums.chunks_exact_mut(width).enumerate() {
-                if i >= from {
-                    row[i - from] = 1.0;
-                }
-                solve_row(row, &block);
-                out.at[i * n + from..i * n + to].copy_from_slice(row);
+            for (i, row) in sums[from * width..].chunks_exact_mut(width).enumerate() {
+                row[i] = 1.0;
             }
-        }
-        out
-    }
-
-    /// Of the transpose of `L^-1`: the block of the inverse matrix at these rows and columns.
-    pub(super) fn inverse_block(&self, chosen: &[usize]) -> Self {
-        let m = chosen.len();
-        let mut out = Self::zeros(m);
-        for k in (0..self.n).step_by(BLOCK * 4) {
-            let to = (k + BLOCK * 4).min(self.n);
-            let packed: Vec<f64> = chosen
-                .iter()
-                .flat_map(|i| self.row(*i)[k..to].iter().copied())
-                .collect();
-            let width = to - k;
-            for j in (0..m).step_by(BLOCK) {
-                let right = &packed[j * width..(j + BLOCK).min(m) * width];
-                subtract_product(
-                    &mut out.at[j * m + j..],
-                    m,
-                    &packed[j * width..],
-                    right,
-                    width,
-                );
+            solve_rows(&mut sums, width, 0, &self.packed(from, to, from, to));
+            for (i, row) in sums.chunks_exact(width).enumerate() {
+                self.at[i * n + from..i * n + to].copy_from_slice(row);
             }
         }
-        out.at.iter_mut().for_each(|x| *x = -*x);
-        out
-    }
-
-    /// Of the transpose of `L^-1`: the product of the inverse matrix with a vector.
-    pub(super) fn inverse_times(&self, y: &[f64]) -> Vec<f64> {
-        let mut inner = vec![0.0; self.n];
-        for (i, y) in y.iter().enumerate() {
-            for (sum, m) in inner[i..].iter_mut().zip(&self.row(i)[i..]) {
-                *sum += m * y;
-            }
-        }
-        (0..self.n)
-            .map(|i| {
-                self.row(i)[i..]
-                    .iter()
-                    .zip(&inner[i..])
-                    .map(|(m, z)| m * z)
-                    .sum()
-            })
-            .collect()
+        Triangle::of(self)
     }
 
     /// Of a factored matrix: the solution of `L Lt x = y`.
@@ -185,99 +132,76 @@ impl Square {
     }
 }
 
-/// One row of `X Lt = A`, with L column by column: the inner loop runs over independent entries.
-fn solve_row(x: &mut [f64], block: &[f64]) {
-    let width = x.len();
-    for (j, column) in block.chunks_exact(width).enumerate() {
-        let v = x[j] / column[j];
-        x[j] = v;
-        for (rest, l) in x[j + 1..].iter_mut().zip(&column[j + 1..]) {
-            *rest -= v * l;
-        }
-    }
+/// The transpose of the inverse `L^-1` of a factor: an upper triangle, row by row from the diagonal
+/// on.
+#[derive(Clone, Debug)]
+pub(super) struct Triangle {
+    n: usize,
+    at: Vec<f64>,
 }
 
-/// `c -= left x rightt`, where both are packed rows of `depth`, and `c` has rows of `stride`.
-fn subtract_product(c: &mut [f64], stride: usize, left: &[f64], right: &[f64], depth: usize) {
-    if depth == 0 {
-        return;
+impl Triangle {
+    /// The upper triangle of a matrix.
+    fn of(mut matrix: Square) -> Self {
+        let n = matrix.n;
+        let mut next = 0;
+        for i in 0..n {
+            matrix.at.copy_within(i * n + i..(i + 1) * n, next);
+            next += n - i;
+        }
+        matrix.at.truncate(next);
+        matrix.at.shrink_to_fit();
+        Self { n, at: matrix.at }
     }
-    let columns = right.len() / depth;
-    // The right side, eight columns beside each other for every step of the depth.
-    let panels: Vec<Vec<[f64; WIDE]>> = (0..columns)
-        .step_by(WIDE)
-        .map(|j| {
-            (0..depth)
-                .map(|k| {
-                    std::array::from_fn(|w| {
-                        if j + w < columns {
-                            right[(j + w) * depth + k]
-                        } else {
-                            0.0
-                        }
-                    })
-                })
-                .collect()
-        })
-        .collect();
-    for (i, rows) in left.chunks(TALL * depth).enumerate() {
-        let tall = rows.len() / depth;
-        let packed: Vec<[f64; TALL]> = (0..depth)
-            .map(|k| std::array::from_fn(|t| if t < tall { rows[t * depth + k] } else { 0.0 }))
-            .collect();
-        for (p, panel) in panels.iter().enumerate() {
-            let tile = tile(&packed, panel);
-            let wide = (columns - p * WIDE).min(WIDE);
-            for (t, sums) in tile.iter().enumerate().take(tall) {
-                let at = (i * TALL + t) * stride + p * WIDE;
-                if let Some(row) = c.get_mut(at..at + wide) {
-                    row.iter_mut().zip(sums).for_each(|(c, s)| *c -= s);
-                }
+
+    /// The row from the diagonal on.
+    fn row(&self, i: usize) -> &[f64] {
+        let at = i * (2 * self.n + 1 - i) / 2;
+        &self.at[at..at + self.n - i]
+    }
+
+    /// The block of the inverse matrix at these rows and columns, which ascend: its lower triangle.
+    pub(super) fn inverse_block(&self, chosen: &[usize]) -> Square {
+        let m = chosen.len();
+        let mut out = Square::zeros(m);
+        for k in (0..self.n).step_by(DEPTH) {
+            let to = (k + DEPTH).min(self.n);
+            // Rows that begin behind these columns have nothing in them.
+            let reach = chosen.partition_point(|i| *i < to);
+            let mut packed = Vec::with_capacity(reach * (to - k));
+            for i in &chosen[..reach] {
+                packed.extend((k..*i).map(|_| 0.0));
+                packed.extend_from_slice(&self.row(*i)[k.max(*i) - i..to - i]);
+            }
+            let width = to - k;
+            for j in (0..reach).step_by(BLOCK) {
+                let left = &packed[j * width..];
+                let right = &left[..((j + BLOCK).min(reach) - j) * width];
+                let (left, right) = (Part::packed(left, width), Part::packed(right, width));
+                subtract_product(&mut out.at[j * m + j..], m, left, right);
             }
         }
+        out.at.iter_mut().for_each(|x| *x = -*x);
+        out
     }
-}
 
-type Tile = [[f64; WIDE]; TALL];
-
-fn tile(left: &[[f64; TALL]], right: &[[f64; WIDE]]) -> Tile {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            // SAFETY: the processor has AVX-512F, as just asked.
-            return unsafe { tile_avx512(left, right) };
-        }
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2, as just asked.
-            return unsafe { tile_avx2(left, right) };
-        }
-    }
-    tile_plain(left, right)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn tile_avx512(left: &[[f64; TALL]], right: &[[f64; WIDE]]) -> Tile {
-    tile_plain(left, right)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn tile_avx2(left: &[[f64; TALL]], right: &[[f64; WIDE]]) -> Tile {
-    tile_plain(left, right)
-}
-
-#[inline(always)]
-fn tile_plain(left: &[[f64; TALL]], right: &[[f64; WIDE]]) -> Tile {
-    let mut sums = [[0.0; WIDE]; TALL];
-    for (l, r) in left.iter().zip(right) {
-        for t in 0..TALL {
-            for w in 0..WIDE {
-                sums[t][w] += l[t] * r[w];
+    /// The product of the inverse matrix with a vector.
+    pub(super) fn inverse_times(&self, y: &[f64]) -> Vec<f64> {
+        let mut inner = vec![0.0; self.n];
+        for (i, y) in y.iter().enumerate() {
+            for (sum, m) in inner[i..].iter_mut().zip(self.row(i)) {
+                *sum += m * y;
             }
         }
+        let of_row = |i: usize| {
+            self.row(i)
+                .iter()
+                .zip(&inner[i..])
+                .map(|(m, z)| m * z)
+                .sum()
+        };
+        (0..self.n).map(of_row).collect()
     }
-    sums
 }
 
 #[cfg(test)]
@@ -314,7 +238,7 @@ mod tests {
             prop_assert!(factor.cholesky());
             let y: Vec<f64> = (0..n).map(|i| (i as f64).sin()).collect();
             let x = factor.solve(&y);
-            let inverse = factor.inverse_of_factor();
+            let inverse = factor.clone().into_inverse_of_factor();
             let again = inverse.inverse_times(&y);
             for i in 0..n {
                 let back: f64 = matrix.row(i).iter().zip(&x).map(|(a, b)| a * b).sum();

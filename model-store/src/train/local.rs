@@ -154,10 +154,10 @@ impl Learner for Locals<'_> {
     fn remains_without(&self, held: &[usize]) -> Vec<f64> {
         let mut out = vec![0.0; held.len()];
         for (s, (_, fitted)) in self.stacks.iter().enumerate() {
-            let here = |at: &usize| self.stack_of[held[*at]] == Some(s);
-            let places: Vec<usize> = (0..held.len()).filter(here).collect();
+            let is_own = |i: usize| self.stack_of[i] == Some(s);
+            let places: Vec<usize> = (0..held.len()).filter(|at| is_own(held[*at])).collect();
             let rows: Vec<usize> = places.iter().map(|at| held[*at]).collect();
-            let remains = remains_about(fitted, &self.table, &self.place_of, &rows);
+            let remains = remains_about(fitted, &self.table, &self.place_of, is_own, &rows);
             for (at, r) in places.iter().zip(remains) {
                 out[*at] = r;
             }

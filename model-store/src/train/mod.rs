@@ -4,9 +4,11 @@
 //! and a [`Report`] of what held-out cells and left-out sources showed. It is deterministic: the
 //! same runs give the same bytes, whatever their order and however many threads work.
 
+mod bins;
 mod boost;
 mod calibrate;
 mod centre;
+mod consensus;
 mod descent;
 pub mod evaluate;
 mod fit;
@@ -15,8 +17,10 @@ mod gauss;
 mod krige;
 mod launch;
 mod learn;
+mod lengths;
 mod linalg;
 mod local;
+mod loops;
 pub mod preferences;
 mod prepare;
 pub mod queue;

@@ -7,12 +7,14 @@
 //! follows; a test measures it.
 //!
 //! Training takes time and memory by the number of runs, so a store of a million gives a hundred thousand of them: of every
-//! cell the newest, in turns over the users who measured it.
+//! cell the newest, in turns over the users who measured it. A [`Selector`] looks at one run after the other and keeps a
+//! tenth of each, so that a store need not be held as a whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::advisor::physics::physics;
-use crate::advisor::{Catalogue, Origin, Run, Setup, Target};
+use super::consensus::{COMPARED, Consensus, residuals};
+use crate::advisor::{Catalogue, Origin, Run};
 use crate::hashing::fnv1a;
 
 /// Engine versions of this cluster, newest first, whose runs are taken, once [`ENOUGH_OF_STACK`]
@@ -21,13 +23,11 @@ const STACKS: usize = 3;
 /// See [`STACKS`].
 const ENOUGH_OF_STACK: usize = 100;
 /// Other users from which there is a consensus to compare with.
-const FEWEST_OTHERS: usize = 2;
-/// Share of the log of [`Policy::agreement`] by which a user's median may differ: one run may be
-/// odd, all of them together may not.
-const OF_MEDIAN: f64 = 0.585;
-/// Targets in which a run may disagree.
-const COMPARED: [Target; 3] = [Target::OutputTokS, Target::TtftMs, Target::TpotMs];
-
+pub(super) const FEWEST_OTHERS: usize = 2;
+/// How many kinds of places there are to compare in: model and GPU, GPU alone, or anywhere.
+pub(super) const WIDTHS: usize = 3;
+/// The number of no user.
+pub(super) const NOBODY: u32 = u32::MAX;
 /// A run with who measured it and when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measurement {
@@ -85,232 +85,310 @@ pub struct Selection {
     pub left_out: Vec<(String, u32)>,
 }
 
-/// Selects. Runs that no user of this cluster measured pass, but for their age.
+/// Which of the runs that were looked at are taken.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choice {
+    /// Of each, in the order in which they were looked at.
+    pub taken: Vec<bool>,
+    /// How many were not taken, by reason.
+    pub left_out: Vec<(String, u32)>,
+}
+
+/// Selects among runs that are there as a whole; see [`Selector`].
 pub fn select(all: Vec<Measurement>, catalogue: &Catalogue, policy: &Policy) -> Selection {
-    let mut reasons: Vec<Option<String>> = all.iter().map(|m| plainly_out(m, policy)).collect();
-    old_stacks(&all, &mut reasons);
-    let doubtful = Doubtful::of(&all, policy);
-    doubtful.cap_cells(&all, &mut reasons);
-    doubtful.check_agreement(&all, catalogue, &mut reasons);
-    doubtful.cap_users(&all, &mut reasons);
-    if thin(&all, policy.most_runs, &mut reasons) {
-        // What is gone of others makes a user's share larger.
-        doubtful.cap_users(&all, &mut reasons);
+    let mut selector = Selector::new(catalogue, policy);
+    for m in &all {
+        selector.look(&m.run, m.user.as_deref(), m.ended);
     }
-    let mut left_out: BTreeMap<String, u32> = BTreeMap::new();
-    let mut runs = Vec::with_capacity(all.len());
-    for (m, reason) in all.into_iter().zip(reasons) {
-        match reason {
-            None => runs.push(m.run),
-            Some(reason) => *left_out.entry(reason).or_default() += 1,
-        }
-    }
+    let Choice { taken, left_out } = selector.choose();
+    let taken = all.into_iter().zip(taken).filter(|(_, taken)| *taken);
     Selection {
-        runs,
-        left_out: left_out.into_iter().collect(),
+        runs: taken.map(|(m, _)| m.run).collect(),
+        left_out,
     }
 }
 
-fn is_here(m: &Measurement) -> bool {
-    m.run.origin == Origin::ThisCluster
+/// Why a run is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    User,
+    Old,
+    Replaced,
+    Repeated,
+    Differs,
+    TooMuchOfOne,
+    TooMany,
 }
 
-fn plainly_out(m: &Measurement, policy: &Policy) -> Option<String> {
-    let user = m.user.as_deref().unwrap_or_default();
-    if policy.left_out.contains(user) {
-        return Some("its user is left out by the configuration".into());
-    }
-    let old = m
-        .ended
-        .is_some_and(|at| policy.now - at > policy.longest_age_s);
-    (is_here(m) && old).then(|| format!("older than {} d", policy.longest_age_s / 86_400))
-}
-
-/// Leaves out what engines measured here that have been replaced since, where the newer ones have
-/// been measured enough.
-fn old_stacks(all: &[Measurement], reasons: &mut [Option<String>]) {
-    /// When a version was last used, and its runs.
-    type Version = (i64, Vec<usize>);
-    let mut versions: BTreeMap<(&str, &str), BTreeMap<&str, Version>> = BTreeMap::new();
-    for (i, m) in all.iter().enumerate() {
-        let (case, at) = (&m.run.case, m.ended.unwrap_or(i64::MIN));
-        if is_here(m) && reasons[i].is_none() && !case.engine_version.is_empty() {
-            let entry = versions
-                .entry((&case.engine, &case.gpu))
-                .or_default()
-                .entry(&case.engine_version)
-                .or_insert((at, Vec::new()));
-            entry.0 = entry.0.max(at);
-            entry.1.push(i);
-        }
-    }
-    for of_gpu in versions.into_values() {
-        let mut newest_first: Vec<Version> = of_gpu.into_values().collect();
-        newest_first.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-        let newer: usize = newest_first.iter().take(STACKS).map(|(_, r)| r.len()).sum();
-        if newer < ENOUGH_OF_STACK {
-            continue;
-        }
-        for i in newest_first.into_iter().skip(STACKS).flat_map(|(_, r)| r) {
-            reasons[i] = Some(format!(
-                "an engine version that {STACKS} newer ones have replaced"
-            ));
-        }
-    }
-}
-
-/// The runs of users who are not trusted beyond measure, by user.
-struct Doubtful<'a> {
-    policy: &'a Policy,
-    users: BTreeMap<&'a str, Vec<usize>>,
-}
-
-impl<'a> Doubtful<'a> {
-    fn of(all: &'a [Measurement], policy: &'a Policy) -> Self {
-        let mut users: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (i, m) in all.iter().enumerate() {
-            if let Some(user) = m.user.as_deref().filter(|u| !policy.trusted.contains(*u)) {
-                users.entry(user).or_default().push(i);
+impl Reason {
+    fn words(self, policy: &Policy) -> String {
+        match self {
+            Self::User => "its user is left out by the configuration".into(),
+            Self::Old => format!("older than {} d", policy.longest_age_s / 86_400),
+            Self::Replaced => format!("an engine version that {STACKS} newer ones have replaced"),
+            Self::Repeated => {
+                let most = policy.runs_per_cell;
+                format!("more runs of one user in one cell than {most}")
+            }
+            Self::Differs => "it differs from what all other users measured".into(),
+            Self::TooMuchOfOne => "more than a third of the evidence from one user".into(),
+            Self::TooMany => {
+                let most = policy.most_runs;
+                format!("more than {most} runs: older ones of their cells")
             }
         }
-        // The newest first: where some have to go, the oldest do.
-        for runs in users.values_mut() {
-            runs.sort_by_key(|i| (std::cmp::Reverse(all[*i].ended), all[*i].run.run_id.clone()));
-        }
-        Self { policy, users }
+    }
+}
+
+/// What is kept of a run while it is not known whether it is taken.
+pub(super) struct Brief {
+    /// [`NOBODY`] where no user of this cluster measured it.
+    pub(super) user: u32,
+    /// Model and GPU, GPU alone, anywhere.
+    pub(super) places: [u32; WIDTHS],
+    /// `ln(measured / estimated by physics)` of the targets that are compared; not a number where not known.
+    pub(super) residuals: [f64; COMPARED.len()],
+    /// Hash of where a user's runs say the same thing.
+    cell: u64,
+    /// Hash of that and of the source.
+    cell_of_source: u64,
+    /// Engine and GPU, with the version; `None` for runs from elsewhere and of no version.
+    version: Option<[u32; 2]>,
+    ended: Option<i64>,
+    /// Hash of the id: what decides between runs that ended together.
+    id: u64,
+    reason: Option<Reason>,
+}
+
+impl Brief {
+    pub(super) fn is_in(&self) -> bool {
+        self.reason.is_none()
     }
 
-    fn cap_cells(&self, all: &[Measurement], reasons: &mut [Option<String>]) {
-        let most = self.policy.runs_per_cell;
-        for runs in self.users.values() {
-            let mut taken: BTreeMap<String, usize> = BTreeMap::new();
-            for i in runs {
-                if reasons[*i].is_some() {
-                    continue;
-                }
-                let count = taken.entry(cell(&all[*i].run)).or_default();
-                *count += 1;
-                if *count > most {
-                    reasons[*i] = Some(format!("more runs of one user in one cell than {most}"));
-                }
+    /// Sorts the newest first.
+    fn age(&self) -> (Reverse<Option<i64>>, u64) {
+        (Reverse(self.ended), self.id)
+    }
+}
+
+/// Numbers for names.
+#[derive(Default)]
+struct Names(HashMap<String, u32>);
+
+impl Names {
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.0.get(name) {
+            return *number;
+        }
+        let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX - 1);
+        self.0.insert(name.to_owned(), number);
+        number
+    }
+}
+
+/// Looks at runs one after the other, and then says which are taken. Runs that no user of this cluster measured are, but for
+/// their age. The order in which runs are looked at does not matter.
+pub struct Selector<'a> {
+    catalogue: &'a Catalogue,
+    policy: &'a Policy,
+    users: Names,
+    places: Names,
+    versions: Names,
+    trusted: BTreeSet<u32>,
+    briefs: Vec<Brief>,
+}
+
+impl<'a> Selector<'a> {
+    /// Nothing was looked at yet.
+    pub fn new(catalogue: &'a Catalogue, policy: &'a Policy) -> Self {
+        let mut users = Names::default();
+        let trusted = policy.trusted.iter().map(|u| users.number(u)).collect();
+        Self {
+            catalogue,
+            policy,
+            users,
+            places: Names::default(),
+            versions: Names::default(),
+            trusted,
+            briefs: Vec::new(),
+        }
+    }
+
+    /// Looks at a run: which user's job measured it, and when that ended (Unix seconds).
+    pub fn look(&mut self, run: &Run, user: Option<&str>, ended: Option<i64>) {
+        let (case, cell) = (&run.case, cell(run));
+        let here = run.origin == Origin::ThisCluster;
+        let left_out = user.is_some_and(|u| self.policy.left_out.contains(u));
+        let old = here && ended.is_some_and(|at| self.policy.now - at > self.policy.longest_age_s);
+        let stack = format!("{}|{}", case.engine, case.gpu);
+        let version = format!("{stack}|{}", case.engine_version);
+        let known = here && !case.engine_version.is_empty();
+        let model_on_gpu = format!("{}|{}", case.model, case.gpu);
+        self.briefs.push(Brief {
+            user: user.map_or(NOBODY, |u| self.users.number(u)),
+            places: [&model_on_gpu, &case.gpu, ""].map(|p| self.places.number(p)),
+            residuals: residuals(run, self.catalogue),
+            cell: fnv1a(cell.bytes()),
+            cell_of_source: fnv1a(cell.bytes().chain(run.source.bytes())),
+            version: known.then(|| [&stack, &version].map(|v| self.versions.number(v))),
+            ended,
+            id: fnv1a(run.run_id.bytes().chain(run.source_ref.bytes())),
+            reason: match (left_out, old) {
+                (true, _) => Some(Reason::User),
+                (_, true) => Some(Reason::Old),
+                _ => None,
+            },
+        });
+    }
+
+    /// Which are taken.
+    pub fn choose(mut self) -> Choice {
+        self.old_stacks();
+        self.cap_cells();
+        self.check_agreement();
+        self.cap_users();
+        if self.thin() {
+            // What is gone of others makes a user's share larger.
+            self.cap_users();
+        }
+        let mut left_out: BTreeMap<String, u32> = BTreeMap::new();
+        for reason in self.briefs.iter().filter_map(|b| b.reason) {
+            *left_out.entry(reason.words(self.policy)).or_default() += 1;
+        }
+        Choice {
+            taken: self.briefs.iter().map(Brief::is_in).collect(),
+            left_out: left_out.into_iter().collect(),
+        }
+    }
+
+    /// The runs that are still in and have such a key, sorted by it and the newest of each first.
+    fn sorted<K: Ord>(&self, key: impl Fn(&Brief) -> Option<K>) -> Vec<(K, usize)> {
+        let of = |(i, b): (usize, &Brief)| Some((key(b)?, b.age(), i));
+        let still_in = self.briefs.iter().enumerate().filter(|(_, b)| b.is_in());
+        let mut all: Vec<_> = still_in.filter_map(of).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(key, _, i)| (key, i)).collect()
+    }
+
+    /// Of users who are not trusted beyond measure.
+    fn is_doubtful(&self, user: u32) -> bool {
+        user != NOBODY && !self.trusted.contains(&user)
+    }
+
+    /// Leaves out what engines measured here that have been replaced since, where the newer ones have
+    /// been measured enough.
+    fn old_stacks(&mut self) {
+        // When a version was last used, and how many runs it has.
+        let mut versions: BTreeMap<u32, BTreeMap<u32, (Option<i64>, usize)>> = BTreeMap::new();
+        for b in self.briefs.iter().filter(|b| b.is_in()) {
+            if let Some([stack, version]) = b.version {
+                let of_stack = versions.entry(stack).or_default();
+                let (last, runs) = of_stack.entry(version).or_default();
+                *last = (*last).max(b.ended);
+                *runs += 1;
+            }
+        }
+        let names: BTreeMap<u32, &str> = self.versions.0.iter().map(|(n, i)| (*i, &**n)).collect();
+        let mut replaced: BTreeSet<u32> = BTreeSet::new();
+        for of_stack in versions.into_values() {
+            let mut newest_first: Vec<_> = of_stack.into_iter().collect();
+            newest_first.sort_by_key(|(version, (last, _))| (Reverse(*last), names.get(version)));
+            let newer: usize = newest_first.iter().take(STACKS).map(|(_, (_, n))| n).sum();
+            if newer >= ENOUGH_OF_STACK {
+                replaced.extend(
+                    newest_first
+                        .iter()
+                        .skip(STACKS)
+                        .map(|(version, _)| *version),
+                );
+            }
+        }
+        for b in self.briefs.iter_mut().filter(|b| b.is_in()) {
+            if b.version.is_some_and(|[_, v]| replaced.contains(&v)) {
+                b.reason = Some(Reason::Replaced);
+            }
+        }
+    }
+
+    fn cap_cells(&mut self) {
+        let key = |b: &Brief| self.is_doubtful(b.user).then_some((b.user, b.cell));
+        let all = self.sorted(key);
+        for of_cell in all.chunk_by(|a, b| a.0 == b.0) {
+            for (_, i) in of_cell.iter().skip(self.policy.runs_per_cell) {
+                self.briefs[*i].reason = Some(Reason::Repeated);
             }
         }
     }
 
     /// Sets runs aside that differ from what at least two others measured by more than a factor.
-    fn check_agreement(
-        &self,
-        all: &[Measurement],
-        catalogue: &Catalogue,
-        reasons: &mut [Option<String>],
-    ) {
-        let residuals: Vec<[Option<f64>; 3]> =
-            all.iter().map(|m| residuals(&m.run, catalogue)).collect();
-        let levels = Levels::of(all, &residuals, reasons);
-        let limit = self.policy.agreement.max(1.0).ln();
-        for (user, runs) in &self.users {
-            for i in runs
-                .iter()
-                .filter(|i| reasons[**i].is_none())
-                .collect::<Vec<_>>()
-            {
-                for (target, own) in residuals[*i].iter().enumerate() {
-                    let Some((own, (level, slack))) =
-                        own.zip(levels.of_others(user, &all[*i].run, target))
-                    else {
-                        continue;
-                    };
-                    let median = levels.of_user(user, &all[*i].run, target).unwrap_or(own);
-                    let odd = (own - level).abs() > limit + slack;
-                    if odd || (median - level).abs() > OF_MEDIAN * limit + slack {
-                        reasons[*i] = Some("it differs from what all other users measured".into());
-                    }
-                }
-            }
+    fn check_agreement(&mut self) {
+        let mut consensus = Consensus::of(&self.briefs, self.policy.agreement);
+        let odd = |b: &Brief| b.is_in() && self.is_doubtful(b.user) && !consensus.allows(b);
+        let odd: Vec<bool> = self.briefs.iter().map(odd).collect();
+        for (b, _) in self.briefs.iter_mut().zip(odd).filter(|(_, odd)| *odd) {
+            b.reason = Some(Reason::Differs);
         }
     }
 
     /// Of one model on one GPU, on one GPU, and in all, no user keeps more runs than half of what
     /// all the others have there, so none has more than a third. Without two others there is nobody
     /// to compare with.
-    fn cap_users(&self, all: &[Measurement], reasons: &mut [Option<String>]) {
+    fn cap_users(&mut self) {
         for width in 0..WIDTHS {
             let floor = self.policy.runs_per_cell << width;
-            let mut there: BTreeMap<Place, BTreeMap<&str, Vec<usize>>> = BTreeMap::new();
-            for (i, m) in all.iter().enumerate() {
-                if let Some(user) = m.user.as_deref().filter(|_| reasons[i].is_none()) {
-                    let users = there.entry(places(&m.run)[width].clone()).or_default();
-                    users.entry(user).or_default().push(i);
+            let all = self.sorted(|b| (b.user != NOBODY).then_some((b.places[width], b.user)));
+            for there in all.chunk_by(|a, b| a.0.0 == b.0.0) {
+                let users = || there.chunk_by(|a, b| a.0 == b.0);
+                if users().count() <= FEWEST_OTHERS {
+                    continue;
                 }
-            }
-            for users in there.into_values().filter(|u| u.len() > FEWEST_OTHERS) {
-                let total: usize = users.values().map(Vec::len).sum();
-                for (user, here) in users {
-                    let Some(newest_first) = self.users.get(user) else {
-                        continue;
-                    };
-                    let most = ((total - here.len()) / 2).max(floor);
-                    let here: BTreeSet<usize> = here.into_iter().collect();
-                    let surplus = newest_first.iter().filter(|i| here.contains(i)).skip(most);
-                    for i in surplus {
-                        reasons[*i] =
-                            Some("more than a third of the evidence from one user".into());
+                for own in users()
+                    .filter(|own| self.is_doubtful(own[0].0.1))
+                    .collect::<Vec<_>>()
+                {
+                    let most = ((there.len() - own.len()) / 2).max(floor);
+                    for (_, i) in own.iter().skip(most) {
+                        self.briefs[*i].reason = Some(Reason::TooMuchOfOne);
                     }
                 }
             }
         }
     }
-}
 
-/// Leaves so many runs at most: of every cell of every source the same number, as large as it can be, in turns over its users
-/// and of each the newest first. Where there are more cells than runs may be, cells go by their hash. False where nothing had to go.
-fn thin(all: &[Measurement], most: usize, reasons: &mut [Option<String>]) -> bool {
-    let mut cells: BTreeMap<(String, &str), BTreeMap<&str, Vec<usize>>> = BTreeMap::new();
-    let mut kept = 0;
-    for (i, m) in all
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| reasons[*i].is_none())
-    {
-        kept += 1;
-        let user = m.user.as_deref().unwrap_or_default();
-        let of_cell = cells.entry((cell(&m.run), &m.run.source)).or_default();
-        of_cell.entry(user).or_default().push(i);
+    /// Leaves so many runs at most: of every cell of every source the same number, as large as it can be, in turns over its
+    /// users and of each the newest first. Where there are more cells than runs may be, cells go by their hash. False where
+    /// nothing had to go.
+    fn thin(&mut self) -> bool {
+        let by_user = self.sorted(|b| Some((b.cell_of_source, b.user)));
+        if by_user.len() <= self.policy.most_runs {
+            return false;
+        }
+        let turns = |own: &[((u64, u32), usize)]| -> Vec<_> {
+            let turn = |(turn, ((cell, _), i)): (usize, &((u64, u32), usize))| {
+                (*cell, turn, self.briefs[*i].age(), *i)
+            };
+            own.iter().enumerate().map(turn).collect()
+        };
+        let mut queues: Vec<_> = by_user
+            .chunk_by(|a, b| a.0 == b.0)
+            .flat_map(turns)
+            .collect();
+        queues.sort_unstable();
+        let mut order: Vec<(usize, u64, usize)> = Vec::with_capacity(queues.len());
+        for queue in queues.chunk_by(|a, b| a.0 == b.0) {
+            order.extend(
+                queue
+                    .iter()
+                    .enumerate()
+                    .map(|(at, (cell, .., i))| (at, *cell, *i)),
+            );
+        }
+        order.sort_unstable();
+        for (.., i) in order.into_iter().skip(self.policy.most_runs) {
+            self.briefs[i].reason = Some(Reason::TooMany);
+        }
+        true
     }
-    if kept <= most {
-        return false;
-    }
-    let mut queues: Vec<(u64, Vec<usize>)> = cells
-        .into_iter()
-        .map(|((name, source), users)| {
-            (
-                fnv1a(name.bytes().chain(source.bytes())),
-                in_turns(all, users),
-            )
-        })
-        .collect();
-    queues.sort_unstable_by_key(|(hash, _)| *hash);
-    let mut order: Vec<(usize, usize, usize)> = Vec::with_capacity(kept);
-    for (at, (_, queue)) in queues.iter().enumerate() {
-        order.extend(queue.iter().enumerate().map(|(turn, i)| (turn, at, *i)));
-    }
-    order.sort_unstable();
-    for (.., i) in order.into_iter().skip(most) {
-        reasons[i] = Some(format!("more than {most} runs: older ones of their cells"));
-    }
-    true
-}
-
-/// One run of each user, then the next of each, newest first.
-fn in_turns(all: &[Measurement], users: BTreeMap<&str, Vec<usize>>) -> Vec<usize> {
-    let mut out: Vec<(usize, std::cmp::Reverse<Option<i64>>, usize)> = Vec::new();
-    for mut runs in users.into_values() {
-        runs.sort_by_key(|i| (std::cmp::Reverse(all[*i].ended), *i));
-        let turns = runs.into_iter().enumerate();
-        out.extend(turns.map(|(turn, i)| (turn, std::cmp::Reverse(all[i].ended), i)));
-    }
-    out.sort_unstable();
-    out.into_iter().map(|(.., i)| i).collect()
 }
 
 /// Model x GPU x TP x precision x load to an octave: where a user's runs say the same thing.
@@ -328,109 +406,4 @@ fn cell(run: &Run) -> String {
         octave(c.concurrency),
         run.measured.output_tok_s.is_some()
     )
-}
-
-/// `ln(measured / estimated by physics)` of the targets that are compared.
-fn residuals(run: &Run, catalogue: &Catalogue) -> [Option<f64>; 3] {
-    let Ok(setup) = Setup::of_case(&run.case, &run.source, catalogue) else {
-        return [None; 3];
-    };
-    let physics = physics(&setup);
-    COMPARED.map(|target| {
-        let value = run
-            .measured
-            .target(target)
-            .filter(|v| v.is_finite() && *v > 0.0)?;
-        let log = (value / physics.estimate(&setup, target)).ln();
-        log.is_finite().then_some(log)
-    })
-}
-
-/// A place to compare in: model and GPU, GPU alone, or anywhere.
-type Place = (String, String);
-/// How many kinds of places there are.
-const WIDTHS: usize = 3;
-
-/// Median residual of each user in each place, for each compared target.
-struct Levels {
-    medians: BTreeMap<(Place, usize), BTreeMap<String, f64>>,
-}
-
-impl Levels {
-    fn of(all: &[Measurement], residuals: &[[Option<f64>; 3]], reasons: &[Option<String>]) -> Self {
-        let mut values: BTreeMap<(Place, usize), BTreeMap<String, Vec<f64>>> = BTreeMap::new();
-        for (i, m) in all.iter().enumerate() {
-            let Some(user) = m.user.as_ref().filter(|_| reasons[i].is_none()) else {
-                continue;
-            };
-            for (target, value) in residuals[i].iter().enumerate() {
-                for place in places(&m.run) {
-                    let of_user = values.entry((place, target)).or_default();
-                    of_user
-                        .entry(user.clone())
-                        .or_default()
-                        .extend(value.iter());
-                }
-            }
-        }
-        let medians = values
-            .into_iter()
-            .map(|(key, users)| {
-                let users = users.into_iter();
-                (
-                    key,
-                    users.filter_map(|(u, v)| Some((u, median(v)?))).collect(),
-                )
-            })
-            .collect();
-        Self { medians }
-    }
-
-    /// The median of one user's runs of a model on a GPU.
-    fn of_user(&self, user: &str, run: &Run, target: usize) -> Option<f64> {
-        let [place, ..] = places(run);
-        self.medians.get(&(place, target))?.get(user).copied()
-    }
-
-    /// The median over the other users, one vote each, in the nearest place where there are enough
-    /// of them, and by how much more one may differ there (log).
-    fn of_others(&self, user: &str, run: &Run, target: usize) -> Option<(f64, f64)> {
-        let slacks = [0.0, 1.5f64.ln(), 2.0f64.ln()];
-        places(run)
-            .into_iter()
-            .zip(slacks)
-            .find_map(|(place, slack)| {
-                let others: Vec<f64> = self
-                    .medians
-                    .get(&(place, target))?
-                    .iter()
-                    .filter(|(name, _)| *name != user)
-                    .map(|(_, level)| *level)
-                    .collect();
-                (others.len() >= FEWEST_OTHERS)
-                    .then(|| median(others))
-                    .flatten()
-                    .map(|level| (level, slack))
-            })
-    }
-}
-
-/// From the narrowest to the widest.
-fn places(run: &Run) -> [Place; WIDTHS] {
-    let (model, gpu) = (run.case.model.clone(), run.case.gpu.clone());
-    [
-        (model, gpu.clone()),
-        (String::new(), gpu),
-        (String::new(), String::new()),
-    ]
-}
-
-/// The mean of the two middle values where their number is even.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let (a, b) = (
-        values.get(values.len().checked_sub(1)? / 2)?,
-        values.get(values.len() / 2)?,
-    );
-    Some((a + b) / 2.0)
 }

@@ -234,8 +234,8 @@ fn compare(
     };
     let (first, second) = (fit(one)?, fit(other)?);
     let catalogue = publish::catalogue(config)?;
-    let stored = store.stored_runs().map_err(exit::store)?;
-    let runs = select_from(config, stored, &catalogue).runs;
+    let selected = select_from(config, store, &catalogue)?.runs;
+    let runs: Vec<_> = selected.into_iter().map(|s| s.run).collect();
     Ok(judge(&runs, &catalogue, &first, Some(&second), &|_| true))
 }
 

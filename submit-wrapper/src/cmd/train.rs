@@ -11,7 +11,7 @@ use model_store::config::Config;
 use model_store::snapshot::Snapshot;
 use model_store::store::{ModelState, PublishedModel, Store, StoredRun, content_hash};
 use model_store::train::gate::{self, Judgement};
-use model_store::train::select::{Measurement, Policy, Selection, select};
+use model_store::train::select::{Choice, Policy, Selector};
 use model_store::train::{Report, TargetReport, train};
 use serde_json::json;
 
@@ -48,8 +48,7 @@ pub(crate) struct Args {
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
     let mut store = Store::open(&config.store).map_err(exit::store)?;
-    let stored = store.stored_runs().map_err(exit::store)?;
-    if stored.is_empty() {
+    if store.count().map_err(exit::store)? == 0 {
         return Err(exit::fail(
             format!("{} holds no runs", config.store.display()),
             "`omnipilot init` adds the published figures, `omnipilot import` measured runs",
@@ -57,7 +56,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let champion = publish::champion(&config, &mut store)?;
     if args.if_needed
-        && let Some(reason) = not_needed(&config, &mut store, champion.as_ref(), &stored)?
+        && let Some(reason) = not_needed(&config, &mut store, champion.as_ref())?
     {
         match args.json {
             true => json::print("train", json!({ "published": false, "not_needed": reason }))?,
@@ -66,9 +65,8 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let catalogue = publish::catalogue(&config)?;
-    let known = known_to(champion.as_ref(), &stored);
-    let selection = select_from(&config, stored, &catalogue);
-    let found = fit(&selection, &catalogue, champion, &known);
+    let selected = select_from(&config, &store, &catalogue)?;
+    let found = fit(selected, &catalogue, champion);
     finish(&config, &mut store, found, args)
 }
 
@@ -77,7 +75,6 @@ fn not_needed(
     config: &Config,
     store: &mut Store,
     champion: Option<&Champion>,
-    stored: &[StoredRun],
 ) -> anyhow::Result<Option<String>> {
     let Some(champion) = champion else {
         return Ok(None);
@@ -99,7 +96,7 @@ fn not_needed(
     if since > now + publish::SKEW {
         return Ok(None);
     }
-    let new = stored.iter().filter(|r| r.added_at >= since).count() as u64;
+    let new = store.count_since(since).map_err(exit::store)?;
     #[allow(clippy::cast_precision_loss)] // far below 2^53 runs
     let enough = (champion.entry.runs as f64 * WORTH_OF_RUNS).max(FEWEST_NEW as f64);
     #[allow(clippy::cast_precision_loss)] // as above
@@ -117,12 +114,21 @@ fn not_needed(
     )))
 }
 
-/// The runs that are trained on.
+/// The runs that are trained on, and how many are not, by reason.
+pub(crate) struct Selected {
+    pub(crate) runs: Vec<StoredRun>,
+    left_out: Vec<(String, u32)>,
+}
+
+/// Selects. The store is looked through once, and of its runs only those that are taken are held.
+///
+/// # Errors
+/// A store that cannot be read.
 pub(crate) fn select_from(
     config: &Config,
-    stored: Vec<StoredRun>,
+    store: &Store,
     catalogue: &Catalogue,
-) -> Selection {
+) -> anyhow::Result<Selected> {
     let t = &config.training;
     let policy = Policy {
         longest_age_s: i64::from(t.longest_age_days) * 86_400,
@@ -132,12 +138,18 @@ pub(crate) fn select_from(
         left_out: t.left_out_users.iter().cloned().collect(),
         ..Policy::at(publish::now())
     };
-    let all = stored.into_iter().map(|s| Measurement {
-        run: s.run,
-        user: s.user,
-        ended: s.ended,
-    });
-    select(all.collect(), catalogue, &policy)
+    let mut selector = Selector::new(catalogue, &policy);
+    let mut ids = Vec::new();
+    let look = |id, stored: StoredRun| {
+        ids.push(id);
+        selector.look(&stored.run, stored.user.as_deref(), stored.ended);
+    };
+    store.each_run(look).map_err(exit::store)?;
+    let Choice { taken, left_out } = selector.choose();
+    let mut taken = taken.into_iter();
+    ids.retain(|_| taken.next() == Some(true));
+    let runs = store.runs_of(&ids).map_err(exit::store)?;
+    Ok(Selected { runs, left_out })
 }
 
 /// What one training found.
@@ -154,17 +166,14 @@ fn known_to(champion: Option<&Champion>, stored: &[StoredRun]) -> BTreeSet<[u8; 
     before.map(|s| content_hash(&s.run)).collect()
 }
 
-fn fit(
-    selection: &Selection,
-    catalogue: &Catalogue,
-    champion: Option<Champion>,
-    known: &BTreeSet<[u8; 16]>,
-) -> Found {
-    let runs = &selection.runs;
+fn fit(selected: Selected, catalogue: &Catalogue, champion: Option<Champion>) -> Found {
+    let known = known_to(champion.as_ref(), &selected.runs);
+    let runs: Vec<Run> = selected.runs.into_iter().map(|s| s.run).collect();
+    let runs = runs.as_slice();
     let progress = Progress::start("training");
     let told = |done, of| progress.say(format!("training: {done} of {of} targets"));
     let (model, mut report) = train(runs, catalogue, &told);
-    report.left_out.extend(selection.left_out.iter().cloned());
+    report.left_out.extend(selected.left_out);
     progress.say("fitting without the held-out cells");
     let gate = gate::fit_for_gate(runs, catalogue);
     let against = champion.as_ref().and_then(|c| c.gate.as_ref());
