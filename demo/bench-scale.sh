@@ -40,7 +40,7 @@ echo "size of the store: $(($(stat -c %s "$FOLDER/store.db") / 1000000)) MB; loa
 measure "observe" observe
 measure "ingest with nothing to take" ingest
 measure "train (select, fit, calibrate, evaluate, gate, publish)" train
-measure "advise" advise --llm-model=meta-llama/Llama-3.1-70B-Instruct --llm-isl=1024 --llm-osl=256
+measure "advise" advise --llm-model=meta-llama/Llama-3.1-70B-Instruct --llm-isl=1024 --llm-osl=256 --llm-concurrency=32
 measure "report" report --output "$FOLDER/report.html"
 measure "store backup" store backup "$FOLDER/copy.db"
 measure "probe plan" probe plan
