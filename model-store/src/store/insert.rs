@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Statement, Transaction, params};
 
 use super::{StoreError, hash, now, row};
-use crate::advisor::{Case, Measured, Run};
+use crate::advisor::{Measured, Run};
 
 /// The prepared statements of one transaction.
 pub(super) struct Inserter<'tx> {
@@ -77,36 +77,24 @@ impl<'tx> Inserter<'tx> {
 
 /// SQLite would turn "not a number" into "not measured" without a word.
 pub(super) fn check_numbers(run: &Run) -> Result<(), StoreError> {
-    let Case {
-        params_b,
-        active_params_b,
-        gpu_mem_gb,
-        isl,
-        osl,
-        concurrency,
-        request_rate,
-        ..
-    } = &run.case;
-    let m = &run.measured;
-    let measured = numbers(m);
+    let c = &run.case;
     let case = [
-        params_b,
-        active_params_b,
-        gpu_mem_gb,
-        isl,
-        osl,
-        concurrency,
-        request_rate,
+        c.params_b,
+        c.active_params_b,
+        c.gpu_mem_gb,
+        c.isl,
+        c.osl,
+        c.concurrency,
+        c.request_rate,
     ];
-    if case.iter().any(|n| n.is_some_and(f64::is_nan))
-        || measured.iter().any(|n| n.is_some_and(f64::is_nan))
-    {
+    let mut figures = case.into_iter().chain(numbers(&run.measured)).flatten();
+    if figures.any(f64::is_nan) {
         return Err(StoreError::Run {
             run_id: run.run_id.clone(),
             reason: "a figure is not a number",
         });
     }
-    if run.case.tp == Some(0) || run.case.pp == 0 || run.case.dp == 0 {
+    if c.tp == Some(0) || c.pp == 0 || c.dp == 0 {
         return Err(StoreError::Run {
             run_id: run.run_id.clone(),
             reason: "a parallel degree is 0",

@@ -89,6 +89,15 @@ impl Seen {
         self.push(check, State::Warning, finding.into(), Some(hint.into()));
     }
 
+    /// A finding by its age, s, which the words tell: a warning where it is older than `most`, or dated ahead of this machine's clock.
+    fn aged(&mut self, check: &'static str, words: String, age: i64, most: i64, hint: &str) {
+        match age {
+            age if is_ahead(age) => self.warning(check, words, CLOCK),
+            age if age > most => self.warning(check, words, hint),
+            _ => self.ok(check, words),
+        }
+    }
+
     fn error(&mut self, check: &'static str, finding: impl Into<String>, hint: impl Into<String>) {
         self.push(check, State::Error, finding.into(), Some(hint.into()));
     }

@@ -11,10 +11,12 @@ const LISTEN: &str = "0A";
 /// The id of another job of this user's that listens on this port of the machine where no process of this one, `own`, does.
 pub(crate) fn other_job(port: u16, own: &str) -> Option<String> {
     let sockets = listening(port);
+    if sockets.is_empty() {
+        return None;
+    }
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let jobs: BTreeSet<String> = processes
         .map(|process| process.path())
-        .filter(|_| !sockets.is_empty())
         .filter_map(|process| Some((job_of(&process)?, process)))
         .filter(|(_, process)| has_one_of(process, &sockets))
         .map(|(job, _)| job)

@@ -57,7 +57,9 @@ pub(super) fn refuse(target: Target, points: &[Point], reasons: &mut Vec<String>
     let found = worse_in_all(&all, BEYOND_NOISE);
     reasons.extend(found.map(|found| format!("{target} of all groups: {found}")));
     reasons.extend(cells.values().filter_map(|cell| {
-        let enough = cell.iter().filter(|p| p.both().is_some()).count() >= FEWEST_VALUES;
+        if cell.iter().filter(|p| p.both().is_some()).count() < FEWEST_VALUES {
+            return None;
+        }
         let there: BTreeSet<&str> = cell.iter().map(|p| p.group.as_str()).collect();
         let around: Vec<&Point> = all
             .iter()
@@ -67,7 +69,7 @@ pub(super) fn refuse(target: Target, points: &[Point], reasons: &mut Vec<String>
         Some(format!(
             "{target} of {}: {}",
             cell.first()?.place,
-            has_left(cell, &around, HELD_BY_CELL).filter(|_| enough)?
+            has_left(cell, &around, HELD_BY_CELL)?
         ))
     }));
     reasons.extend(uncovered(&all).map(|share| {
@@ -100,11 +102,11 @@ fn worse_in_all(points: &[&Point], noise: f64) -> Option<String> {
 /// tells what is wrong in too few cells, or too few rows of many, for their mean to tell.
 fn has_left(points: &[&Point], around: &[&Point], most: f64) -> Option<String> {
     let both: Vec<[Said; 2]> = points.iter().filter_map(|p| p.both()).collect();
-    let [champion, own] =
-        [0, 1].map(|k| mean(&both.iter().map(|b| b[k].held()).collect::<Vec<_>>()));
+    let held: Vec<[f64; 2]> = both.iter().map(|b| b.map(Said::held)).collect();
+    let [champion, own] = [0, 1].map(|k| mean_at(&held, k));
     let left = own? <= most && champion? > HELD_BEFORE && both.len() >= FEWEST_IN_ONE;
     let has_risen = |(from, to): &(f64, f64)| to - from > LEAST_RISE_OF_ONE.max(*from);
-    let rise = means(points).filter(|rise| left && has_risen(rise))?;
+    let rise = means(points, Said::error).filter(|rise| left && has_risen(rise))?;
     let new: Vec<&Point> = around.iter().copied().filter(|p| !p.old).collect();
     (!is_paid_for(rise, &new)).then(|| {
         format!(
@@ -119,7 +121,7 @@ fn has_left(points: &[&Point], around: &[&Point], most: f64) -> Option<String> {
 
 /// True where new runs are foretold better by as much as others are worse.
 fn is_paid_for((from, to): (f64, f64), new: &[&Point]) -> bool {
-    means(new).map_or(0.0, |(from, to)| from - to) >= to - from
+    means(new, Said::error).map_or(0.0, |(from, to)| from - to) >= to - from
 }
 
 fn in_words((from, to): (f64, f64), place: &str) -> String {
@@ -137,14 +139,13 @@ fn worse(points: &[&Point], noise: f64) -> Option<(f64, f64)> {
     let rises: Vec<f64> = cells.iter().map(|[champion, own]| own - champion).collect();
     let (rise, error) = mean_and_error(&rises)?;
     let beyond = rise - noise * error > LEAST_RISE;
-    beyond.then(|| means(points)).flatten()
+    beyond.then(|| means(points, Said::error)).flatten()
 }
 
-/// Champion's and challenger's error, means over cells.
-fn means(points: &[&Point]) -> Option<(f64, f64)> {
-    let cells = by_cell(points, Said::error);
-    let of = |k: usize| mean(&cells.iter().map(|c| c[k]).collect::<Vec<_>>());
-    of(0).zip(of(1))
+/// Means over cells of what is told of champion and challenger.
+fn means(points: &[&Point], told: impl Fn(Said) -> f64) -> Option<(f64, f64)> {
+    let cells = by_cell(points, told);
+    mean_at(&cells, 0).zip(mean_at(&cells, 1))
 }
 
 /// Means of what is told of champion and challenger in each cell that both answer. Cells are what is
@@ -156,12 +157,9 @@ fn by_cell(points: &[&Point], told: impl Fn(Said) -> f64) -> Vec<[f64; 2]> {
             cells.entry(p.cell).or_default().push(both.map(&told));
         }
     }
-    let mean_of = |rows: &[[f64; 2]], k: usize| {
-        rows.iter().map(|r| r[k]).sum::<f64>() / rows.len().max(1) as f64
-    };
     cells
         .values()
-        .map(|rows| [mean_of(rows, 0), mean_of(rows, 1)])
+        .filter_map(|rows| Some([mean_at(rows, 0)?, mean_at(rows, 1)?]))
         .collect()
 }
 
@@ -176,11 +174,7 @@ fn uncovered(points: &[&Point]) -> Option<f64> {
     }
     let shares: Vec<f64> = cells.values().filter_map(|c| mean(c)).collect();
     let (share, error) = mean_and_error(&shares)?;
-    let both = by_cell(points, Said::held);
-    let of = |k: usize| mean(&both.iter().map(|c| c[k]).collect::<Vec<_>>());
-    let no_better = of(0)
-        .zip(of(1))
-        .is_some_and(|(champion, own)| own >= champion);
+    let no_better = means(points, Said::held).is_some_and(|(champion, own)| own >= champion);
     (share + 2.0 * error < LEAST_COVERAGE && !no_better).then_some(share)
 }
 
@@ -197,6 +191,11 @@ fn lost(points: &[&Point]) -> Option<f64> {
 /// `None` of nothing.
 pub(super) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Mean of the values at one place of each pair.
+fn mean_at(pairs: &[[f64; 2]], at: usize) -> Option<f64> {
+    mean(&pairs.iter().map(|pair| pair[at]).collect::<Vec<_>>())
 }
 
 /// Mean over cells and its standard error; `None` below [`FEWEST_CELLS`].

@@ -1,6 +1,6 @@
 //! Slurm's accounting: without it no outcome is believed.
 
-use super::{CLOCK, Seen, ago, is_ahead};
+use super::{Seen, ago};
 use crate::publish;
 use crate::slurm::command;
 use model_store::advisor::words::count_of;
@@ -87,11 +87,7 @@ fn freshness(seen: &mut Seen) {
         Ok(Some(at)) => {
             let age = now - at;
             let words = format!("accounting was read {}", ago(age));
-            match age {
-                age if is_ahead(age) => seen.warning("ingestion", words, CLOCK),
-                age if age > STALE => seen.warning("ingestion", words, hint),
-                _ => seen.ok("ingestion", words),
-            }
+            seen.aged("ingestion", words, age, STALE, hint);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use model_store::advisor::words::count_of;
@@ -10,7 +10,7 @@ use model_store::config::{Config, DEFAULT_PATH};
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
 
-use super::{CLOCK, Seen, ago, is_ahead, span};
+use super::{Seen, ago, span};
 use crate::publish;
 use crate::site::SiteArgs;
 
@@ -55,11 +55,11 @@ fn configuration(site: &SiteArgs, seen: &mut Seen) {
             format!("`--store {}` reads none", store.display()),
         );
     }
-    if let Some((folder, why)) = unreachable(&path) {
+    if let Some((why, hint)) = unreachable(&path) {
         return seen.error(
             "configuration",
             format!("{why}, so jobs of users go as they were written"),
-            format!("`chmod o+rX {}`", folder.display()),
+            hint,
         );
     }
     match fs::metadata(&path).map(|m| m.mode() & 0o022) {
@@ -75,25 +75,22 @@ fn configuration(site: &SiteArgs, seen: &mut Seen) {
     }
 }
 
-/// The first part of a path that other users cannot enter or read, with the reason.
-pub(super) fn unreachable(path: &Path) -> Option<(PathBuf, String)> {
+/// Why other users cannot read a path, by the first part of it that is closed to them, and the command that opens this part.
+pub(super) fn unreachable(path: &Path) -> Option<(String, String)> {
     let path = fs::canonicalize(path).ok()?;
-    let mode = |p: &Path| fs::metadata(p).map(|m| m.permissions().mode() & 0o7777);
+    let lacks = |p: &Path, bit: u32| {
+        let mode = fs::metadata(p).ok()?.permissions().mode() & 0o7777;
+        (mode & bit == 0).then_some(mode)
+    };
+    let told = |part: &Path, verb: &str, mode: u32| {
+        let part = part.display();
+        let why = format!("other users cannot {verb} {part} (mode {mode:o})");
+        (why, format!("`chmod o+rX {part}`"))
+    };
     let folders: Vec<&Path> = path.ancestors().skip(1).collect();
-    for folder in folders.into_iter().rev() {
-        if let Some(mode) = mode(folder).ok().filter(|m| m & 0o001 == 0) {
-            return Some((
-                folder.into(),
-                format!(
-                    "other users cannot enter {} (mode {mode:o})",
-                    folder.display()
-                ),
-            ));
-        }
-    }
-    let mode = mode(&path).ok().filter(|m| m & 0o004 == 0)?;
-    let why = format!("other users cannot read {} (mode {mode:o})", path.display());
-    Some((path, why))
+    let closed = |folder: &&Path| Some(told(folder, "enter", lacks(folder, 0o001)?));
+    let closed = folders.iter().rev().find_map(closed);
+    closed.or_else(|| Some(told(&path, "read", lacks(&path, 0o004)?)))
 }
 
 fn store(config: &Config, seen: &mut Seen) {
@@ -149,8 +146,7 @@ fn snapshot(config: &Config, seen: &mut Seen) {
             return seen.error("snapshot", e.to_string(), hint);
         }
     };
-    if let Some((folder, why)) = unreachable(path) {
-        let hint = format!("`chmod o+rX {}`", folder.display());
+    if let Some((why, hint)) = unreachable(path) {
         seen.error("snapshot", format!("{why}, so they get no advice"), hint);
     } else if written_by_others(path.parent()) {
         let hint = "`chmod o-w` its folder; the service account alone needs to write there";
@@ -166,17 +162,8 @@ fn snapshot(config: &Config, seen: &mut Seen) {
         bytes / 1024,
         ago(age)
     );
-    if is_ahead(age) {
-        seen.warning("snapshot", words, CLOCK);
-    } else if age > STALE_MODEL {
-        seen.warning(
-            "snapshot",
-            words,
-            "`omnipilot train --if-needed` in a timer replaces it each week",
-        );
-    } else {
-        seen.ok("snapshot", words);
-    }
+    let hint = "`omnipilot train --if-needed` in a timer replaces it each week";
+    seen.aged("snapshot", words, age, STALE_MODEL, hint);
     observation(&found, now, seen);
     seen.snapshot = Some(found);
 }
@@ -207,11 +194,7 @@ fn observation(found: &Snapshot, now: i64, seen: &mut Seen) {
         Some(at) => {
             let age = now - at;
             let words = format!("nodes and queue were looked at {}", ago(age));
-            match age {
-                age if is_ahead(age) => seen.warning("observation", words, CLOCK),
-                age if age > STALE_OBSERVATION => seen.warning("observation", words, hint),
-                _ => seen.ok("observation", words),
-            }
+            seen.aged("observation", words, age, STALE_OBSERVATION, hint);
         }
     }
 }
@@ -237,8 +220,8 @@ fn spool(config: &Config, seen: &mut Seen) {
             format!("`chmod 1777 {}`", path.display()),
         );
     }
-    if let Some((folder, why)) = unreachable(path) {
-        return seen.error("spool", why, format!("`chmod o+rX {}`", folder.display()));
+    if let Some((why, hint)) = unreachable(path) {
+        return seen.error("spool", why, hint);
     }
     let (files, oldest) = waiting(path);
     let words = format!("{}: {} waiting", path.display(), count_of(files, "file"));

@@ -67,13 +67,9 @@ fn breaks_every_command(seen: &mut Seen, slurm: &SlurmConf, found: &Plugstack) {
         seen.error("plugstack", words, "write that line anew, or take it out");
     }
     for file in &found.files {
-        if let Some((part, why)) = unreachable(file) {
+        if let Some((why, hint)) = unreachable(file) {
             let words = format!("{why}, so their `sbatch` and `srun` fail, with a tag or without");
-            seen.error(
-                "plugstack",
-                words,
-                format!("`chmod o+rX {}`", part.display()),
-            );
+            seen.error("plugstack", words, hint);
         }
     }
     for entry in found.entries.iter().chain(&found.others) {
@@ -121,13 +117,9 @@ fn one(site: &SiteArgs, seen: &mut Seen, slurm: &SlurmConf, entry: &Entry) {
             let hint = "`make install` or the package brings it together with the plugin";
             return seen.error("plugstack", words, hint);
         };
-        if let Some((part, why)) = unreachable(&file) {
+        if let Some((why, hint)) = unreachable(&file) {
             let words = format!("{why}, so no job of theirs is advised");
-            return seen.error(
-                "plugstack",
-                words,
-                format!("`chmod o+rX {}`", part.display()),
-            );
+            return seen.error("plugstack", words, hint);
         }
         if data.mode() & 0o022 != 0 {
             let words = format!("{} can be written by more than its owner", file.display());
