@@ -9,8 +9,8 @@ use model_store::advisor::{
     Case, ClusterState, GpuPool, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload,
 };
 use model_store::store::{
-    AccountedJob, FileFate, Ingested, ModelState, NewWish, Probe, PublishedModel, Quarantined,
-    EVIDENCE, Store, StoreError, Wait, content_hash, published_figures,
+    AccountedJob, EVIDENCE, FileFate, Ingested, ModelState, NewWish, Probe, PublishedModel,
+    Quarantined, Store, StoreError, Wait, content_hash, published_figures,
 };
 use model_store::wish::WishWhy;
 use proptest::prelude::*;
@@ -772,7 +772,11 @@ fn every_table_of_evidence_is_whole_and_named_in_its_list() {
         for told in [table.reference, table.licence] {
             assert!(line.contains(told), "{line}: {told}");
         }
-        assert!(line.replace(',', "").contains(&format!("| {} |", runs.len())), "{line}");
+        assert!(
+            line.replace(',', "")
+                .contains(&format!("| {} |", runs.len())),
+            "{line}"
+        );
         for run in &runs {
             assert_eq!(run.source, table.source);
             assert!(!run.source_ref.is_empty(), "{}", run.run_id);

@@ -50,7 +50,9 @@ impl Site {
             let name = file.file_name().unwrap();
             fs::copy(&file, site.path("site").join(name)).unwrap();
         }
-        site.omnipilot(OPERATOR, &["init", "--figures-only"]).success().unwrap();
+        site.omnipilot(OPERATOR, &["init", "--figures-only"])
+            .success()
+            .unwrap();
         site
     }
 

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use model_store::advisor::words::count_of;
 use model_store::advisor::Run;
+use model_store::advisor::words::count_of;
 use model_store::store::{EVIDENCE, Store, published_figures};
 
 use super::import::{make_folders, make_parent};

@@ -406,7 +406,10 @@ fn a_new_store_holds_the_runs_of_laboratories_and_importing_them_again_adds_none
     };
     let made = run(&["init"]);
     assert!(made.status.success(), "{made:?}");
-    assert!(text(&made.stdout).contains("10,585 published runs"), "{made:?}");
+    assert!(
+        text(&made.stdout).contains("10,585 published runs"),
+        "{made:?}"
+    );
     let table = dir.path().join("premai_bench.csv.gz");
     let packed = include_bytes!("../../../model-store/data/evidence/premai_bench.csv.gz");
     std::fs::write(&table, packed).unwrap();
