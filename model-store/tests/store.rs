@@ -372,11 +372,11 @@ fn the_latest_observation_of_the_cluster_comes_back() {
 
 /// Every schema that was ever in use, in order.
 const SCHEMAS: [&str; 5] = [
-    include_str!("../src/store/schema/001-first.sql"),
-    include_str!("../src/store/schema/002-settings.sql"),
-    include_str!("../src/store/schema/003-default-partition.sql"),
-    include_str!("../src/store/schema/004-learning-loop.sql"),
-    include_str!("../src/store/schema/005-probes.sql"),
+    include_str!("../store/src/schema/001-first.sql"),
+    include_str!("../store/src/schema/002-settings.sql"),
+    include_str!("../store/src/schema/003-default-partition.sql"),
+    include_str!("../store/src/schema/004-learning-loop.sql"),
+    include_str!("../store/src/schema/005-probes.sql"),
 ];
 
 /// What a store of the first schema may hold: a run of a job, a run from elsewhere, an observation.
