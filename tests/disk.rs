@@ -385,7 +385,7 @@ fn a_snapshot_that_finds_no_room_leaves_the_former_one_and_comes_with_room() {
         "a_snapshot_that_finds_no_room_leaves_the_former_one_and_comes_with_room",
         |disk| {
             disk.lies("db", "spool", "disk");
-            let figures = include_str!("../model-store/data/published-figures.csv");
+            let figures = include_str!("../model-store/store/data/published-figures.csv");
             let few: Vec<&str> = figures.lines().take(12).collect();
             fs::write(disk.path("few.csv"), few.join("\n")).unwrap();
             disk.import("few.csv");

@@ -91,7 +91,7 @@ fn cells(line: &str) -> Vec<String> {
 
 /// A hundred of the figures, measured here a little faster, one of them of a model with that name.
 fn own_runs() -> String {
-    let figures = include_str!("../model-store/data/published-figures.csv");
+    let figures = include_str!("../model-store/store/data/published-figures.csv");
     let mut lines = figures.lines().map(cells);
     let heads = lines.next().unwrap();
     let column = |name: &str| heads.iter().position(|c| c == name).unwrap();

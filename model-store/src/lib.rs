@@ -1,4 +1,5 @@
-//! OmniPilot's advisor and its store of past runs.
+//! OmniPilot's advisor, what it knows of a submission, and its store of past runs: four crates
+//! under one name.
 //!
 //! From a [`Request`](advisor::Request) (a model, a load, what the user fixed) and a published
 //! [`Snapshot`](snapshot::Snapshot) to an [`Advice`](advisor::Advice): GPU type, tensor-parallel
@@ -6,38 +7,17 @@
 //!
 //! * [`advisor`] is the pure core: values in, values out. It knows nothing of files, SQLite,
 //!   clocks, environment or logs.
-//! * [`snapshot`] and [`config`] read what an administrator publishes; the plugin needs no more.
-//! * [`engine_args`] says what an advice means in an engine's own arguments, and what a script fixes.
-//! * [`consult`] asks the advisor; [`decision`] says what is to be done with a submission.
-//! * [`policy`] is what a site lets advice do to jobs of a partition, an account or a QOS.
-//! * [`job_request`] reads a job's own request; [`job_rewrite`] and [`constraint`] say which of its
-//!   options an advice changes.
-//! * [`component`] keeps the advice of a heterogeneous job's components apart.
-//! * [`sbatch_line`] reads the command line of `sbatch` and the directives of a script.
-//! * [`options`] is the one table of `--llm-*` options, shared by plugin, command and docs.
-//! * [`probe`] says which measurements are worth their GPU-hours.
-//! * [`wish`] is what a request without an answer leaves behind.
+//! * `job` is one submission, from its command line to the change of its options: see [`asked`],
+//!   [`engine_args`], [`site`], [`decide`], [`change`], [`spool`].
 //! * `store` (feature `store`) keeps past runs in SQLite.
-//! * `train` (feature `train`) turns runs into a model: fit, calibrate, evaluate.
+//! * `train` (feature `train`) turns runs into a model: fit, calibrate, evaluate. [`probe`] says
+//!   which measurements are worth their GPU-hours.
+//!
+//! The walls: `job`, `store` and `train` know the advisor and not each other.
 
-pub mod advisor;
-pub mod component;
-pub mod config;
-pub mod constraint;
-pub mod consult;
-pub mod decision;
-pub mod engine_args;
-mod hashing;
-pub mod job_request;
-pub mod job_rewrite;
-pub mod options;
-pub mod outcome;
-pub mod policy;
-pub mod probe;
-pub mod sbatch_line;
-pub mod snapshot;
+pub use advisor;
+pub use job::*;
 #[cfg(feature = "store")]
-pub mod store;
+pub use store;
 #[cfg(feature = "train")]
-pub mod train;
-pub mod wish;
+pub use train::{self, probe};

@@ -372,11 +372,11 @@ fn the_latest_observation_of_the_cluster_comes_back() {
 
 /// Every schema that was ever in use, in order.
 const SCHEMAS: [&str; 5] = [
-    include_str!("../src/store/schema/001-first.sql"),
-    include_str!("../src/store/schema/002-settings.sql"),
-    include_str!("../src/store/schema/003-default-partition.sql"),
-    include_str!("../src/store/schema/004-learning-loop.sql"),
-    include_str!("../src/store/schema/005-probes.sql"),
+    include_str!("../store/src/schema/001-first.sql"),
+    include_str!("../store/src/schema/002-settings.sql"),
+    include_str!("../store/src/schema/003-default-partition.sql"),
+    include_str!("../store/src/schema/004-learning-loop.sql"),
+    include_str!("../store/src/schema/005-probes.sql"),
 ];
 
 /// What a store of the first schema may hold: a run of a job, a run from elsewhere, an observation.
@@ -761,7 +761,7 @@ fn what_is_no_sound_backup_is_not_restored() {
 
 #[test]
 fn every_table_of_evidence_is_whole_and_named_in_its_list() {
-    let list = include_str!("../data/evidence/README.md");
+    let list = include_str!("../store/data/evidence/README.md");
     let mut rows = 0;
     for table in EVIDENCE {
         let runs = table.runs().unwrap();

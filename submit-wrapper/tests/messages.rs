@@ -10,7 +10,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 const REVIEWED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/messages.txt");
-const FIGURES: &str = include_str!("../../model-store/data/published-figures.csv");
+const FIGURES: &str = include_str!("../../model-store/store/data/published-figures.csv");
 
 /// A site with a store, and broken things beside it.
 struct Site {

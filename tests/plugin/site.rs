@@ -151,7 +151,7 @@ fn train(cluster: &Cluster, program: &Path) -> PathBuf {
             .unwrap();
         assert!(
             output.status.success(),
-            "omnipilot {verb}: {}",
+            "omnipilot {verb:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
     }

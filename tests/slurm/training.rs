@@ -16,7 +16,7 @@ const EVERY: usize = 3;
 /// A site whose store belongs to an account that is no administrator of Slurm.
 fn site() -> Site {
     let site = Site::bare(&Setup::default());
-    let figures = include_str!("../../model-store/data/published-figures.csv");
+    let figures = include_str!("../../model-store/store/data/published-figures.csv");
     let some = figures
         .lines()
         .enumerate()

@@ -59,7 +59,7 @@ fn every_document_has_the_keys_that_are_written_down() {
     let site = Site::trained(&Setup::default().accounting());
     let kinds = documented();
     let path = |name: &str| site.path(name).display().to_string();
-    let figures = include_str!("../../model-store/data/published-figures.csv");
+    let figures = include_str!("../../model-store/store/data/published-figures.csv");
     let few: Vec<&str> = figures.lines().take(40).collect();
     fs::write(site.path("cases.csv"), few.join("\n") + "\n").unwrap();
     // The same runs give the same model, and one is not compared with itself.

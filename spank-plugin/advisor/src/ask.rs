@@ -8,7 +8,7 @@ use crate::child::{self, Frame, Terms};
 use crate::process::{Child, wait_readable};
 use crate::submission::Submission;
 use model_store::decision::Decision;
-use model_store::wish::WishWhy;
+use model_store::wish;
 
 /// The terms until the site's are known, and where they never become known; its time limit is that of the plugstack line where
 /// that names one.
@@ -66,7 +66,7 @@ pub(crate) fn ask(submission: &Submission) -> Heard {
         heard: Vec::new(),
     };
     let answer = listener.listen(&child.pipe);
-    if WishWhy::of(&answer).is_some() {
+    if wish::why(&answer).is_some() {
         // The child notes what had no answer, and ends.
         wait_readable(&child.pipe, LINGER);
     }

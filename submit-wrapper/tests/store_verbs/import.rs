@@ -411,7 +411,7 @@ fn a_new_store_holds_the_runs_of_laboratories_and_importing_them_again_adds_none
         "{made:?}"
     );
     let table = dir.path().join("premai_bench.csv.gz");
-    let packed = include_bytes!("../../../model-store/data/evidence/premai_bench.csv.gz");
+    let packed = include_bytes!("../../../model-store/store/data/evidence/premai_bench.csv.gz");
     std::fs::write(&table, packed).unwrap();
     let unpacked = std::process::Command::new("gunzip").arg(&table).status();
     assert!(unpacked.unwrap().success());

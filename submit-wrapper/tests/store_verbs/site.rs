@@ -31,7 +31,8 @@ awk -F'@X@' -v ids="$ids" 'BEGIN { n = split(ids, list, ","); for (i = 1; i <= n
 "#;
 
 /// The built-in published figures.
-pub(crate) const FIGURES: &str = include_str!("../../../model-store/data/published-figures.csv");
+pub(crate) const FIGURES: &str =
+    include_str!("../../../model-store/store/data/published-figures.csv");
 
 pub(crate) struct Site {
     pub(crate) dir: TempDir,

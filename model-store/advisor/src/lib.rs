@@ -1,0 +1,65 @@
+//! The advisor core: pure functions over values.
+//!
+//! [`advise()`] goes, in this order: candidates (`candidates`) -> hard rules
+//! ([`feasible`]) -> support ([`support`]) -> features and quantiles of eight targets
+//! ([`features`], [`model`]) -> conformal intervals ([`conformal`]) -> ranking ([`utility`]).
+//!
+//! Architecture invariant: nothing in here opens a file, reads a clock or the environment, prints
+//! or logs, or knows of SQLite. The same [`advise()`] serves plugin, command and evaluation.
+
+#![deny(unsafe_code)] // `forbid` would not let `units` have its own
+
+mod advice;
+pub mod advise;
+mod candidates;
+mod card;
+mod case;
+mod chance;
+mod cluster;
+pub mod conformal;
+pub mod contest;
+pub mod drift;
+mod economy;
+pub mod explain;
+pub mod feasible;
+pub mod features;
+pub mod forest;
+mod gpu;
+pub mod hashing;
+mod hf_config;
+pub mod kernel;
+mod landmarks;
+pub mod model;
+mod packed;
+pub mod physics;
+pub mod plain;
+mod queue;
+mod rank;
+mod request;
+mod run;
+mod setup;
+pub mod site;
+pub mod support;
+#[allow(unsafe_code)] // the vector instructions that the machine has
+mod units;
+pub mod utility;
+mod wish;
+pub mod words;
+
+pub use advice::{
+    Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, LeftOut, Prediction, Ranking,
+    Verdict,
+};
+pub use advise::{Knowledge, SiteGpu, advise};
+pub use candidates::setup as setup_of;
+pub use card::{CardError, Catalogue, ModelCard, name_key, nearest, precision_in_name};
+pub use case::{Case, Precision, Variant, Workload, canonical_engine};
+pub use cluster::{ClusterState, GpuPool};
+pub use economy::{Economy, Estimate, Preferences, Term, Weights};
+pub use gpu::{GPUS, GpuSpec, gpu_name_of_gres};
+pub use queue::{QueueWait, QueueWaits};
+pub use request::{Layout, Load, Pins, Request, Slo};
+pub use run::{Measured, Origin, Run, RunOutcome, Target};
+pub use setup::Setup;
+pub use units::matern;
+pub use wish::WishWhy;

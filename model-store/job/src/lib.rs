@@ -1,0 +1,29 @@
+//! One submission: what it asks for, what is decided about it, and how it is changed.
+//!
+//! * [`asked`] reads it: the `--llm-*` options, the command line of `sbatch`, a script's
+//!   directives, the job's own request.
+//! * [`engine_args`] says what an advice means in an engine's own arguments, and what a script
+//!   fixes.
+//! * [`site`] holds what an administrator publishes: configuration, policy, snapshot.
+//! * [`decide`] asks the advisor and says what is to be done.
+//! * [`change`] says which of the job's options an advice changes.
+//! * [`spool`] is what jobs and requests without an answer leave behind.
+
+#![forbid(unsafe_code)]
+
+extern crate advisor; // so that `crate::advisor` names it
+
+use advisor::hashing;
+
+pub mod asked;
+pub mod change;
+pub mod decide;
+pub mod engine_args;
+pub mod site;
+pub mod spool;
+
+pub use asked::{component, job_request, options, sbatch_line};
+pub use change::{constraint, job_rewrite};
+pub use decide::{consult, decision};
+pub use site::{config, policy, snapshot};
+pub use spool::{outcome, wish};

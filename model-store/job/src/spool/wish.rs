@@ -1,0 +1,192 @@
+//! A wish: a request that had no answer, left in the spool by the user who made it.
+//!
+//! A refused submission leaves no job and so no trace in Slurm. Its options are written into one small file; `omnipilot
+//! ingest` takes it, and `omnipilot probe` knows what is worth measuring. It says nothing that could be believed or not:
+//! only what somebody asked for, and as whose file it lies there.
+
+use std::collections::BTreeMap;
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::advisor::WishWhy;
+use crate::consult::exit_code;
+use crate::decision::Decision;
+use crate::hashing::fnv1a;
+use crate::options::{OptionError, RawOptions};
+
+/// Version of the form of a wish file.
+pub const SCHEMA: u32 = 1;
+
+/// Largest wish file that is read, bytes.
+pub const LARGEST: u64 = 16 * 1024;
+
+/// How the name of a wish file ends.
+pub const SUFFIX: &str = ".wish";
+
+/// Why a decision leaves a wish; `None` where it answers, or where no measurement could help.
+pub fn why(decision: &Decision) -> Option<WishWhy> {
+    match decision {
+        Decision::Refuse { code, .. } if *code == exit_code::OUT_OF_SUPPORT => {
+            Some(WishWhy::Refused)
+        }
+        Decision::Explore { .. } => Some(WishWhy::Explored),
+        _ => None,
+    }
+}
+
+/// What a wish file holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WishFile {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// Why there was no answer.
+    pub why: WishWhy,
+    /// The `--llm-*` options by their long names, but for the mode.
+    pub options: BTreeMap<String, String>,
+}
+
+impl WishFile {
+    /// The wish behind these options.
+    pub fn of(options: &RawOptions, why: WishWhy) -> Self {
+        Self {
+            schema: SCHEMA,
+            why,
+            options: pairs(options),
+        }
+    }
+
+    /// Its options, read as if they had been typed.
+    ///
+    /// # Errors
+    /// An option that does not exist or a value that is not taken.
+    pub fn raw(&self) -> Result<RawOptions, OptionError> {
+        raw(&self.options)
+    }
+}
+
+/// Options by their long names, as they would be typed; the mode is left out.
+pub fn pairs(options: &RawOptions) -> BTreeMap<String, String> {
+    let number = |x: Option<f64>| x.map(|x| x.to_string());
+    let slo: Vec<String> = [
+        ("ttft", options.slo.ttft_ms),
+        ("tpot", options.slo.tpot_ms),
+        ("e2e", options.slo.e2e_ms),
+    ]
+    .iter()
+    .filter_map(|(name, ms)| ms.map(|ms| format!("{name}={ms}")))
+    .collect();
+    let pins = &options.pins;
+    [
+        ("llm-model", options.model.clone()),
+        ("llm-isl", number(options.isl)),
+        ("llm-osl", number(options.osl)),
+        ("llm-concurrency", number(options.concurrency)),
+        ("llm-rate", number(options.rate)),
+        ("llm-slo", Some(slo.join(",")).filter(|s| !s.is_empty())),
+        ("llm-gpu", pins.gpu.clone()),
+        ("llm-tp", pins.tp.map(|tp| tp.to_string())),
+        ("llm-precision", pins.precision.map(|p| p.name().to_owned())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect()
+}
+
+/// The options behind such pairs.
+///
+/// # Errors
+/// As [`WishFile::raw`].
+pub fn raw(pairs: &BTreeMap<String, String>) -> Result<RawOptions, OptionError> {
+    let mut options = RawOptions::default();
+    for (name, value) in pairs {
+        options.set(name, value)?;
+    }
+    Ok(options)
+}
+
+/// Leaves the wish of a submission in the spool, if its decision leaves one. A wish that cannot be written is none: nobody is told,
+/// and the submission is as it would have been. What one user asks for again is written once until it is ingested.
+pub fn leave(spool: &Path, options: &RawOptions, decision: &Decision) {
+    if let Some(why) = why(decision) {
+        let _ = write(spool, &WishFile::of(options, why));
+    }
+}
+
+fn write(spool: &Path, wish: &WishFile) -> std::io::Result<()> {
+    let uid = std::fs::metadata("/proc/self")?.uid();
+    let text = serde_json::to_string(wish)?;
+    let name = format!("{uid}-{:016x}{SUFFIX}", fnv1a(text.bytes()));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(spool.join(name))?;
+    // The service account reads it, whatever the user's umask says.
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn asked() -> RawOptions {
+        let mut options = RawOptions::default();
+        for (name, value) in [
+            ("llm-model", "google/gemma-2-27b-it"),
+            ("llm-isl", "1000"),
+            ("llm-slo", "ttft=500,tpot=50.5"),
+            ("llm-precision", "fp8"),
+        ] {
+            options.set(name, value).unwrap();
+        }
+        options
+    }
+
+    fn refuse(code: u8) -> Decision {
+        Decision::Refuse {
+            code,
+            message: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_refusal_leaves_one_wish_however_often_it_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            leave(dir.path(), &asked(), &refuse(exit_code::OUT_OF_SUPPORT));
+        }
+        leave(dir.path(), &asked(), &refuse(exit_code::INFEASIBLE));
+        leave(dir.path(), &asked(), &Decision::Leave);
+        leave(
+            &dir.path().join("nowhere"),
+            &asked(),
+            &refuse(exit_code::OUT_OF_SUPPORT),
+        );
+        let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        assert_eq!(files.len(), 1);
+        let text = std::fs::read(files[0].as_ref().unwrap().path()).unwrap();
+        let wish: WishFile = serde_json::from_slice(&text).unwrap();
+        assert_eq!((wish.why, wish.raw().unwrap()), (WishWhy::Refused, asked()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_typed_comes_back(
+            isl in 1.0..1e8f64, rate in proptest::option::of(1e-6..1e6f64),
+            ttft in proptest::option::of(0.001..1e8f64), tp in proptest::option::of(1u32..=64),
+        ) {
+            let mut options = asked();
+            options.isl = Some(isl);
+            options.rate = rate;
+            options.slo.ttft_ms = ttft;
+            options.pins.tp = tp;
+            prop_assert_eq!(raw(&pairs(&options)).unwrap(), options);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! From runs to a published model: prepare, fit, calibrate.
+//!
+//! [`train`] takes runs and a catalogue and returns the [`Model`](crate::advisor::model::Model)
+//! and a [`Report`] of what held-out cells and left-out sources showed. It is deterministic: the
+//! same runs give the same bytes, whatever their order and however many threads work.
+//! [`probe`] says which measurements are worth their GPU-hours.
+
+#![deny(unsafe_code)] // `forbid` would not let `loops` have its own
+
+extern crate advisor; // so that `crate::advisor` names it
+
+use advisor::hashing;
+
+mod bins;
+mod boost;
+mod calibrate;
+mod centre;
+mod consensus;
+mod descent;
+pub mod evaluate;
+mod fit;
+pub mod gate;
+mod gauss;
+mod krige;
+mod launch;
+mod learn;
+mod lengths;
+mod linalg;
+mod local;
+#[allow(unsafe_code)] // the vector instructions that the machine has
+mod loops;
+pub mod preferences;
+mod prepare;
+pub mod probe;
+pub mod queue;
+mod report;
+pub mod select;
+
+pub use fit::{Progress, train};
+pub use report::{Report, TargetReport};
