@@ -132,7 +132,7 @@ fn names(s: &Setup, version: &str) -> [String; CATEGORIES] {
 
 /// The first three numbers of a version as one (`0.11.2` is 11.02); not a number where there is
 /// none, and for dates.
-fn version(text: &str) -> f64 {
+pub(crate) fn version(text: &str) -> f64 {
     let head = text.split('(').next().unwrap_or_default();
     let mut numbers = head
         .split(|c: char| !c.is_ascii_digit())

@@ -45,6 +45,7 @@ mod units;
 pub mod utility;
 mod wish;
 pub mod words;
+mod working;
 
 pub use advice::{
     Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, LeftOut, Prediction, Ranking,

@@ -4,8 +4,10 @@
 //! the right shape rather than the right level. The roofline follows S. Williams et al., CACM
 //! 52(4), 2009; the split into prefill and decode, R. Pope et al., arXiv 2211.05102.
 
+use super::case::Precision;
 use super::run::Target;
 use super::setup::Setup;
+use super::working::working;
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
@@ -52,20 +54,11 @@ impl Memory {
     }
 }
 
-/// Memory of one GPU. Working memory: 4.8 to 5.6 GiB for dense models and 7.4 for mixtures of
-/// experts under vLLM, nearly independent of size (llm-d capacity planner, measured on H100);
-/// engines that build their graphs ahead take less, and so does a small GPU's smaller batch.
+/// Memory of one GPU: weights, what [`working`] reckons, and what is left for the KV cache.
 pub fn memory(s: &Setup) -> Memory {
-    let shards = f64::from(s.tp * s.pp);
-    let embedding = f64::from(s.card.vocab) * f64::from(s.card.hidden);
-    let body = (s.card.params - embedding).max(0.0);
-    let weights = (body * s.precision.bits() / 8.0 + embedding * 2.0) / shards / GIB;
+    let weights = weights_gib(s, s.precision);
     let lean = s.engine != "vllm" && s.engine != "sglang";
-    let working = match (lean, s.card.is_moe()) {
-        (true, _) => 1.0,
-        (false, false) => 4.8_f64.min(s.gpu.memory_gib * 0.08),
-        (false, true) => 7.4_f64.min(s.gpu.memory_gib * 0.10),
-    } + if s.tp > 1 { 0.6 } else { 0.15 };
+    let working = working(s).all();
     let share = if lean { 0.97 } else { MEMORY_SHARE };
     let usable = s.gpu.memory_gib * share;
     let per_token = kv_bytes_per_gpu(s) / GIB;
@@ -77,6 +70,14 @@ pub fn memory(s: &Setup) -> Memory {
         one_request: per_token * s.context(),
         kv_tokens: left / per_token.max(1e-12),
     }
+}
+
+/// Weights on one GPU in this format, GiB; embeddings stay at 16 bits.
+pub(crate) fn weights_gib(s: &Setup, format: Precision) -> f64 {
+    let shards = f64::from(s.tp * s.pp);
+    let embedding = f64::from(s.card.vocab) * f64::from(s.card.hidden);
+    let body = (s.card.params - embedding).max(0.0);
+    (body * format.bits() / 8.0 + embedding * 2.0) / shards / GIB
 }
 
 fn kv_bytes_per_gpu(s: &Setup) -> f64 {
