@@ -27,6 +27,7 @@ mod hf_config;
 pub mod kernel;
 mod landmarks;
 pub mod model;
+pub mod ops;
 mod packed;
 pub mod physics;
 mod queue;
@@ -35,6 +36,8 @@ mod request;
 mod run;
 mod setup;
 pub mod site;
+pub mod stack;
+pub mod steady;
 pub mod support;
 mod units;
 #[cfg(feature = "train")]
