@@ -168,7 +168,7 @@ pub fn row(s: &Setup, p: &Physics, codes: &Codebook) -> Row {
     let arrivals = s
         .rate
         .map_or(f64::NAN, |r| log(r * s.osl / p.saturated_tok_s));
-    let queue_s = p.queue_s(s);
+    let queue_s = p.queue_s();
     let categories = codes.categories(s);
     let code = |i: usize| {
         categories
