@@ -43,7 +43,7 @@ files() { # GENERATED
   # Where one of the two is of another release, a tagged job goes as written, with a line.
   echo "755 $OMNIPILOT_ADVISOR $ADVISOR"
   echo "755 $OMNIPILOT_PLUGIN $PLUGIN"
-  for file in omnipilot.toml train.sbatch job_submit.lua cli_filter.lua plugstack.conf.d/omnipilot.conf; do
+  for file in omnipilot.toml train.sbatch job_submit.lua plugstack.conf.d/omnipilot.conf; do
     echo "644 $ROOT/etc/$file $EXAMPLES/$file"
   done
   for file in grafana/omnipilot.json ondemand/{manifest.yml,form.yml,submit.yml.erb,view.html.erb,template/{before,after}.sh.erb}; do
