@@ -46,6 +46,10 @@ pub struct Configuration {
     /// Longest context that fits, tokens, where the model's own does not: an engine that is not
     /// told so refuses to start.
     pub max_len: Option<u32>,
+    /// Requests in flight at which the stated latencies hold, where no load was stated: the engine
+    /// is told to take no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_num_seqs: Option<u32>,
 }
 
 const fn one() -> u32 {

@@ -9,6 +9,7 @@ use super::cluster::ClusterState;
 use super::economy::Economy;
 use super::feasible::infeasible;
 use super::gpu::GpuSpec;
+use super::highest_load::{assess_at_best, is_sought};
 use super::model::{Model, Step};
 use super::physics::{memory, physics};
 use super::queue::QueueWaits;
@@ -98,6 +99,9 @@ const MOST_GPUS: u32 = 64;
 /// A candidate and, where a stated rate asks for more than one instance, its replicas inside the
 /// node: as many as serve the rate at the lower end of the interval, and all fewer.
 fn assess_all(known: Knowledge, request: &Request, config: Configuration) -> Vec<Assessed> {
+    if is_sought(request) {
+        return vec![assess_at_best(known, request, &config)];
+    }
     let per_node = known.cluster.pool(&config.gres).map_or(0, |p| p.per_node);
     let most = match (request.load.rate, request.pins.layout) {
         (None, _) | (_, Layout::OneInstance) => 1,
@@ -127,7 +131,7 @@ fn has_replicas(engine: &str) -> bool {
     matches!(engine, "vllm" | "sglang")
 }
 
-fn assess(known: Knowledge, request: &Request, mut config: Configuration) -> Assessed {
+pub(super) fn assess(known: Knowledge, request: &Request, mut config: Configuration) -> Assessed {
     let site = known.gpus.iter().find(|g| g.gres == config.gres);
     let price = site.map_or(1.0, |g| g.price_per_hour) * f64::from(config.gpus());
     let blank = |config: Configuration, fallen: Fallen| Assessed {

@@ -27,6 +27,7 @@ pub mod forest;
 mod gpu;
 pub mod hashing;
 mod hf_config;
+mod highest_load;
 pub mod kernel;
 mod landmarks;
 pub mod model;

@@ -108,6 +108,7 @@ pub(super) fn candidate_json(a: &Assessed) -> Value {
         "nodes": a.config.nodes(),
         "precision": a.config.precision.name(),
         "checkpoint": a.config.checkpoint,
+        "max_num_seqs": a.config.max_num_seqs,
         "targets": targets,
         "tokens_per_gpu_hour": a.tokens_per_gpu_hour,
         "tokens_per_price": a.tokens_per_price,
