@@ -11,7 +11,7 @@
 #   make bench-load   2,000 submissions of 50 users with the plugin and without it, while snapshots are published
 #   make bench-scale   a store of a million runs: how fast outcome files are taken, what each verb costs on it
 #   make bench-kills [KILLS=10000]   kills ingest, run and train at random points and counts what is lost or doubled
-#   make build    the plugin, its advisor library and the command, in target/plugin and target/release
+#   make build    the plugin, its advisor library, the command and its public snapshot, in target/plugin and target/release
 #   make install  the plugin with its library, the command and examples, nothing switched on: [DESTDIR=] [PREFIX=/usr] [SLURM_PLUGIN_DIR=PREFIX/lib/slurm]
 #   make packages a .deb and an .rpm, in target/packages
 #   make uninstall   takes these away again, with the same variables
@@ -36,6 +36,7 @@ export OMNIPILOT_PLUGIN := $(TARGET)/plugin/libspank_omnipilot.so
 export OMNIPILOT_ADVISOR := $(TARGET)/release/libomnipilot_advisor.so
 export OMNIPILOT_BIN := $(TARGET)/release/omnipilot
 export OMNIPILOT_STANDIN := $(TARGET)/release/standin-engine
+export OMNIPILOT_PUBLIC := $(TARGET)/release/public.snapshot
 export OMNIPILOT_BENCH := $(TARGET)/release/bench
 
 help:
@@ -49,6 +50,7 @@ deps:
 build: deps plugin
 	cargo build --release --locked -p submit-wrapper
 	cargo rustc --release --locked -p spank-advisor --crate-type cdylib
+	@packaging/snapshot.sh "$(OMNIPILOT_BIN)" "$(OMNIPILOT_PUBLIC)"
 
 # The plugin has a profile of its own, and is built alone so that no other crate's features reach it.
 plugin: deps

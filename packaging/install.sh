@@ -9,7 +9,7 @@
 #   SLURM_PLUGIN_DIR   folder of the plugin and its library (default PREFIX/lib/slurm; any will do, plugstack.conf names the file)
 #   SYSTEMD_DIR        folder of the units (default beside the examples, where systemd does not see them)
 #   ZSH_DIR            folder of the completion for zsh (default PREFIX/share/zsh/site-functions)
-#   OMNIPILOT_PLUGIN, OMNIPILOT_ADVISOR, OMNIPILOT_BIN   what was built
+#   OMNIPILOT_PLUGIN, OMNIPILOT_ADVISOR, OMNIPILOT_BIN, OMNIPILOT_PUBLIC   what was built
 #
 # Nothing is switched on and no daemon is restarted: `omnipilot setup` does the rest, and Slurm reads plugstack.conf afresh at
 # each submission. Configuration, store and spool are never touched.
@@ -22,6 +22,7 @@ SLURM_PLUGIN_DIR=${SLURM_PLUGIN_DIR:-$PREFIX/lib/slurm}
 EXAMPLES=$PREFIX/share/doc/omnipilot/examples
 SYSTEMD_DIR=${SYSTEMD_DIR:-$EXAMPLES/systemd}
 ZSH_DIR=${ZSH_DIR:-$PREFIX/share/zsh/site-functions}
+OMNIPILOT_PUBLIC=${OMNIPILOT_PUBLIC:-$(dirname "${OMNIPILOT_BIN:-.}")/public.snapshot}
 COMMAND=$PREFIX/bin/omnipilot
 PLUGIN=$SLURM_PLUGIN_DIR/spank_omnipilot.so
 ADVISOR=$SLURM_PLUGIN_DIR/omnipilot_advisor.so
@@ -37,10 +38,12 @@ die() {
 files() { # GENERATED
   local generated=$1 file
   echo "755 $OMNIPILOT_BIN $COMMAND"
+  # What `advise --gpus` answers from where no site is configured.
+  echo "644 $OMNIPILOT_PUBLIC $PREFIX/share/omnipilot/public.snapshot"
   # Where one of the two is of another release, a tagged job goes as written, with a line.
   echo "755 $OMNIPILOT_ADVISOR $ADVISOR"
   echo "755 $OMNIPILOT_PLUGIN $PLUGIN"
-  for file in omnipilot.toml train.sbatch job_submit.lua cli_filter.lua plugstack.conf.d/omnipilot.conf; do
+  for file in omnipilot.toml train.sbatch job_submit.lua plugstack.conf.d/omnipilot.conf; do
     echo "644 $ROOT/etc/$file $EXAMPLES/$file"
   done
   for file in grafana/omnipilot.json ondemand/{manifest.yml,form.yml,submit.yml.erb,view.html.erb,template/{before,after}.sh.erb}; do
@@ -80,7 +83,7 @@ put() { # MODE FROM TO
 
 install_all() {
   local file mode from to generated list
-  for file in "$OMNIPILOT_PLUGIN" "$OMNIPILOT_ADVISOR" "$OMNIPILOT_BIN"; do
+  for file in "$OMNIPILOT_PLUGIN" "$OMNIPILOT_ADVISOR" "$OMNIPILOT_BIN" "$OMNIPILOT_PUBLIC"; do
     [ -e "$file" ] || die "$file is not built: run \`make build\` first, as yourself"
   done
   umask 022

@@ -320,7 +320,7 @@ fn a_store_on_a_full_or_read_only_disk_takes_nothing_and_loses_nothing() {
         "a_store_on_a_full_or_read_only_disk_takes_nothing_and_loses_nothing",
         |disk| {
             disk.lies("disk", "spool", "published");
-            assert!(disk.run(&["init"]).status.success());
+            assert!(disk.run(&["init", "--figures-only"]).status.success());
             disk.accounting(40);
             disk.put("spool", 1..=2);
             assert_eq!(disk.json(&["ingest"])["runs"], 2);
@@ -356,7 +356,7 @@ fn a_store_on_a_full_or_read_only_disk_takes_nothing_and_loses_nothing() {
 fn a_spool_that_has_become_read_only_is_read_once() {
     in_namespace("a_spool_that_has_become_read_only_is_read_once", |disk| {
         disk.lies("db", "disk", "published");
-        assert!(disk.run(&["init"]).status.success());
+        assert!(disk.run(&["init", "--figures-only"]).status.success());
         disk.accounting(3);
         disk.put("disk", 1..=3);
         disk.read_only(true);
@@ -435,7 +435,7 @@ fn a_backup_without_room_is_none_and_a_restore_without_room_changes_nothing() {
     in_namespace(
         "a_backup_without_room_is_none_and_a_restore_without_room_changes_nothing",
         |disk| {
-            assert!(disk.run(&["init"]).status.success());
+            assert!(disk.run(&["init", "--figures-only"]).status.success());
             disk.accounting(1);
             disk.put("spool", 1..=1);
             disk.json(&["ingest"]);

@@ -141,7 +141,7 @@ fn page(folder: &Path) -> String {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    run(&["init"]);
+    run(&["init", "--figures-only"]);
     run(&["export", "metrics"])
 }
 

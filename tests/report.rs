@@ -49,7 +49,7 @@ fn site() -> PathBuf {
     fs::create_dir_all(&folder).unwrap();
     let path = |name: &str| folder.join(name).display().to_string();
     configure(&folder).unwrap();
-    omnipilot(&folder, &["init"]);
+    omnipilot(&folder, &["init", "--figures-only"]);
     observe(&folder.join("s.db"));
     omnipilot(&folder, &["train"]);
     fs::write(folder.join("own.csv"), own_runs()).unwrap();

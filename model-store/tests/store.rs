@@ -9,8 +9,8 @@ use model_store::advisor::{
     Case, ClusterState, GpuPool, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload,
 };
 use model_store::store::{
-    AccountedJob, FileFate, Ingested, ModelState, NewWish, Probe, PublishedModel, Quarantined,
-    Store, StoreError, Wait, content_hash, published_figures,
+    AccountedJob, EVIDENCE, FileFate, Ingested, ModelState, NewWish, Probe, PublishedModel,
+    Quarantined, Store, StoreError, Wait, content_hash, published_figures,
 };
 use model_store::wish::WishWhy;
 use proptest::prelude::*;
@@ -757,4 +757,31 @@ fn what_is_no_sound_backup_is_not_restored() {
         Err(StoreError::NotAStore { .. })
     ));
     assert_eq!(store.count().unwrap(), 300);
+}
+
+#[test]
+fn every_table_of_evidence_is_whole_and_named_in_its_list() {
+    let list = include_str!("../store/data/evidence/README.md");
+    let mut rows = 0;
+    for table in EVIDENCE {
+        let runs = table.runs().unwrap();
+        let line = list
+            .lines()
+            .find(|l| l.starts_with(&format!("| {} |", table.source)))
+            .unwrap_or_else(|| panic!("{} is not in the list", table.source));
+        for told in [table.reference, table.licence] {
+            assert!(line.contains(told), "{line}: {told}");
+        }
+        assert!(
+            line.replace(',', "")
+                .contains(&format!("| {} |", runs.len())),
+            "{line}"
+        );
+        for run in &runs {
+            assert_eq!(run.source, table.source);
+            assert!(!run.source_ref.is_empty(), "{}", run.run_id);
+        }
+        rows += runs.len();
+    }
+    assert_eq!(rows, 10_585);
 }

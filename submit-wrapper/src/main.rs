@@ -23,6 +23,7 @@ mod publish;
 mod shell;
 mod site;
 mod slurm;
+mod stated;
 mod tables;
 mod usage;
 

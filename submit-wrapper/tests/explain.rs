@@ -32,7 +32,7 @@ impl Site {
             dir: tempfile::tempdir().unwrap(),
         };
         site.prices(&[("a100", 1.8), ("h100", 3.0), ("h200", 3.8)]);
-        site.ok(&["init"]);
+        site.ok(&["init", "--figures-only"]);
         let pool = |gres: &str| GpuPool {
             gres: gres.into(),
             nodes: 2,

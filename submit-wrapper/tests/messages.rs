@@ -23,7 +23,13 @@ impl Site {
             dir: tempfile::tempdir().unwrap(),
         };
         site.configuration("omnipilot.toml", "");
-        assert!(site.command("init").status().unwrap().success());
+        assert!(
+            site.command("init")
+                .arg("--figures-only")
+                .status()
+                .unwrap()
+                .success()
+        );
         site.put("snapshot.broken", "OMNPSNAPnonsense");
         site.put("empty.csv", "");
         site.put("alien.json", "{\"a\": 1}");

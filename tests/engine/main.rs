@@ -100,7 +100,9 @@ fn ended(site: &Site, id: u32) -> (Outcome, i32, String) {
 
 fn site() -> Site {
     let site = Site::bare(&Setup::default());
-    site.omnipilot(OPERATOR, &["init"]).success().unwrap();
+    site.omnipilot(OPERATOR, &["init", "--figures-only"])
+        .success()
+        .unwrap();
     site
 }
 

@@ -45,7 +45,12 @@ fn site() -> Site {
     let program = artifacts::omnipilot().unwrap().display().to_string();
     let runs = runs.display().to_string();
     let import = ["import", "--format", "runs-csv", &runs];
-    for verb in [&["init"][..], &["observe"], &import, &["train"]] {
+    for verb in [
+        &["init", "--figures-only"][..],
+        &["observe"],
+        &import,
+        &["train"],
+    ] {
         let words = [&["--config", &config], verb].concat();
         let output = site.cluster.run(OPERATOR, &program, &words).unwrap();
         output.success().unwrap();

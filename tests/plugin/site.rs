@@ -59,8 +59,8 @@ impl Site {
     pub(crate) fn observe(&self) {
         let config = self.path("omnipilot.toml").display().to_string();
         let program = artifacts::omnipilot().unwrap().display().to_string();
-        for verb in ["init", "observe"] {
-            let words = ["--config", &config, verb];
+        for verb in [&["init", "--figures-only"][..], &["observe"]] {
+            let words = [&["--config", &config], verb].concat();
             let output = self.cluster.run(OPERATOR, &program, &words).unwrap();
             output.success().unwrap();
         }
@@ -139,19 +139,19 @@ fn train(cluster: &Cluster, program: &Path) -> PathBuf {
             &configuration(&cluster.prefix().join("training"), ""),
         )
         .unwrap();
-    for verb in ["init", "observe", "train"] {
+    for verb in [&["init", "--figures-only"][..], &["observe"], &["train"]] {
         let mut command = cluster
             .command(OPERATOR, &program.display().to_string())
             .unwrap();
         let output = command
             .arg("--config")
             .arg(&config)
-            .arg(verb)
+            .args(verb)
             .output()
             .unwrap();
         assert!(
             output.status.success(),
-            "omnipilot {verb}: {}",
+            "omnipilot {verb:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
     }

@@ -11,7 +11,7 @@ use e2e::{ALICE, BOB, Cluster, OPERATOR, Output, Setup};
 use crate::site::{REQUEST, Site, gpus, submitted};
 
 /// The file as it is shipped, with these settings.
-fn shipped(guarded: &str, needs: &str) -> String {
+pub(crate) fn shipped(guarded: &str, needs: &str) -> String {
     let text = include_str!("../../etc/job_submit.lua");
     let set = text
         .replace("guarded = {},", &format!("guarded = {{ {guarded} }},"))
@@ -20,7 +20,7 @@ fn shipped(guarded: &str, needs: &str) -> String {
     set
 }
 
-fn setup(lua: &str) -> Setup {
+pub(crate) fn setup(lua: &str) -> Setup {
     Setup::default()
         .conf("JobSubmitPlugins=lua\nPartitionName=free Nodes=ALL State=UP")
         .beside_slurm_conf("job_submit.lua", lua)
@@ -33,7 +33,7 @@ fn site(guarded: &str, needs: &str) -> Site {
 }
 
 /// Slurm's own line follows the two of the check.
-fn assert_denied(output: &Output, reason: &str) {
+pub(crate) fn assert_denied(output: &Output, reason: &str) {
     assert_eq!((output.code, &*output.stdout), (Some(1), ""), "{output}");
     let lines: Vec<&str> = output.stderr.lines().collect();
     assert!(
@@ -397,61 +397,4 @@ fn an_error_in_the_check_lets_the_job_go() {
     );
     let log = fs::read_to_string(cluster.prefix().join("log/slurmctld.log")).unwrap();
     assert!(log.contains("global 'nothing'"), "{log}");
-}
-
-/// `etc/cli_filter.lua` leaves a record of every advised submission, and of no other.
-#[test]
-#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
-fn the_filter_records_which_job_an_advice_went_to() {
-    let setup = Setup::default()
-        .conf("CliFilterPlugins=lua")
-        .beside_slurm_conf("cli_filter.lua", include_str!("../../etc/cli_filter.lua"));
-    let site = Site::trained(&setup);
-    site.load_plugin();
-    let records = site.cluster.work(ALICE).unwrap();
-    let text = include_str!("../../etc/cli_filter.lua")
-        .replace("/var/spool/omnipilot/submitted", records.to_str().unwrap());
-    site.cluster.file("etc/cli_filter.lua", &text).unwrap();
-    let hold = |words: &[&str]| {
-        submitted(
-            &site
-                .cluster
-                .sbatch(ALICE, &[&["--hold"], words].concat(), "true")
-                .unwrap(),
-        )
-    };
-
-    let tagged = hold(&REQUEST);
-    let comment = site.cluster.show_job(tagged).unwrap()["Comment"].clone();
-    let id = comment.strip_prefix("omnipilot:").unwrap();
-    let array = hold(&[&REQUEST[..], &["--array=1-3"]].concat());
-    hold(&["--gres=gpu:a100:1"]);
-    let step = [&REQUEST[..], &["-Q", "true"]].concat();
-    let srun = site.cluster.run(ALICE, "srun", &step).unwrap();
-    assert_eq!(srun.code, Some(0), "{srun}");
-    let interactive = site.jobs() as u32;
-    let tested = site
-        .cluster
-        .sbatch(ALICE, &[&REQUEST[..], &["--test-only"]].concat(), "true")
-        .unwrap();
-    assert_eq!(tested.code, Some(0), "{tested}");
-    let nested = "env -u SLURM_CONF true; sbatch --hold --wrap=true; srun -n1 true";
-    let job = submitted(&site.cluster.sbatch(ALICE, &REQUEST, nested).unwrap());
-    site.cluster.completed(job).unwrap();
-
-    let names = fs::read_dir(&records)
-        .unwrap()
-        .flatten()
-        .map(|file| file.file_name().into_string().unwrap());
-    let mut found: Vec<(u32, String)> = names
-        .filter(|name| !name.starts_with("job-") && !name.starts_with("slurm-"))
-        .map(|name| {
-            let (job, advice) = name.split_once('.').unwrap();
-            (job.parse().unwrap(), advice.to_owned())
-        })
-        .collect();
-    found.sort();
-    let jobs: Vec<u32> = found.iter().map(|(job, _)| *job).collect();
-    assert_eq!(jobs, [tagged, array, interactive, job], "{found:?}");
-    assert_eq!(found[0].1, id);
 }

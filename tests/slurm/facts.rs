@@ -231,15 +231,3 @@ fn without_the_plugin_a_tag_is_an_unknown_option() {
         assert!(output.status.success(), "{output:?}");
     }
 }
-
-/// Why `etc/cli_filter.lua` says that the file comes before the line.
-#[test]
-#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
-fn a_filter_without_its_file_stops_every_submission() {
-    let cluster = e2e::Setup::default()
-        .conf("CliFilterPlugins=lua")
-        .start()
-        .unwrap();
-    let job = cluster.sbatch(ALICE, &[], "true").unwrap();
-    assert_ne!(job.code, Some(0), "{job}");
-}

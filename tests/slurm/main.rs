@@ -17,4 +17,5 @@ mod site;
 mod submit;
 mod training;
 mod tutorial;
+mod ways_to_gpus;
 mod words;

@@ -50,7 +50,9 @@ impl Site {
             let name = file.file_name().unwrap();
             fs::copy(&file, site.path("site").join(name)).unwrap();
         }
-        site.omnipilot(OPERATOR, &["init"]).success().unwrap();
+        site.omnipilot(OPERATOR, &["init", "--figures-only"])
+            .success()
+            .unwrap();
         site
     }
 
@@ -217,8 +219,8 @@ fn trained_once(site: &Site) -> [PathBuf; 2] {
 
 /// The store first: a snapshot without it is made anew.
 fn train_into(site: &Site, files: &[PathBuf]) {
-    for verb in ["init", "observe", "train"] {
-        site.omnipilot(OPERATOR, &[verb]).success().unwrap();
+    for verb in [&["init", "--figures-only"][..], &["observe"], &["train"]] {
+        site.omnipilot(OPERATOR, verb).success().unwrap();
     }
     for file in files {
         fs::copy(site.path("site").join(file.file_name().unwrap()), file).unwrap();

@@ -74,7 +74,7 @@ fn every_document_has_the_keys_that_are_written_down() {
     for words in [
         &["setup", "--account", &me] as &[&str],
         &["doctor"],
-        &["init"],
+        &["init", "--figures-only"],
         &["observe"],
         &["ingest"],
         &["train", "--if-needed"],

@@ -1,7 +1,7 @@
 //! Hard rules: what no engine can run, with the reason in numbers.
 
 use super::case::Precision;
-use super::physics::memory;
+use super::physics::{memory, weights_gib};
 use super::setup::Setup;
 
 /// Rows of weights that a block- or group-quantised checkpoint scales together.
@@ -12,10 +12,12 @@ const QUANTISATION_BLOCK: u32 = 128;
 pub fn infeasible(s: &Setup, quantise_at_load: bool) -> Option<String> {
     heads(s)
         .or_else(|| kv_heads(s))
+        .or_else(|| vocabulary(s))
         .or_else(|| blocks(s, quantise_at_load))
         .or_else(|| capability(s))
         .or_else(|| context(s))
         .or_else(|| fits(s))
+        .or_else(|| loads(s, quantise_at_load))
 }
 
 fn heads(s: &Setup) -> Option<String> {
@@ -34,6 +36,18 @@ fn kv_heads(s: &Setup) -> Option<String> {
     let even = s.card.kv_lora_rank > 0 || kv.is_multiple_of(s.tp.max(1)) || s.tp.is_multiple_of(kv);
     (s.engine == "vllm" && !even)
         .then(|| format!("{kv} KV heads neither divide by tp {} nor it by them", s.tp))
+}
+
+/// vLLM pads the vocabulary to a multiple of 64 words and splits it evenly: phi-4 has heads for TP 5
+/// and no vocabulary for it.
+fn vocabulary(s: &Setup) -> Option<String> {
+    let padded = s.card.vocab.next_multiple_of(64);
+    (s.engine == "vllm" && !padded.is_multiple_of(s.tp.max(1))).then(|| {
+        format!(
+            "{padded} padded words of the vocabulary do not divide by tp {}",
+            s.tp
+        )
+    })
 }
 
 /// Blocks of weights that share a scale must not be cut: those of int4 checkpoints, and those of
@@ -102,6 +116,21 @@ fn fits(s: &Setup) -> Option<String> {
     })
 }
 
+/// Until pull request 31914 (January 2026, released with 0.15) vLLM read the whole checkpoint in its
+/// stored format before it quantised anything. Which version a job will start is not known, so what
+/// is advised has to load in either.
+fn loads(s: &Setup, quantise_at_load: bool) -> Option<String> {
+    if !quantise_at_load {
+        return None;
+    }
+    let (stored, usable) = (weights_gib(s, Precision::Bf16), memory(s).usable);
+    (stored > usable).then(|| {
+        format!(
+            "{stored:.1} GiB of the checkpoint on each GPU while vLLM before 0.15 quantises it at load, {usable:.1} GiB usable"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +161,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn heads_that_divide_do_not_help_a_vocabulary_that_does_not() {
+        let catalogue = Catalogue::built_in();
+        let card = catalogue.find("microsoft/phi-4").unwrap();
+        let of = |tp| setup(card, GpuSpec::by_name("H100-SXM").unwrap(), tp, 100.0);
+        assert!(infeasible(&of(5), false).unwrap().contains("100352 padded words"));
+        assert_eq!(infeasible(&of(2), false), None);
+    }
+
     proptest! {
         #[test]
         fn more_memory_never_makes_infeasible(
@@ -156,11 +194,12 @@ mod tests {
             }
         }
 
-        /// Of the physics alone: what is learnt follows engines that measurably lose from preempting.
+        /// Of the physics alone: what is learnt follows engines that measurably lose from preempting. Kernels change with
+        /// the size of the batch, and the measured times with them: so far apart as a factor of 1.5, by at most a tenth.
         #[test]
-        fn more_concurrency_never_lowers_the_roofline_of_saturated_throughput(
+        fn more_concurrency_hardly_lowers_saturated_throughput(
             model in any::<prop::sample::Index>(), gpu in any::<prop::sample::Index>(), tp in 0u32..4, dp in 1u32..4,
-            isl in 1.0..50_000.0f64, concurrency in 1.0..4096.0f64, more in 0.0..4096.0f64,
+            isl in 1.0..50_000.0f64, concurrency in 1.0..4096.0f64, more in 1.5..64.0f64,
         ) {
             let catalogue = Catalogue::built_in();
             let card = model.get(catalogue.cards());
@@ -168,7 +207,8 @@ mod tests {
                 let s = Setup { dp, concurrency: Some(concurrency), ..setup(card, gpu.get(&GPUS), 1 << tp, isl) };
                 physics(&s).saturated_tok_s
             };
-            prop_assert!(of(concurrency + more) >= of(concurrency) * (1.0 - 1e-9));
+            let (few, many) = (of(concurrency), of(concurrency * more));
+            prop_assert!(many >= few * 0.9, "{}: {few} {many}", card.name);
         }
 
         #[test]
@@ -180,6 +220,19 @@ mod tests {
             let of = |pp| Setup { pp, ..setup(card, gpu.get(&GPUS), 1 << tp, isl) };
             let (few, many) = (memory(&of(pp)), memory(&of(pp + 1)));
             prop_assert!(many.needed() <= few.needed() + 1e-9);
+        }
+
+        #[test]
+        fn what_is_quantised_at_load_fits_as_it_is_stored(
+            model in any::<prop::sample::Index>(), gpu in any::<prop::sample::Index>(), tp in 0u32..4,
+        ) {
+            let catalogue = Catalogue::built_in();
+            let card = model.get(catalogue.cards());
+            let s = Setup { precision: Precision::Fp8, ..setup(card, gpu.get(&GPUS), 1 << tp, 1000.0) };
+            if infeasible(&s, true).is_none() {
+                let stored = Setup { precision: Precision::Bf16, ..s };
+                prop_assert!(memory(&stored).weights <= memory(&s).usable);
+            }
         }
 
         #[test]

@@ -132,7 +132,7 @@ fn names(s: &Setup, version: &str) -> [String; CATEGORIES] {
 
 /// The first three numbers of a version as one (`0.11.2` is 11.02); not a number where there is
 /// none, and for dates.
-fn version(text: &str) -> f64 {
+pub(crate) fn version(text: &str) -> f64 {
     let head = text.split('(').next().unwrap_or_default();
     let mut numbers = head
         .split(|c: char| !c.is_ascii_digit())
@@ -168,7 +168,7 @@ pub fn row(s: &Setup, p: &Physics, codes: &Codebook) -> Row {
     let arrivals = s
         .rate
         .map_or(f64::NAN, |r| log(r * s.osl / p.saturated_tok_s));
-    let queue_s = p.queue_s(s);
+    let queue_s = p.queue_s();
     let categories = codes.categories(s);
     let code = |i: usize| {
         categories

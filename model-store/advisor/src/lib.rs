@@ -30,6 +30,7 @@ mod hf_config;
 pub mod kernel;
 mod landmarks;
 pub mod model;
+pub mod ops;
 mod packed;
 pub mod physics;
 pub mod plain;
@@ -39,12 +40,15 @@ mod request;
 mod run;
 mod setup;
 pub mod site;
+pub mod stack;
+pub mod steady;
 pub mod support;
 #[allow(unsafe_code)] // the vector instructions that the machine has
 mod units;
 pub mod utility;
 mod wish;
 pub mod words;
+mod working;
 
 pub use advice::{
     Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, LeftOut, Prediction, Ranking,

@@ -1,34 +1,24 @@
-//! What the data sheets alone say: memory, and a roofline of prefill, decode and communication.
+//! What is known of a setup before any run is looked at: memory, the engine's state under the load
+//! (measured operations put together, see [`super::steady`]), and the terms of a roofline.
 //!
-//! The learnt model predicts the residual of measured runs against these estimates, so they need
-//! the right shape rather than the right level. The roofline follows S. Williams et al., CACM
-//! 52(4), 2009; the split into prefill and decode, R. Pope et al., arXiv 2211.05102.
+//! The learnt model predicts the residual of measured runs against these estimates. The roofline
+//! follows S. Williams et al., CACM 52(4), 2009; the split into prefill and decode, R. Pope et al.,
+//! arXiv 2211.05102.
 
+use super::case::Precision;
 use super::run::Target;
 use super::setup::Setup;
+use super::steady::{State, state};
+use super::working::working;
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
 /// Share of GPU memory that an engine takes (vLLM's default from 0.10 on).
 const MEMORY_SHARE: f64 = 0.92;
 
-/// Sequences in flight where a saturated benchmark names none, and where another load names none.
-const SATURATED_SEQUENCES: f64 = 2048.0;
-const UNNAMED_SEQUENCES: f64 = 512.0;
-
-/// Most sequences that a finite rate of arrivals is taken to keep in flight.
-const MOST_AT_A_RATE: f64 = 1024.0;
-
-/// Arrivals above this rate (1/s) come all at once.
-const ALL_AT_ONCE: f64 = 500.0;
-
-/// Seconds that each layer of a step takes beside its arithmetic: launches and synchronisation.
-const LAYER_OVERHEAD_S: f64 = 12e-6;
-
-/// Shares of the peak rates that real kernels reach: reading memory, decode and prefill arithmetic.
+/// Shares of the peak rates that real kernels reach: reading memory, decode arithmetic.
 const BANDWIDTH_SHARE: f64 = 0.8;
 const DECODE_SHARE: f64 = 0.7;
-const PREFILL_SHARE: f64 = 0.55;
 
 /// Memory of one GPU of the instance, GiB.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,20 +42,11 @@ impl Memory {
     }
 }
 
-/// Memory of one GPU. Working memory: 4.8 to 5.6 GiB for dense models and 7.4 for mixtures of
-/// experts under vLLM, nearly independent of size (llm-d capacity planner, measured on H100);
-/// engines that build their graphs ahead take less, and so does a small GPU's smaller batch.
+/// Memory of one GPU: weights, what [`working`] reckons, and what is left for the KV cache.
 pub fn memory(s: &Setup) -> Memory {
-    let shards = f64::from(s.tp * s.pp);
-    let embedding = f64::from(s.card.vocab) * f64::from(s.card.hidden);
-    let body = (s.card.params - embedding).max(0.0);
-    let weights = (body * s.precision.bits() / 8.0 + embedding * 2.0) / shards / GIB;
+    let weights = weights_gib(s, s.precision);
     let lean = s.engine != "vllm" && s.engine != "sglang";
-    let working = match (lean, s.card.is_moe()) {
-        (true, _) => 1.0,
-        (false, false) => 4.8_f64.min(s.gpu.memory_gib * 0.08),
-        (false, true) => 7.4_f64.min(s.gpu.memory_gib * 0.10),
-    } + if s.tp > 1 { 0.6 } else { 0.15 };
+    let working = working(s).all();
     let share = if lean { 0.97 } else { MEMORY_SHARE };
     let usable = s.gpu.memory_gib * share;
     let per_token = kv_bytes_per_gpu(s) / GIB;
@@ -77,6 +58,14 @@ pub fn memory(s: &Setup) -> Memory {
         one_request: per_token * s.context(),
         kv_tokens: left / per_token.max(1e-12),
     }
+}
+
+/// Weights on one GPU in this format, GiB; embeddings stay at 16 bits.
+pub(crate) fn weights_gib(s: &Setup, format: Precision) -> f64 {
+    let shards = f64::from(s.tp * s.pp);
+    let embedding = f64::from(s.card.vocab) * f64::from(s.card.hidden);
+    let body = (s.card.params - embedding).max(0.0);
+    (body * format.bits() / 8.0 + embedding * 2.0) / shards / GIB
 }
 
 fn kv_bytes_per_gpu(s: &Setup) -> f64 {
@@ -114,6 +103,8 @@ pub struct Physics {
     pub replicas: f64,
     /// Output tokens/s of the instance if arrivals do not limit it.
     pub saturated_tok_s: f64,
+    /// The engine under this load.
+    pub state: State,
 }
 
 /// What one step of a setup is made of, before the load is known.
@@ -210,87 +201,36 @@ fn kv_of_sequence(s: &Setup, tokens: f64) -> f64 {
     s.card.kv_bytes_per_token(s.kv_bytes, tokens) * tokens / f64::from(s.card.kv_shards(s.tp))
 }
 
-/// Operations of one request's prefill: two a weight and token, and attention over half the square.
-fn prefill_work(s: &Setup) -> f64 {
-    let c = s.card;
-    let width = f64::from(c.heads) * f64::from(c.head_dim);
-    let windowed = c.sliding_window > 0 && f64::from(c.sliding_layers) > 0.9 * f64::from(c.layers);
-    let reach = if windowed {
-        s.isl.min(f64::from(c.sliding_window))
-    } else {
-        s.isl
-    };
-    2.0 * c.active_params * s.isl + 2.0 * f64::from(c.layers) * width * s.isl * reach
-}
-
-/// Sequences that the load asks for, per replica: as stated; else by Little's law from a finite
-/// rate of arrivals; else as many as such benchmarks keep in flight.
-fn asked(s: &Setup, m: &Machine, shared_prefill_s: f64, kv_mean: f64) -> f64 {
-    if let Some(stated) = s.concurrency {
-        return (stated / m.replicas).max(1.0);
-    }
-    let Some(rate) = s.rate.filter(|r| *r < ALL_AT_ONCE) else {
-        let saturated = s.workload == super::case::Workload::Offline;
-        return (if saturated {
-            SATURATED_SEQUENCES
-        } else {
-            UNNAMED_SEQUENCES
-        } / m.replicas)
-            .max(1.0);
-    };
-    let tokens_s = rate / m.replicas * s.osl;
-    let fixed =
-        s.card.params * m.weight_bytes / (m.tp * m.pp * m.replicas * m.bandwidth) + m.layers * 2e-5;
-    let each = kv_mean / m.pp / m.bandwidth
-        + 2.0 * s.card.active_params / (m.tp * m.peak * DECODE_SHARE)
-        + shared_prefill_s / s.osl;
-    let spare = 1.0 - tokens_s * each;
-    if spare > 0.02 {
-        (tokens_s * fixed / spare).clamp(1.0, MOST_AT_A_RATE)
-    } else {
-        MOST_AT_A_RATE
-    }
-}
-
-/// Computes the roofline.
+/// Computes memory, the roofline's terms and the state of the engine.
 pub fn physics(s: &Setup) -> Physics {
     let m = Machine::of(s);
     let memory = s.gpu.memory_gib * GIB;
     let weights = weights_of_one_gpu(s, &m, memory);
-    let kv_mean = kv_of_sequence(s, s.isl + s.osl / 2.0);
-    let capacity =
-        (free_bytes(weights, memory) * m.pp / kv_of_sequence(s, s.context()).max(1.0)).max(0.25);
-    let arithmetic = prefill_work(s) / (m.tp * m.peak * PREFILL_SHARE);
-    let asked = asked(s, &m, arithmetic, kv_mean);
-    let in_flight = asked.min(capacity).max(1.0);
+    let mean_length = s.isl + s.osl / 2.0;
+    let kv_mean = kv_of_sequence(s, mean_length);
+    // Sequences of a steady load are of all ages: on average half of their output is in the cache.
+    let capacity = (free_bytes(weights, memory) * m.pp / kv_mean.max(1.0)).max(0.25);
+    let state = state(s, m.replicas, capacity);
+    let in_flight = state.running;
     let embeddings = f64::from(s.card.vocab) * m.hidden * 2.0;
     let touched = s.card.params_touched(in_flight);
     let read = (touched - embeddings).max(touched * 0.3) * m.weight_bytes + embeddings;
-    let weights_s = read / (m.tp * m.bandwidth);
-    let kv_s = in_flight * kv_mean / m.pp / m.bandwidth;
-    let compute_s = 2.0 * s.card.active_params * in_flight / (m.tp * m.peak * DECODE_SHARE);
-    let link_s = m.all_reduce(in_flight, 6e-6 + 2e-6 * m.tp.log2());
-    let step_s = (weights_s + kv_s).max(compute_s) + link_s + m.layers * LAYER_OVERHEAD_S;
-    let streamed = s.card.params_touched(s.isl) * m.weight_bytes / (m.tp * m.bandwidth);
-    let shared_prefill_s = arithmetic + m.all_reduce(s.isl, 0.0);
     Physics {
-        asked,
+        asked: state.asked,
         capacity,
         in_flight,
         weight_share: weights / memory,
         kv_token_bytes: s.card.kv_bytes_per_token(s.kv_bytes, 1.0),
-        prefill_s: arithmetic.max(streamed)
-            + m.all_reduce(s.isl, 8e-6)
-            + m.layers * LAYER_OVERHEAD_S,
-        shared_prefill_s,
-        weights_s,
-        kv_s,
-        compute_s,
-        link_s,
-        step_s,
+        prefill_s: state.alone_s,
+        shared_prefill_s: state.prefill_s,
+        weights_s: read / (m.tp * m.bandwidth),
+        kv_s: in_flight * kv_mean / m.pp / m.bandwidth,
+        compute_s: 2.0 * s.card.active_params * in_flight / (m.tp * m.peak * DECODE_SHARE),
+        link_s: m.all_reduce(in_flight, 6e-6 + 2e-6 * m.tp.log2()),
+        step_s: state.step_s,
         replicas: m.replicas,
-        saturated_tok_s: m.replicas * in_flight * s.osl
-            / (in_flight * shared_prefill_s + s.osl * step_s),
+        saturated_tok_s: m.replicas * state.most_req_s * s.osl,
+        state,
     }
 }
 
@@ -300,8 +240,8 @@ impl Physics {
         let value = match target {
             Target::OutputTokS => self.tok_s(s),
             Target::ReqS => self.tok_s(s) / s.osl,
-            Target::TtftMs => self.ttft_s(s) * 1e3,
-            Target::TpotMs => self.step_s * 1e3,
+            Target::TtftMs => self.state.ttft_s * 1e3,
+            Target::TpotMs => self.state.tpot_s * 1e3,
             Target::KvUsage => (self.asked / self.capacity).clamp(1e-3, 1.0),
             Target::PowerW => s.gpu.tdp_w * f64::from(s.num_gpus()) * 0.7,
             Target::ColdStartS => 40.0 + s.card.params * s.precision.bits() / 8.0 / 2e9,
@@ -315,25 +255,11 @@ impl Physics {
     }
 
     fn tok_s(&self, s: &Setup) -> f64 {
-        match s.rate {
-            Some(rate) => self.saturated_tok_s.min(rate * s.osl),
-            None => self.saturated_tok_s,
-        }
-    }
-
-    /// A static batch prefills together; a request among others is prefilled alone.
-    fn ttft_s(&self, s: &Setup) -> f64 {
-        match s.workload {
-            super::case::Workload::Static => {
-                (self.shared_prefill_s * self.in_flight).max(self.prefill_s)
-            }
-            _ => self.prefill_s,
-        }
+        self.replicas * self.state.req_s * s.osl
     }
 
     /// Seconds that a request waits for sequences before it that do not fit.
-    pub fn queue_s(&self, s: &Setup) -> f64 {
-        (self.asked - self.in_flight).max(0.0) * s.osl
-            / (self.saturated_tok_s / self.replicas).max(1e-9)
+    pub const fn queue_s(&self) -> f64 {
+        self.state.queue_s
     }
 }

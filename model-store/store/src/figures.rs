@@ -1,6 +1,7 @@
 //! The figures from product documentation that a new installation starts from, compiled in.
 
-use super::runs_csv::{self, Defaults, RowError};
+use super::evidence;
+use super::runs_csv::{Defaults, RowError};
 use crate::advisor::{Origin, Run};
 
 const TABLE: &str = include_str!("../data/published-figures.csv");
@@ -14,12 +15,5 @@ pub fn published_figures() -> Result<Vec<Run>, RowError> {
         origin: Origin::Published,
         source: "published".into(),
     };
-    let rows = runs_csv::read_runs(TABLE.as_bytes(), defaults).map_err(|e| RowError {
-        line: 1,
-        run_id: String::new(),
-        reason: e.to_string(),
-        value: String::new(),
-        last: true,
-    })?;
-    rows.collect()
+    evidence::read(TABLE.as_bytes(), defaults)
 }

@@ -19,6 +19,7 @@ mod backup;
 mod choices;
 mod cluster;
 mod error;
+mod evidence;
 mod figures;
 mod hash;
 pub mod import;
@@ -34,6 +35,7 @@ mod wishes;
 
 pub use choices::SubmittedJob;
 pub use error::StoreError;
+pub use evidence::{EVIDENCE, Evidence};
 pub use figures::published_figures;
 pub use hash::content_hash;
 pub use ingest::{AccountedJob, FileFate, Ingested, Quarantined};

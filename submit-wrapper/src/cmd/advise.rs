@@ -1,19 +1,24 @@
 //! `omnipilot advise`: what would be chosen, and every candidate beside it.
 
+mod ground;
 mod table;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use model_store::advisor::words;
-use model_store::advisor::{Assessed, Fallen, Pins, Target, Term};
-use model_store::consult::{Action, Consulted, consult};
+use model_store::advisor::{Assessed, ClusterState, Fallen, Target, Term};
+use model_store::consult::{Action, Consulted};
 use serde_json::{Value, json};
 
+use self::ground::Ground;
 use self::table::Screen;
 use crate::ask::{AskArgs, no_model};
 use crate::site::SiteArgs;
-use crate::{exit, json};
+use crate::{exit, json, stated};
+
+/// Said where no site is configured.
+const PUBLIC: &str = "this rests on runs of other laboratories alone; `omnipilot setup` makes your cluster's own jobs count";
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -23,6 +28,10 @@ pub(crate) struct Args {
     model: Option<String>,
     #[command(flatten)]
     ask: AskArgs,
+    /// Most GPUs to choose from, as TYPE:PER_NODE[xNODES] separated by commas, such as h100:8,a100:8x2; where no site is
+    /// configured, the GPUs that there are
+    #[arg(long, value_name = "GPUS", value_parser = stated::cluster)]
+    gpus: Option<ClusterState>,
     /// Print the advice as JSON
     #[arg(long)]
     json: bool,
@@ -30,7 +39,6 @@ pub(crate) struct Args {
 
 /// Runs the verb. Abstaining and refusing are answers: their exit codes are the plugin's.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
-    let config = site.config()?;
     let mut options = args.ask.options.clone();
     if let Some(model) = &args.model {
         options
@@ -40,12 +48,15 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     if options.model.is_none() {
         return Err(no_model());
     }
-    let consulted = consult(&config, &options, &Pins::default())
-        .map_err(|fault| exit::fail(fault.reason, fault.hint))?;
+    let ground = Ground::find(site, args.gpus.as_ref())?;
+    let consulted = ground.consult(&options)?;
     if args.json {
         json::print("advise", as_json(&consulted)?)?;
     } else {
         print(&consulted)?;
+        if ground.public {
+            exit::hint(PUBLIC);
+        }
     }
     Ok(match &consulted.action {
         Action::Rewrite(_) => ExitCode::SUCCESS,

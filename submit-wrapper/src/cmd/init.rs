@@ -1,4 +1,4 @@
-//! `omnipilot init`: a working store from the built-in published figures, and the spool.
+//! `omnipilot init`: a working store from the built-in evidence, and the spool.
 
 use std::fs;
 use std::io::Write;
@@ -6,8 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use model_store::advisor::Run;
 use model_store::advisor::words::count_of;
-use model_store::store::{Store, published_figures};
+use model_store::store::{EVIDENCE, Store, published_figures};
 
 use super::import::{make_folders, make_parent};
 use serde_json::{Value, json};
@@ -22,9 +23,32 @@ const SPOOL_MODE: u32 = 0o1777;
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Start from the figures of product documentation alone, without the runs of laboratories
+    #[arg(long, conflicts_with = "bare")]
+    figures_only: bool,
+    /// Start from an empty store
+    #[arg(long)]
+    bare: bool,
     /// Print what there is now as JSON
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// The built-in runs that were asked for.
+    fn runs(&self) -> anyhow::Result<Vec<Run>> {
+        let broken = |e| exit::fail(format!("built-in evidence: {e}"), "");
+        if self.bare {
+            return Ok(Vec::new());
+        }
+        let mut runs = published_figures().map_err(broken)?;
+        if !self.figures_only {
+            for table in EVIDENCE {
+                runs.extend(table.runs().map_err(broken)?);
+            }
+        }
+        Ok(runs)
+    }
 }
 
 /// Makes what is missing, and says what it made.
@@ -34,7 +58,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         true => Box::new(std::io::sink()),
         false => Box::new(std::io::stdout().lock()),
     };
-    let store = init_store(&config.store, &mut out)?;
+    let store = init_store(&config.store, args.runs()?, &mut out)?;
     make_parent(&config.snapshot)?;
     init_spool(&config.spool, &mut out)?;
     out.flush()?;
@@ -49,15 +73,11 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn init_store(path: &Path, out: &mut impl Write) -> anyhow::Result<Value> {
+fn init_store(path: &Path, runs: Vec<Run>, out: &mut impl Write) -> anyhow::Result<Value> {
     make_parent(path)?;
     let existed = path.exists();
     let mut store = Store::create(path).map_err(exit::store)?;
-    let figures =
-        published_figures().map_err(|e| exit::fail(format!("built-in figures: {e}"), ""))?;
-    let report = store
-        .insert_runs(figures.into_iter())
-        .map_err(exit::store)?;
+    let report = store.insert_runs(runs.into_iter()).map_err(exit::store)?;
     let (shown, new, all) = (
         path.display(),
         report.new,
@@ -73,8 +93,8 @@ fn init_store(path: &Path, out: &mut impl Write) -> anyhow::Result<Value> {
     } else {
         writeln!(
             out,
-            "made the store {shown} with {} from published documents",
-            count_of(new, "run")
+            "made the store {shown} with {}",
+            count_of(new, "published run")
         )?;
     }
     Ok(json!({

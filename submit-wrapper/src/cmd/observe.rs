@@ -1,8 +1,6 @@
 //! `omnipilot observe`: the cluster's nodes, GPUs and load, from Slurm into the store and the
 //! published snapshot; or as they are stated, where there is no Slurm.
 
-mod stated;
-
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -19,7 +17,7 @@ use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::slurm::cluster::{self, Observed};
 use crate::slurm::command::CommandError;
-use crate::{exit, prices, publish};
+use crate::{exit, prices, publish, stated};
 
 /// Arguments.
 #[derive(clap::Args)]

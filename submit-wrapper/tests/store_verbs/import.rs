@@ -28,7 +28,7 @@ fn init_makes_a_working_store_and_a_spool_for_everyone_and_changes_nothing_after
         0o644
     );
     std::fs::set_permissions(site.spool(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let again = site.run(&["init"]);
+    let again = site.run(&["init", "--figures-only"]);
     assert!(again.status.success());
     assert!(
         text(&again.stdout).contains("0 published runs added, 717 already known"),
@@ -95,7 +95,7 @@ fn init_works_under_any_umask() {
 fn init_leaves_a_file_of_another_kind_alone() {
     let site = Site::new();
     std::fs::write(site.path("db/store.db"), "my thesis").unwrap();
-    let out = site.run(&["init"]);
+    let out = site.run(&["init", "--figures-only"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(
         text(&out.stderr).contains("is not a store of past runs"),
@@ -278,8 +278,8 @@ fn a_store_on_the_command_line_keeps_the_configured_site_out() {
             .output()
             .unwrap()
     };
-    for verb in ["init", "train"] {
-        let out = run(&["--store", scratch.to_str().unwrap(), verb]);
+    for verb in [&["init", "--figures-only"][..], &["train"]] {
+        let out = run(&[&["--store", scratch.to_str().unwrap()], verb].concat());
         assert!(out.status.success(), "{out:?}");
     }
     assert!(site.path("scratch.snapshot").exists());
@@ -391,4 +391,45 @@ fn a_folder_of_vec_inf_jobs_is_imported_with_their_logs() {
     );
     let runs = site.runs_here();
     assert_eq!(runs[0].measured.output_tok_s, Some(620.0));
+}
+
+#[test]
+fn a_new_store_holds_the_runs_of_laboratories_and_importing_them_again_adds_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_omnipilot"))
+            .arg("--store")
+            .arg(dir.path().join("s.db"))
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    let made = run(&["init"]);
+    assert!(made.status.success(), "{made:?}");
+    assert!(
+        text(&made.stdout).contains("10,585 published runs"),
+        "{made:?}"
+    );
+    let table = dir.path().join("premai_bench.csv.gz");
+    let packed = include_bytes!("../../../model-store/store/data/evidence/premai_bench.csv.gz");
+    std::fs::write(&table, packed).unwrap();
+    let unpacked = std::process::Command::new("gunzip").arg(&table).status();
+    assert!(unpacked.unwrap().success());
+    let table = dir.path().join("premai_bench.csv");
+    let again = run(&["import", table.to_str().unwrap()]);
+    let told = text(&again.stdout);
+    assert!(told.contains("0 rows taken, 60 already known"), "{told}");
+}
+
+#[test]
+fn a_bare_store_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new(env!("CARGO_BIN_EXE_omnipilot"))
+        .arg("--store")
+        .arg(dir.path().join("s.db"))
+        .args(["init", "--bare"])
+        .output()
+        .unwrap();
+    let told = text(&made.stdout);
+    assert!(told.contains("with 0 published runs"), "{told}");
 }

@@ -12,6 +12,7 @@ mod influence;
 mod observe;
 mod own_models;
 mod probes;
+mod public;
 mod site;
 mod training;
 mod tricks;

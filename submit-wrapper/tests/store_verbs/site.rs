@@ -42,7 +42,7 @@ impl Site {
     /// A site whose store `omnipilot init` has made.
     pub(crate) fn new() -> Self {
         let site = Self::bare();
-        let init = site.run(&["init"]);
+        let init = site.run(&["init", "--figures-only"]);
         assert!(init.status.success(), "{init:?}");
         site
     }

@@ -144,7 +144,7 @@ impl Bench {
             began: unix()?,
         };
         bench.when(0)?;
-        bench.end(&["init"])?;
+        bench.end(&["init", "--figures-only"])?;
         Ok(bench)
     }
 

@@ -10,7 +10,7 @@ const MOST_NODES: u32 = 100_000;
 ///
 /// # Errors
 /// The item that is none, in words.
-pub(super) fn cluster(text: &str) -> Result<ClusterState, String> {
+pub(crate) fn cluster(text: &str) -> Result<ClusterState, String> {
     let mut pools: Vec<GpuPool> = Vec::new();
     for item in text.split(',').map(str::trim) {
         let pool = pool(item).ok_or_else(|| {

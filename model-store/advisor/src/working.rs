@@ -1,0 +1,198 @@
+//! What an engine takes of a GPU beside weights and KV cache.
+//!
+//! vLLM measures its own peak when it starts: it runs one batch of `max_num_batched_tokens` through
+//! the model, then samples for `max_num_seqs` sequences, and keeps free what the larger of the two
+//! took. Both follow from the model's shape. The factors below were fitted to the engine's own logs
+//! (`docs/model.md`, "Working memory").
+
+use super::card::ModelCard;
+use super::features::version;
+use super::setup::Setup;
+
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+
+/// Copies of the logits (32 bits for each word of the vocabulary and sequence) that sampling holds
+/// at once, up to vLLM 0.16 and from 0.17 on.
+const LOGIT_COPIES: [f64; 2] = [9.7, 3.85];
+/// First version of vLLM that samples with the fewer copies, as [`version`] writes 0.17.
+const LEAN_SAMPLER: f64 = 17.0;
+/// First version of vLLM whose communication buffers take the larger amount, 0.15.
+const LARGE_BUFFERS: f64 = 15.0;
+
+/// Residual, norms and attention of one token in units of the hidden size, 16 bits each.
+const PER_HIDDEN: f64 = 7.2;
+/// What latent attention keeps beside it to expand its prefix, GiB.
+const LATENT_GIB: f64 = 0.45;
+
+/// CUDA context and libraries of one GPU, GiB; with the buffers to talk to peers, by version.
+const ALONE_GIB: f64 = 0.25;
+const PEERS_GIB: [f64; 2] = [0.55, 2.1];
+
+/// Memory that engines take which build their graphs ahead, GiB.
+const BUILT_AHEAD_GIB: f64 = 1.0;
+
+/// What one GPU of the instance needs beside weights and KV cache, GiB.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Working {
+    /// Peak of the activations while the engine measures it.
+    pub(crate) activation: f64,
+    /// CUDA context, libraries and communication buffers.
+    pub(crate) non_torch: f64,
+}
+
+impl Working {
+    /// Both together, GiB.
+    pub(crate) fn all(self) -> f64 {
+        self.activation + self.non_torch
+    }
+}
+
+/// What the engine of this setup takes with its default limits. An unknown version is taken for a
+/// recent one. SGLang is reckoned as a recent vLLM: it runs the same two phases.
+pub(crate) fn working(s: &Setup) -> Working {
+    let lean = s.engine != "vllm" && s.engine != "sglang";
+    if lean {
+        return Working {
+            activation: BUILT_AHEAD_GIB,
+            non_torch: if s.tp > 1 { 0.6 } else { 0.15 },
+        };
+    }
+    let since = |first: f64| {
+        let stated = version(s.engine_version);
+        usize::from(s.engine != "vllm" || !stated.is_finite() || stated >= first)
+    };
+    let (tokens, sequences) = limits(s);
+    let copies = LOGIT_COPIES[since(LEAN_SAMPLER)];
+    let sampling = copies * sequences * f64::from(s.card.vocab) * 4.0 / GIB;
+    let peers = PEERS_GIB[since(LARGE_BUFFERS)];
+    Working {
+        activation: sampling.max(forward(s.card, s.tp, tokens)) + latent(s.card),
+        non_torch: if s.tp > 1 { peers } else { ALONE_GIB },
+    }
+}
+
+/// vLLM's defaults of `max_num_batched_tokens` and `max_num_seqs` by GPU: the larger ones on GPUs
+/// with at least 70 GiB that are newer than the A100.
+fn limits(s: &Setup) -> (f64, f64) {
+    match s.gpu.memory_gib >= 70.0 && s.gpu.capability > 80 {
+        true => (8192.0, 1024.0),
+        false => (2048.0, 256.0),
+    }
+}
+
+/// Activations of one pass with this many tokens, GiB: the widest layer counts.
+fn forward(card: &ModelCard, tp: u32, tokens: f64) -> f64 {
+    let tp = f64::from(tp.max(1));
+    let hidden = f64::from(card.hidden);
+    // Gate and up projection; a mixture of experts holds them, their product and the output for
+    // each expert that a token goes to.
+    let wide = match card.is_moe() {
+        true => {
+            let inner = 3.0 * f64::from(card.moe_intermediate) / tp;
+            f64::from(card.experts_per_token) * (inner + hidden)
+        }
+        false => 2.0 * f64::from(card.intermediate) / tp,
+    };
+    tokens * 2.0 * (wide + PER_HIDDEN * hidden) / GIB
+}
+
+fn latent(card: &ModelCard) -> f64 {
+    match card.kv_lora_rank > 0 {
+        true => LATENT_GIB,
+        false => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Precision, Variant, Workload};
+    use crate::{Catalogue, GPUS};
+
+    /// Starts of vLLM on an H100 with 79.19 GiB: model, version, TP, GiB of activation and of the
+    /// rest as the engine logged them, GiB of weights where it did (jgchn/llm-d-planner, accuracy
+    /// sweep and capacity page).
+    const STARTS: [(&str, &str, u32, f64, f64); 25] = [
+        ("Qwen/Qwen3-14B", "0.15.0", 1, 5.64, 0.13),
+        ("codellama/CodeLlama-7b-hf", "0.19.0", 1, 0.77, 0.25),
+        ("deepseek-ai/DeepSeek-V2-Lite-Chat", "0.19.0", 1, 1.93, 0.26),
+        ("google/gemma-2-27b-it", "0.19.0", 1, 3.66, 0.26),
+        ("google/gemma-2-9b-it", "0.19.0", 1, 3.65, 0.25),
+        ("google/gemma-3-27b-it", "0.19.0", 1, 3.99, 0.26),
+        ("google/gemma-3-4b-it", "0.19.0", 1, 3.89, 0.25),
+        (
+            "ibm-granite/granite-3.3-8b-instruct",
+            "0.19.0",
+            1,
+            0.85,
+            0.46,
+        ),
+        ("meta-llama/Llama-3.1-8B-Instruct", "0.19.0", 1, 1.89, 0.25),
+        ("meta-llama/Llama-3.1-8B-Instruct", "0.19.0", 2, 1.89, 2.07),
+        ("meta-llama/Llama-3.1-8B-Instruct", "0.19.0", 4, 1.89, 2.13),
+        ("microsoft/phi-4", "0.19.0", 1, 1.52, 0.25),
+        (
+            "mistralai/Mixtral-8x7B-Instruct-v0.1",
+            "0.19.0",
+            2,
+            1.21,
+            2.07,
+        ),
+        ("openai/gpt-oss-20b", "0.19.0", 2, 2.87, 2.07),
+        (
+            "meta-llama/Llama-4-Scout-17B-16E-Instruct",
+            "0.19.0",
+            4,
+            3.19,
+            2.17,
+        ),
+        ("Qwen/Qwen2.5-72B-Instruct", "0.19.0", 2, 2.29, 2.09),
+        ("Qwen/Qwen2.5-7B-Instruct", "0.19.0", 1, 2.21, 0.24),
+        ("Qwen/Qwen2.5-7B-Instruct", "0.19.0", 4, 2.21, 2.13),
+        ("meta-llama/Llama-3.3-70B-Instruct", "0.19.0", 2, 1.96, 2.10),
+        ("openai/gpt-oss-20b", "0.11.0", 1, 7.38, 0.13),
+        ("meta-llama/Llama-3.3-70B-Instruct", "0.11.0", 2, 4.84, 0.55),
+        ("meta-llama/Llama-3.1-8B-Instruct", "0.11.0", 1, 4.76, 0.13),
+        ("Qwen/Qwen3-0.6B", "0.11.0", 1, 5.56, 0.13),
+        ("Qwen/Qwen3-32B", "0.11.0", 1, 5.64, 0.14),
+        ("Qwen/Qwen3-32B", "0.11.0", 2, 5.64, 0.54),
+    ];
+
+    #[test]
+    fn what_the_engine_logged_is_reckoned_to_half_a_gibibyte() {
+        let catalogue = Catalogue::built_in();
+        let gpu = GPUS.iter().find(|g| g.name == "H100-SXM").unwrap();
+        let mut errors = Vec::new();
+        for (model, engine_version, tp, activation, non_torch) in STARTS {
+            let Some(card) = catalogue.find(model) else {
+                panic!("{model} is not in the catalogue");
+            };
+            let setup = Setup {
+                card,
+                gpu,
+                tp,
+                pp: 1,
+                dp: 1,
+                precision: Precision::Bf16,
+                kv_bytes: 2.0,
+                isl: 1000.0,
+                osl: 100.0,
+                workload: Workload::ClosedLoop,
+                concurrency: Some(8.0),
+                rate: None,
+                engine: "vllm",
+                engine_version,
+                source: "",
+                variant: Variant::default(),
+                assumed: [false; 3],
+            };
+            let w = working(&setup);
+            let off = w.all() - (activation + non_torch);
+            errors.push((off, model, engine_version, tp, w));
+        }
+        errors.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
+        assert!(errors[0].0.abs() < 0.5, "{:#?}", &errors[..6]);
+        let median = errors[errors.len() / 2].0.abs();
+        assert!(median < 0.1, "{median}");
+    }
+}

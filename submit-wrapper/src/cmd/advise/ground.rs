@@ -1,0 +1,144 @@
+//! What an advice rests on: the snapshot of the site, or the public one that comes with the command.
+
+use std::path::{Path, PathBuf};
+
+use model_store::advisor::{ClusterState, GpuPool};
+use model_store::config::{Config, DEFAULT_PATH};
+use model_store::consult::{Consulted, consult_snapshot};
+use model_store::options::RawOptions;
+use model_store::snapshot::Snapshot;
+
+use crate::exit;
+use crate::prices::Priced;
+use crate::site::SiteArgs;
+
+/// Name of the public snapshot beside the command, as a build leaves it.
+const BESIDE: &str = "public.snapshot";
+/// Its place below the prefix of an installation, from the folder of the command.
+const INSTALLED: &str = "../share/omnipilot/public.snapshot";
+
+/// A snapshot and the GPUs to choose from.
+pub(super) struct Ground {
+    config: Config,
+    snapshot: Snapshot,
+    cluster: ClusterState,
+    /// True where no site is configured, so that public evidence alone speaks.
+    pub(super) public: bool,
+}
+
+impl Ground {
+    /// The site's snapshot, or the public one where no site is configured. GPUs that are stated are
+    /// all that there is on the latter, and a cap on the former.
+    ///
+    /// # Errors
+    /// A configuration or snapshot that cannot be read, GPUs that the site has not, or no site and
+    /// no GPUs stated.
+    pub(super) fn find(site: &SiteArgs, stated: Option<&ClusterState>) -> anyhow::Result<Self> {
+        if is_configured(site) {
+            return Self::of_site(site.config()?, stated);
+        }
+        let Some(stated) = stated else {
+            return Err(exit::with_code(
+                exit::USAGE,
+                "no site is configured here, so the GPUs to choose from are not known",
+                "`--gpus h100:8,a100:8x2` states them; `omnipilot setup` configures a site",
+            ));
+        };
+        Self::public(stated)
+    }
+
+    fn of_site(config: Config, stated: Option<&ClusterState>) -> anyhow::Result<Self> {
+        let snapshot = Snapshot::read(&config.snapshot).map_err(|e| {
+            let fault = model_store::consult::Fault::from(e);
+            exit::fail(fault.reason, fault.hint)
+        })?;
+        let cluster = match stated {
+            Some(most) => capped(&snapshot.body.cluster, most)?,
+            None => snapshot.body.cluster.clone(),
+        };
+        Ok(Self {
+            config,
+            snapshot,
+            cluster,
+            public: false,
+        })
+    }
+
+    fn public(stated: &ClusterState) -> anyhow::Result<Self> {
+        let config = Config::beside_store(Path::new("public.db"));
+        let file = public_file()?;
+        let mut snapshot =
+            Snapshot::read(&file).map_err(|e| exit::fail(e.to_string(), "install it anew"))?;
+        snapshot.body.gpus = Priced::of(&config, stated).gpus;
+        snapshot.body.cluster = stated.clone();
+        Ok(Self {
+            config,
+            snapshot,
+            cluster: stated.clone(),
+            public: true,
+        })
+    }
+
+    /// Asks the advisor on this ground.
+    ///
+    /// # Errors
+    /// As [`consult_snapshot`].
+    pub(super) fn consult(&self, options: &RawOptions) -> anyhow::Result<Consulted> {
+        consult_snapshot(
+            &self.snapshot,
+            &self.cluster,
+            &self.config,
+            options,
+            &model_store::advisor::Pins::default(),
+        )
+        .map_err(|fault| exit::fail(fault.reason, fault.hint))
+    }
+}
+
+/// True where a configuration or a store is named, or the machine has one.
+fn is_configured(site: &SiteArgs) -> bool {
+    site.store.is_some() || site.file().is_some() || Path::new(DEFAULT_PATH).exists()
+}
+
+/// Where the public snapshot lies: beside the command, or below the prefix that it is installed in.
+fn public_file() -> anyhow::Result<PathBuf> {
+    let command = std::env::current_exe()
+        .ok()
+        .and_then(|file| file.canonicalize().ok());
+    let folder = command.as_deref().and_then(Path::parent);
+    let places = folder.map(|folder| [folder.join(BESIDE), folder.join(INSTALLED)]);
+    let found = places.iter().flatten().find(|file| file.exists()).cloned();
+    found.ok_or_else(|| {
+        exit::fail(
+            "no public snapshot came with this command",
+            "`make build` makes it; or `omnipilot --store s.db init`, `observe --gpus ...`, `train` in a folder of yours",
+        )
+    })
+}
+
+/// The cluster with at most the stated GPUs of each stated type, and none of the other types.
+fn capped(cluster: &ClusterState, most: &ClusterState) -> anyhow::Result<ClusterState> {
+    let mut pools = Vec::new();
+    for cap in &most.pools {
+        let has = |pool: &&GpuPool| pool.gres.eq_ignore_ascii_case(&cap.gres);
+        let Some(pool) = cluster.pools.iter().find(has) else {
+            let types: Vec<&str> = cluster.pools.iter().map(|p| p.gres.as_str()).collect();
+            return Err(exit::with_code(
+                exit::USAGE,
+                format!("no `{}` GPUs here", cap.gres),
+                format!("GPU types of this cluster: {}", types.join(", ")),
+            ));
+        };
+        pools.push(GpuPool {
+            nodes: pool.nodes.min(cap.nodes),
+            per_node: pool.per_node.min(cap.per_node),
+            total: pool.total.min(cap.total),
+            free: pool.free.min(cap.total),
+            ..pool.clone()
+        });
+    }
+    Ok(ClusterState {
+        pools,
+        ..cluster.clone()
+    })
+}
