@@ -22,7 +22,7 @@ pub mod engine_args;
 pub mod site;
 pub mod spool;
 
-pub use asked::{component, job_request, options, sbatch_line};
+pub use asked::{component, job_request, options, reading, sbatch_line, sbatch_options};
 pub use change::{constraint, job_rewrite};
 pub use decide::{consult, decision};
 pub use site::{config, policy, snapshot};

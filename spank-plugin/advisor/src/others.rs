@@ -4,10 +4,9 @@
 use model_store::component::name_for;
 use model_store::config::Config;
 use model_store::decision::{self, Decision, decide};
-use model_store::job_request::Given;
 use model_store::options::OPTIONS;
 use model_store::outcome::env as names;
-use model_store::sbatch_line::{components, parts};
+use model_store::reading::{Variables, components, parts};
 use model_store::snapshot::Snapshot;
 
 use crate::environment;
@@ -25,18 +24,21 @@ pub(crate) fn variables(
         return Vec::new();
     }
     let all = components(parts(&submission.words), text);
+    let variables = Variables {
+        sbatch: &environment,
+        ours: &of_the_user,
+    };
     let mut out = Vec::new();
     for (number, component) in (0_u32..).zip(&all).skip(1) {
-        let Ok(options) = component.llm_options(&of_the_user) else {
+        let Ok(asked) = component.request(number, variables) else {
             continue;
         };
-        if options.model.is_none() {
+        if asked.options.model.is_none() {
             continue;
         }
-        let given = Given::of(|name| component.value(name, &environment));
         let known = decision::Submission {
-            options: &options,
-            given: &given,
+            options: &asked.options,
+            given: &asked.given,
             script: text,
             read: &|name| script::read_named(name, submission.folder.as_deref()),
             component: number,

@@ -5,7 +5,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use model_store::sbatch_line;
+use model_store::reading;
 
 use crate::host::{self, JobOptions};
 use crate::{environment, ffi};
@@ -120,7 +120,7 @@ fn file(line: &[u8], first: usize, path: CString, chdir: bool) -> Source {
     let words = arguments(line);
     if words.contains(&&b":"[..]) {
         let text = |word: &&[u8]| String::from_utf8_lossy(word).into_owned();
-        let parts = sbatch_line::parts(&words.iter().skip(1).map(text).collect::<Vec<_>>());
+        let parts = reading::parts(&words.iter().skip(1).map(text).collect::<Vec<_>>());
         let last = parts.last();
         return match last.and_then(|line| line.wrap.clone()) {
             Some(text) => Source::Text(text),

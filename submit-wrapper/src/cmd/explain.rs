@@ -15,7 +15,7 @@ use model_store::advisor::{Advice, ClusterState, Knowledge, Pins, Request, advis
 use model_store::config::Config;
 use model_store::consult::consult_snapshot;
 use model_store::decision::{Submission, advice_on};
-use model_store::job_request::Given;
+use model_store::job_request::JobRequest;
 use model_store::options::{RawOptions, shorten};
 use model_store::snapshot::Snapshot;
 use serde_json::Value;
@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::ask::AskArgs;
 use crate::exit;
 use crate::site::SiteArgs;
-use crate::slurm::submitted::{self, Submitted};
+use crate::slurm::submitted;
 
 use again::{Again, Basis, made_again};
 pub(crate) use behind::Advices;
@@ -226,16 +226,14 @@ fn from_job(config: &Config, id: &str, published: &Snapshot) -> anyhow::Result<A
                 "`sacct -j` shows what it knows",
             )
         })?;
-    if job.is_empty() {
+    let Some(asked) = job.asked else {
         return Err(exit::fail(
             format!("accounting does not say how job {id} was submitted"),
             "it may lag a few seconds behind the controller; else give the options of the request",
         ));
-    }
-    let options = job
-        .options()
-        .map_err(|e| exit::with_code(exit::USAGE, e.reason.clone(), e.hint.clone()))?;
-    if options.model.is_none() {
+    };
+    let asked = asked.map_err(|e| exit::with_code(exit::USAGE, e.reason, e.hint))?;
+    if asked.options.model.is_none() {
         return Err(exit::fail(
             format!(
                 "job {id} was submitted without a tag, or not by sbatch's own options: its request is not in its submit line"
@@ -243,8 +241,8 @@ fn from_job(config: &Config, id: &str, published: &Snapshot) -> anyhow::Result<A
             "give the options that it had, as for `omnipilot advise`",
         ));
     }
-    let (consulted, cluster) =
-        of_submission(config, &job, &options, published).ok_or_else(|| {
+    let (consulted, cluster) = of_submission(config, &asked, job.script.as_deref(), published)
+        .ok_or_else(|| {
             exit::fail(
                 format!(
                     "no advice was behind job {id}: its script or options left nothing to choose"
@@ -262,18 +260,17 @@ fn from_job(config: &Config, id: &str, published: &Snapshot) -> anyhow::Result<A
 
 fn of_submission(
     config: &Config,
-    job: &Submitted,
-    options: &RawOptions,
+    asked: &JobRequest,
+    script: Option<&str>,
     published: &Snapshot,
 ) -> Option<(model_store::consult::Consulted, ClusterState)> {
-    let given = Given::of(|name| job.option(name));
     let submission = Submission {
-        options,
-        given: &given,
-        script: job.script.as_deref(),
+        options: &asked.options,
+        given: &asked.given,
+        script,
         // Where the job's files lay, and whether they are as they were, is not known any more.
         read: &|_| None,
-        component: 0,
+        component: asked.component,
     };
     advice_on(published, config, &submission)
 }

@@ -11,10 +11,11 @@ use model_store::component::name_for;
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
 use model_store::decision::{self, Decision, decide, is_left_alone};
-use model_store::job_request::{GPU_OPTIONS, Given, mark_comment, without_gpus};
+use model_store::job_request::{GPU_OPTIONS, JobRequest, mark_comment, without_gpus};
 use model_store::job_rewrite::{Edit, GpuForm};
-use model_store::options::{OPTIONS, RawOptions};
-use model_store::sbatch_line::{Component, SbatchLine, components, parts};
+use model_store::options::OPTIONS;
+use model_store::reading::{Component, Variables, components, parts};
+use model_store::sbatch_line::SbatchLine;
 use model_store::snapshot::Snapshot;
 use model_store::wish;
 
@@ -53,17 +54,20 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let script = script::find(&last)?;
     let all = components(parts, script.text());
     let mut launch = Launch::new(&all, &last, script, args.dry_run, args.json);
-    let options = all
-        .iter()
-        .enumerate()
-        .map(|(number, component)| options_of(args, component, number))
+    let requests = (0_u32..)
+        .zip(&all)
+        .map(|(number, component)| request_of(args, component, number))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    if options.iter().all(|o| o.model.is_none()) {
+    let tagged = || {
+        requests
+            .iter()
+            .filter(|asked| asked.options.model.is_some())
+    };
+    if tagged().next().is_none() {
         return launch.start();
     }
     let config = site.config()?;
-    let tagged = || options.iter().filter(|o| o.model.is_some());
-    if tagged().all(|o| is_left_alone(&config, o.mode)) {
+    if tagged().all(|asked| is_left_alone(&config, asked.options.mode)) {
         return launch.start();
     }
     let snapshot = match Snapshot::read(&config.snapshot) {
@@ -73,16 +77,17 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             return broken(launch, &config, &reason, &hint);
         }
     };
-    for (number, (component, options)) in (0_u32..).zip(all.iter().zip(&options)) {
+    for (component, asked) in all.iter().zip(&requests) {
+        let (number, options) = (asked.component, &asked.options);
         if options.model.is_none() {
             continue;
         }
         let config = in_form_of(&config, &component.directives);
-        let folder = component.value("chdir", &environment);
+        let folder = component.value("chdir", VARIABLES);
         let text = launch.script.text().map(str::to_owned);
         let known = decision::Submission {
             options,
-            given: &Given::of(|name| component.value(name, &environment)),
+            given: &asked.given,
             script: text.as_deref(),
             read: &|name| script::read_named(name, folder.as_deref()),
             component: number,
@@ -128,12 +133,18 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     launch.start()
 }
 
-/// The `--llm-*` options of one component: those before `sbatch`'s own are the first one's and
-/// count most, as on one command line.
-fn options_of(args: &Args, component: &Component, number: usize) -> anyhow::Result<RawOptions> {
+/// What this process's environment says of a submission.
+const VARIABLES: Variables<'static> = Variables {
+    sbatch: &environment,
+    ours: &of_the_user,
+};
+
+/// What one component asks for: options of ours before `sbatch`'s own are the first one's and count
+/// most, as on one command line.
+fn request_of(args: &Args, component: &Component, number: u32) -> anyhow::Result<JobRequest> {
     let own: &[_] = if number == 0 { &args.ask.given } else { &[] };
     component
-        .llm_options_and(own, &of_the_user)
+        .request_and(number, own, VARIABLES)
         .map_err(|error| exit::with_code(exit_code::USAGE, error.reason, error.hint))
 }
 
@@ -187,7 +198,7 @@ fn refuse_directives(edits: &[Edit], directives: &SbatchLine) -> anyhow::Result<
 
 fn note(launch: &mut Launch, number: u32, component: &Component, comment: &str) {
     if !comment.is_empty() {
-        let former = component.value("comment", &environment);
+        let former = component.value("comment", VARIABLES);
         launch.comment(number, mark_comment(former.as_deref(), comment));
     }
 }

@@ -81,7 +81,7 @@ fn model_in(rest: &[&str], option: &str) -> String {
 }
 
 /// The value of `--name value` or `--name=value`.
-pub(crate) fn value_of<'a>(words: &[&'a str], option: &str) -> Option<&'a str> {
+fn value_of<'a>(words: &[&'a str], option: &str) -> Option<&'a str> {
     words.iter().enumerate().find_map(|(at, word)| {
         let rest = word.strip_prefix(option)?;
         match rest.strip_prefix('=') {

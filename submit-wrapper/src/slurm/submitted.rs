@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use model_store::job_request::{Asked, Given, advice_in_comment, asked};
-use model_store::options::{OPTIONS, OptionError, RawOptions};
-use model_store::sbatch_line::SbatchLine;
+use model_store::job_request::{JobRequest, advice_in_comment};
+use model_store::options::OptionError;
+use model_store::reading::{Component, Variables, of_accounting, only};
 use model_store::snapshot::read_regular;
 
 use super::command::{self, CommandError};
@@ -16,14 +16,12 @@ const LARGEST_SCRIPT: u64 = 4 << 20;
 const SINCE: &str = "now-30days";
 
 /// A submission as accounting has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Submitted {
     /// Advice id in the comment.
     pub(crate) advice: Option<String>,
-    /// What stood behind `sbatch`.
-    line: SbatchLine,
-    /// Directives of the script.
-    directives: SbatchLine,
+    /// What it asked for; `None` where accounting does not tell, or not in one way alone.
+    pub(crate) asked: Option<Result<JobRequest, OptionError>>,
     /// The script, where it is kept or still there.
     pub(crate) script: Option<String>,
 }
@@ -33,7 +31,7 @@ pub(crate) struct Submitted {
 /// # Errors
 /// `sacct` is absent, late or fails.
 pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
-    let format = "--format=SubmitLine,WorkDir,Comment";
+    let format = "--format=JobID,SubmitLine,WorkDir,Comment";
     let text = command::output(
         "sacct",
         &["-X", "-P", "-n", "--delimiter=\t", format, "-j", id],
@@ -41,18 +39,16 @@ pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
     let Some(row) = text.lines().find(|l| !l.trim().is_empty()) else {
         return Ok(None);
     };
-    let mut cells = row.splitn(3, '\t');
+    let mut cells = row.splitn(4, '\t');
     let mut next = || cells.next().unwrap_or_default().to_owned();
-    let (submit, work_dir, comment) = (next(), next(), next());
-    let line = SbatchLine::parse(&words(&submit));
-    let script = script(id, &line, &work_dir);
+    let (shown, submit, work_dir, comment) = (next(), next(), next(), next());
+    // `123+1` is the second component of a heterogeneous job.
+    let component = shown.split_once('+').and_then(|(_, n)| n.parse().ok());
+    let script = script(id, &submit, &work_dir);
+    let all = of_accounting(&submit, script.as_deref()).unwrap_or_default();
     Ok(Some(Submitted {
         advice: advice_in_comment(&comment).map(str::to_owned),
-        directives: script
-            .as_deref()
-            .map(SbatchLine::of_directives)
-            .unwrap_or_default(),
-        line,
+        asked: request(&all, component.unwrap_or(0)),
         script,
     }))
 }
@@ -83,57 +79,20 @@ pub(crate) fn job_with_advice(advice: &str) -> Result<Option<String>, CommandErr
     Ok(found)
 }
 
-impl Submitted {
-    /// A job by its submit line alone, with this script.
-    pub(crate) fn of_line(submit: &str, script: Option<&str>) -> Self {
-        let line = SbatchLine::parse(&words(submit));
-        Self {
-            advice: None,
-            directives: script.map(SbatchLine::of_directives).unwrap_or_default(),
-            script: script.map(str::to_owned).or_else(|| line.wrap.clone()),
-            line,
-        }
-    }
-
-    /// True where accounting has no submit line.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.line.words.is_empty()
-    }
-
-    /// An option of `sbatch` by its long name.
-    pub(crate) fn option(&self, name: &str) -> Option<String> {
-        self.line
-            .value_of(name)
-            .or_else(|| self.directives.value_of(name))
-    }
-
-    /// The GPUs that its user asked for.
-    pub(crate) fn asked(&self) -> Option<Asked> {
-        asked(&Given::of(|name| self.option(name)))
-    }
-
-    /// The `--llm-*` options, on the line or in the script.
-    ///
-    /// # Errors
-    /// A value that OmniPilot does not take.
-    pub(crate) fn options(&self) -> Result<RawOptions, OptionError> {
-        let mut out = RawOptions::default();
-        for spec in &OPTIONS {
-            if let Some(value) = self.option(spec.name) {
-                out.set(spec.name, &value)?;
-            }
-        }
-        Ok(out)
-    }
+/// What a job asked for by its submit line alone, with this script. `None` where the line does not
+/// tell which of several components the job is, or can be read in two ways.
+pub(crate) fn request_of_line(
+    submit: &str,
+    script: Option<&str>,
+) -> Option<Result<JobRequest, OptionError>> {
+    let all = of_accounting(submit, script)?;
+    only(&all)?;
+    request(&all, 0)
 }
 
-/// The words behind `sbatch` in a submit line. Accounting joins them by blanks and keeps no quotes.
-fn words(submit: &str) -> Vec<String> {
-    submit
-        .split_whitespace()
-        .skip(1)
-        .map(str::to_owned)
-        .collect()
+fn request(all: &[Component], number: u32) -> Option<Result<JobRequest, OptionError>> {
+    let component = all.get(number as usize)?;
+    Some(component.request(number, Variables::UNKNOWN))
 }
 
 fn is_script(text: &str) -> bool {
@@ -149,7 +108,7 @@ pub(crate) fn kept_script(id: &str) -> Option<String> {
 }
 
 /// The script: as accounting or the controller keeps it, else the file that was named.
-fn script(id: &str, line: &SbatchLine, work_dir: &str) -> Option<String> {
+fn script(id: &str, submit: &str, work_dir: &str) -> Option<String> {
     if let Some(text) = kept_script(id) {
         return Some(text);
     }
@@ -157,8 +116,9 @@ fn script(id: &str, line: &SbatchLine, work_dir: &str) -> Option<String> {
     if let Some(text) = held.filter(|t| is_script(t)) {
         return Some(text);
     }
-    if let Some(text) = &line.wrap {
-        return Some(text.clone());
+    let line = of_accounting(submit, None)?.pop()?.typed;
+    if line.wrap.is_some() {
+        return line.wrap;
     }
     let path = Path::new(work_dir).join(line.script.as_deref()?);
     let bytes = read_regular(&path, LARGEST_SCRIPT).ok()?;
@@ -170,18 +130,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_options_come_back_from_line_and_script() {
+    fn the_request_comes_back_from_line_and_script() {
         let script = "#!/bin/bash\n#SBATCH --llm-isl=2000\n#SBATCH --llm-osl=9\n";
         let line = "sbatch -p gpu --llm-model org/m --llm-osl=300 serve.sh a b";
-        let job = Submitted {
-            line: SbatchLine::parse(&words(line)),
-            directives: SbatchLine::of_directives(script),
-            ..Submitted::default()
-        };
-        let options = job.options().unwrap();
+        let asked = request_of_line(line, Some(script)).unwrap().unwrap();
+        let options = asked.options;
         assert_eq!(options.model.as_deref(), Some("org/m"));
         assert_eq!((options.isl, options.osl), (Some(2000.0), Some(300.0)));
-        assert_eq!(job.option("partition").as_deref(), Some("gpu"));
-        assert_eq!(job.line.script.as_deref(), Some("serve.sh"));
+        assert_eq!(asked.given.get("partition"), Some("gpu"));
     }
 }

@@ -228,6 +228,29 @@ fn a_tagged_job_without_a_file_tells_of_its_launch_until_a_file_comes() {
     assert_eq!(site.ingest()["launches"], 0);
 }
 
+/// What stands twice on a command line counts as the plugin counts it, in runs and in wishes; what is the script's does not count.
+#[test]
+fn accounting_is_read_as_the_plugin_reads_the_command_line() {
+    let site = Site::new();
+    let plain = row(&site, 7, "TIMEOUT", TRES, COMMENT);
+    let line = "sbatch --llm-tp=2 --llm-mod=meta-llama/Llama-3.1-8B-Instruct --llm-precision fp8 --llm-isl=10 --llm-tp=4";
+    let job = |id: &str, rest: &str| with(&plain, &[(0, id), (6, "7200"), (15, &format!("{line} {rest}"))]);
+    site.ended(&[
+        job("7", "serve.sh --llm-tp=8"),
+        // Whether `job` is a part of the comment or the script cannot be told: nothing is learnt.
+        job("8", "--comment my job --llm-tp=8 serve.sh"),
+        job("9", "--llm-advice=explore serve.sh"),
+    ]);
+    site.ingest();
+    let runs = site.runs_here();
+    let seen: Vec<_> = runs.iter().map(|r| (r.source_ref.as_str(), r.case.tp, r.case.isl)).collect();
+    let told = |job| (job, Some(4), Some(10.0));
+    assert_eq!(seen, [told("job 7 accounting"), told("job 9 accounting")]);
+    let wishes = site.store().wishes(0).unwrap();
+    assert_eq!(wishes.len(), 1);
+    assert!(wishes[0].request.contains(r#""llm-tp":"4""#), "{wishes:?}");
+}
+
 #[test]
 fn waits_count_from_when_a_job_could_begin_and_untagged_serving_is_demand() {
     let site = Site::new();

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::options::RawOptions;
+
 /// Longest comment that is written, bytes; what the user wrote is never cut.
 const LONGEST_COMMENT: usize = 8192;
 
@@ -60,6 +62,18 @@ impl Given {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
+}
+
+/// What one component of a submission asks for, whoever has read it: Slurm itself for the plugin,
+/// [`reading`](super::reading) for the rest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobRequest {
+    /// Which component of a heterogeneous job it is, from 0.
+    pub component: u32,
+    /// The `--llm-*` options.
+    pub options: RawOptions,
+    /// The options of `sbatch` that a decision looks at.
+    pub given: Given,
 }
 
 /// An option that is a number; `None` where it was not given or is none.

@@ -1,65 +1,24 @@
-//! The command line of `sbatch`, as far as an advice must understand it. Pure.
-//!
-//! [`components`] is what a whole submission says: its command line and the directives of its
-//! script, taken apart by the components of a heterogeneous job, an ordinary job being one
-//! component.
+//! The command line of `sbatch` and the directives of a script, as far as an advice must understand
+//! them. Pure.
 
-use crate::options::{OPTIONS, OptionError, RawOptions};
-
-/// Short options of `sbatch` that take a value (22.05 to 26.05), and the long name of those that
-/// matter here.
-const SHORT_WITH_VALUE: &str = "AaBbCcDdeFGiJLMmNnopqPStUwx";
-
-/// Long options that never take the next word: those without a value, and those whose value is
-/// optional and so only follows `=`. Any other long option without `=` takes the next word.
-const LONG_FLAGS: [&str; 30] = [
-    "contiguous",
-    "consolidate-segments",
-    "exclusive",
-    "get-user-env",
-    "help",
-    "hold",
-    "ignore-pbs",
-    "nice",
-    "no-kill",
-    "no-requeue",
-    "oom-kill-step",
-    "overcommit",
-    "oversubscribe",
-    "parsable",
-    "propagate",
-    "quiet",
-    "reboot",
-    "requeue",
-    "resv-ports",
-    "share",
-    "spread-job",
-    "spread-segments",
-    "stepmgr",
-    "test-only",
-    "usage",
-    "use-min-nodes",
-    "verbose",
-    "version",
-    "wait",
-    "x11",
-];
+use super::sbatch_options::{Takes, meant, of_letter, takes};
+use crate::options::OPTIONS;
 
 /// A parsed command line: its words, its options, and the script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SbatchLine {
-    /// All words as given.
+    /// All words, letters that were given in one (`-HG4`) each in its own.
     pub words: Vec<String>,
     /// Path of the batch script; `None` for standard input or `--wrap`.
     pub script: Option<String>,
     /// Text of `--wrap`.
     pub wrap: Option<String>,
-    options: Vec<Given>,
+    options: Vec<Typed>,
 }
 
-/// One option: its long name, value, and the words that it occupies.
+/// One option: its whole long name, value, and the words that it occupies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Given {
+struct Typed {
     name: String,
     value: Option<String>,
     at: usize,
@@ -69,20 +28,13 @@ struct Given {
 impl SbatchLine {
     /// Reads the words behind `sbatch`.
     pub fn parse(words: &[String]) -> Self {
-        let mut out = Self {
-            words: words.to_vec(),
-            ..Self::default()
+        let mut out = Self::of_options(words.to_vec());
+        let used = out.used();
+        let next = |at: usize| out.words.get(at).cloned();
+        out.script = match next(used) {
+            Some(word) if word == "--" => next(used + 1),
+            word => word,
         };
-        let mut at = 0;
-        while let Some(word) = words.get(at) {
-            if word == "--" || !word.starts_with('-') || word == "-" {
-                out.script = words.get(at + usize::from(word == "--")).cloned();
-                break;
-            }
-            let given = one(words, at);
-            at += given.words;
-            out.options.push(given);
-        }
         out.wrap = out.value_of("wrap");
         out
     }
@@ -98,10 +50,16 @@ impl SbatchLine {
             ..Self::default()
         };
         let mut at = 0;
-        while out.words.get(at).is_some_and(|w| w.starts_with('-')) {
-            let given = one(&out.words, at);
-            at += given.words;
-            out.options.push(given);
+        while let Some(word) = out.words.get(at) {
+            if word == "--" || word == "-" || !word.starts_with('-') {
+                break;
+            }
+            if let Some(two) = taken_apart(word) {
+                out.words.splice(at..=at, two);
+            }
+            let typed = one(&out.words, at);
+            at += typed.words;
+            out.options.push(typed);
         }
         out
     }
@@ -121,19 +79,28 @@ impl SbatchLine {
     /// The words of the options without these and without the `--llm-*` ones, and the words behind
     /// them: the script and its arguments.
     pub fn split_without(&self, names: &[&str]) -> (Vec<String>, Vec<String>) {
-        let kept = |o: &&Given| !names.contains(&o.name.as_str()) && llm_name(&o.name).is_none();
+        let kept = |o: &&Typed| !names.contains(&o.name.as_str()) && llm_name(&o.name).is_none();
         let words = self.options.iter().filter(kept).flat_map(|o| {
             self.words
                 .get(o.at..o.at + o.words)
                 .unwrap_or_else(|| self.words.get(o.at..).unwrap_or_default())
         });
-        let tail = self.words.get(self.used()..).unwrap_or_default();
-        (words.cloned().collect(), tail.to_vec())
+        (words.cloned().collect(), self.behind().to_vec())
     }
 
     /// How many words the options take.
-    fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         self.options.last().map_or(0, |o| o.at + o.words)
+    }
+
+    /// The long name of the option before the script.
+    pub(super) fn last_name(&self) -> Option<&str> {
+        self.options.last().map(|o| o.name.as_str())
+    }
+
+    /// The words behind the options: the script and its arguments.
+    pub(super) fn behind(&self) -> &[String] {
+        self.words.get(self.used()..).unwrap_or_default()
     }
 
     /// The words behind the script's name, which are the script's own.
@@ -165,7 +132,7 @@ impl SbatchLine {
     /// The words without these long options.
     pub fn without(&self, names: &[&str]) -> Vec<String> {
         let dropped = |at: usize| {
-            let covers = |o: &&Given| (o.at..o.at + o.words).contains(&at);
+            let covers = |o: &&Typed| (o.at..o.at + o.words).contains(&at);
             self.options
                 .iter()
                 .find(covers)
@@ -180,15 +147,12 @@ impl SbatchLine {
     }
 }
 
-/// The option of the table that a long name means: as `getopt_long` has it, an unambiguous
-/// beginning is enough.
+/// The option of ours with this name.
 fn llm_name(name: &str) -> Option<&'static str> {
-    let mut fit = OPTIONS
+    OPTIONS
         .iter()
         .map(|spec| spec.name)
-        .filter(|full| name.len() > "llm-".len() && full.starts_with(name));
-    let first = fit.next()?;
-    (first == name || fit.next().is_none()).then_some(first)
+        .find(|full| *full == name)
 }
 
 /// The directives of a script by component: `#SBATCH hetjob` begins the next.
@@ -256,102 +220,6 @@ fn in_quotes(word: &str) -> String {
     format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// What a submission says of one component.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Component {
-    /// Its part of the command line.
-    pub typed: SbatchLine,
-    /// Its part of the script's directives.
-    pub directives: SbatchLine,
-}
-
-/// Most components that are looked at: Slurm's own limit.
-const MOST_COMPONENTS: usize = 128;
-
-/// The command line taken apart at each `:` before the script. The script, `--wrap` and their
-/// arguments stand in the last part.
-pub fn parts(words: &[String]) -> Vec<SbatchLine> {
-    let mut out = Vec::new();
-    let mut rest = words;
-    loop {
-        let line = SbatchLine::parse(rest);
-        if line.script.as_deref() != Some(":") || out.len() + 1 >= MOST_COMPONENTS {
-            out.push(line);
-            return out;
-        }
-        let (mine, after) = rest.split_at(line.used().min(rest.len()));
-        out.push(SbatchLine::parse(mine));
-        rest = after.get(1..).unwrap_or_default();
-    }
-}
-
-/// Every component of a submission, from the parts of its command line and its script.
-pub fn components(parts: Vec<SbatchLine>, script: Option<&str>) -> Vec<Component> {
-    let mut directives = script.map(directives).unwrap_or_default();
-    directives.truncate(MOST_COMPONENTS);
-    let many = parts.len().max(directives.len()).max(1);
-    let (mut parts, mut directives) = (parts.into_iter(), directives.into_iter());
-    (0..many)
-        .map(|_| Component {
-            typed: parts.next().unwrap_or_default(),
-            directives: directives.next().unwrap_or_default(),
-        })
-        .collect()
-}
-
-impl Component {
-    /// An option's value as `sbatch` takes it: typed, else from its `SBATCH_*` variable, else a
-    /// directive.
-    pub fn value(&self, name: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-        let flag = |line: &SbatchLine| line.has(name).then(|| "set".to_owned());
-        let of = |line: &SbatchLine| line.value_of(name).or_else(|| flag(line));
-        let variable = format!("SBATCH_{}", name.replace('-', "_").to_ascii_uppercase());
-        of(&self.typed)
-            .or_else(|| env(&variable))
-            .or_else(|| of(&self.directives))
-    }
-
-    /// Its `--llm-*` options in the same precedence, the variables being `OMNIPILOT_*`. `env` gives
-    /// what the user set of these.
-    ///
-    /// # Errors
-    /// The first value that is not taken.
-    pub fn llm_options(
-        &self,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<RawOptions, OptionError> {
-        self.llm_options_and(&[], env)
-    }
-
-    /// As [`Self::llm_options`], with options that count more than any other.
-    ///
-    /// # Errors
-    /// The first value that is not taken.
-    pub fn llm_options_and(
-        &self,
-        more: &[(&'static str, String)],
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<RawOptions, OptionError> {
-        let mut last: Vec<(&'static str, String)> = Vec::new();
-        let of = |line: &SbatchLine| -> Vec<(&'static str, String)> {
-            line.llm_options().map(|(n, v)| (n, v.to_owned())).collect()
-        };
-        last.extend(of(&self.directives));
-        for spec in &OPTIONS {
-            last.extend(env(spec.variable).map(|value| (spec.name, value)));
-        }
-        last.extend(of(&self.typed));
-        last.extend_from_slice(more);
-        let mut options = RawOptions::default();
-        for spec in &OPTIONS {
-            if let Some((name, value)) = last.iter().rev().find(|(name, _)| *name == spec.name) {
-                options.set(name, value)?;
-            }
-        }
-        Ok(options)
-    }
-}
-
 /// The words of one `#SBATCH` line as `sbatch` takes it apart: quotes hold a word together, a
 /// backslash takes a quote's meaning away, and outside of quotes `#` begins a comment.
 fn words_of_directive(line: &str) -> Vec<String> {
@@ -378,77 +246,42 @@ fn words_of_directive(line: &str) -> Vec<String> {
     words
 }
 
+/// The first letter of several and the rest, where that option has no value: `-HG4` is `-H -G4`.
+fn taken_apart(word: &str) -> Option<[String; 2]> {
+    let mut rest = word.strip_prefix('-')?.chars();
+    let (_, takes) = of_letter(rest.next()?)?;
+    let more = rest.as_str();
+    let first = word.strip_suffix(more)?;
+    (takes == Takes::Nothing && !more.is_empty()).then(|| [first.to_owned(), format!("-{more}")])
+}
+
 /// The option that begins at a word.
-fn one(words: &[String], at: usize) -> Given {
+fn one(words: &[String], at: usize) -> Typed {
     let word = words.get(at).map_or("", String::as_str);
-    let next = || words.get(at + 1).cloned();
+    let typed = |name: &str, value: Option<&str>, takes: Takes| {
+        let next = value.is_none() && takes == Takes::Value;
+        let value = value.or_else(|| words.get(at + 1).filter(|_| next).map(String::as_str));
+        Typed {
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
+            at,
+            words: 1 + usize::from(next),
+        }
+    };
     if let Some(long) = word.strip_prefix("--") {
-        return match long.split_once('=') {
-            Some((name, value)) => Given {
-                name: name.into(),
-                value: Some(value.into()),
-                at,
-                words: 1,
-            },
-            None if LONG_FLAGS.contains(&long) => Given {
-                name: long.into(),
-                value: None,
-                at,
-                words: 1,
-            },
-            None => Given {
-                name: long.into(),
-                value: next(),
-                at,
-                words: 2,
-            },
-        };
+        let (name, value) = long
+            .split_once('=')
+            .map_or((long, None), |(name, value)| (name, Some(value)));
+        let name = meant(name);
+        return typed(name, value, takes(name));
     }
-    let mut letters = word.chars().skip(1);
-    let letter = letters.next().unwrap_or(' ');
-    let glued: String = letters.collect();
-    let name = match letter {
-        'A' => "account",
-        'C' => "constraint",
-        'c' => "cpus-per-task",
-        'D' => "chdir",
-        'F' => "nodefile",
-        'G' => "gpus",
-        'J' => "job-name",
-        'N' => "nodes",
-        'n' => "ntasks",
-        'p' => "partition",
-        'q' => "qos",
-        'w' => "nodelist",
-        'x' => "exclude",
-        _ => "",
-    };
-    let name = if name.is_empty() {
-        letter.to_string()
-    } else {
-        name.to_owned()
-    };
-    if !SHORT_WITH_VALUE.contains(letter) {
-        return Given {
-            name,
-            value: None,
-            at,
-            words: 1,
-        };
-    }
-    match glued.as_str() {
-        "" => Given {
-            name,
-            value: next(),
-            at,
-            words: 2,
-        },
-        _ => Given {
-            name,
-            value: Some(glued),
-            at,
-            words: 1,
-        },
+    let mut rest = word.chars();
+    rest.next();
+    let letter = rest.next().unwrap_or(' ');
+    let glued = Some(rest.as_str()).filter(|text| !text.is_empty());
+    match of_letter(letter) {
+        Some((name, takes)) => typed(name, glued, takes),
+        None => typed(&letter.to_string(), None, Takes::Nothing),
     }
 }
 
@@ -526,6 +359,18 @@ mod tests {
     }
 
     #[test]
+    fn beginnings_of_names_and_letters_in_one_word_are_whole_options() {
+        let line = SbatchLine::parse(&words("-HQG4 --part=gpu --gpus-per-n 2 --exclu job.sh"));
+        assert_eq!(line.value_of("gpus").as_deref(), Some("4"));
+        assert_eq!(line.value_of("partition").as_deref(), Some("gpu"));
+        assert_eq!(line.value_of("gpus-per-node").as_deref(), Some("2"));
+        assert!(line.has("hold") && line.has("quiet"));
+        // It may be --exclude or --exclusive, and `sbatch` takes it for neither.
+        assert!(!line.has("exclusive") && !line.has("exclude"));
+        assert_eq!(line.without(&["gpus"])[..2], words("-H -Q"));
+    }
+
+    #[test]
     fn options_of_ours_are_taken_out_of_a_script_and_nothing_else() {
         let script = "#!/bin/bash\n#SBATCH --llm-model=m --comment=\"a \\\"b\" -N 2 --llm-tp 4 # x\n#SBATCH --llm-isl=1\n\
                       #SBATCH --gres=gpu:1\necho #SBATCH --llm-osl=1\n#SBATCH --llm-osl=1\n";
@@ -547,64 +392,7 @@ mod tests {
         assert_eq!(line.arguments(), ["a"]);
     }
 
-    #[test]
-    fn options_of_ours_come_from_the_line_then_the_environment_then_the_script() {
-        let parts = parts(&words("--llm-tp=4 --llm-mod m --hold job.sh"));
-        let script = "#SBATCH --llm-tp=2 --llm-osl=10\n#SBATCH --llm-isl=10 --gres=gpu:1\necho\n";
-        let all = components(parts, Some(script));
-        let env = |name: &str| match name {
-            "OMNIPILOT_TP" | "OMNIPILOT_ISL" => Some("8".to_owned()),
-            "SBATCH_GRES" => Some("gpu:2".to_owned()),
-            _ => None,
-        };
-        let options = all[0].llm_options(&env).unwrap();
-        assert_eq!(options.pins.tp, Some(4));
-        assert_eq!((options.isl, options.osl), (Some(8.0), Some(10.0)));
-        assert_eq!(options.model.as_deref(), Some("m"));
-        assert_eq!(all[0].value("gres", &env).as_deref(), Some("gpu:2"));
-        assert_eq!(all[0].value("gres", &|_| None).as_deref(), Some("gpu:1"));
-        let (kept, tail) = all[0].typed.split_without(&[]);
-        assert_eq!((kept, tail), (words("--hold"), words("job.sh")));
-    }
-
-    #[test]
-    fn a_heterogeneous_job_is_taken_apart() {
-        let line = words("-N1 --llm-tp=1 : --llm-tp=2 -w : --llm-tp=3 job.sh : x");
-        let script = "#SBATCH --llm-isl=1\n#SBATCH hetjob\n#SBATCH --llm-isl=2\n#SBATCH packjob\n\
-                      #SBATCH hetjob\n#SBATCH --llm-isl=4\necho\n";
-        let parts = parts(&line);
-        assert_eq!(parts.last().unwrap().script.as_deref(), Some("job.sh"));
-        assert_eq!(parts.last().unwrap().arguments(), words(": x"));
-        let all = components(parts, Some(script));
-        let seen: Vec<_> = all
-            .iter()
-            .map(|c| c.llm_options(&|_| None).unwrap())
-            .map(|o| (o.pins.tp, o.isl))
-            .collect();
-        // `-w :` takes the colon for its value, as getopt does.
-        assert_eq!(
-            seen,
-            [
-                (Some(1), Some(1.0)),
-                (Some(3), Some(2.0)),
-                (None, None),
-                (None, Some(4.0))
-            ]
-        );
-    }
-
     proptest! {
-        #[test]
-        fn no_components_panic(words in prop::collection::vec("(:|--llm-[a-z]{0,3}(=[ -~]{0,6})?|[ -~]{0,8})", 0..12), script in "(#SBATCH (hetjob|[ -~]{0,20})\n){0,4}") {
-            let all = components(parts(&words), Some(&script));
-            prop_assert!((1..=MOST_COMPONENTS).contains(&all.len()));
-            for component in &all {
-                drop(component.llm_options(&|_| None));
-                drop(component.value("gres", &|_| None));
-                let _ = component.typed.arguments();
-            }
-        }
-
         #[test]
         fn a_script_without_ours_has_none_and_the_same_others(script in "(#SBATCH (--llm-tp=[1-9] |--comment=[ab'\"\\\\ ]{0,6} |-N[1-9] ){0,3}\n){0,3}") {
             let before = SbatchLine::of_directives(&script);
@@ -625,7 +413,9 @@ mod tests {
         #[test]
         fn no_words_panic_and_none_is_lost(words in prop::collection::vec("[ -~]{0,12}", 0..12)) {
             let line = SbatchLine::parse(&words);
-            prop_assert_eq!(line.without(&[]), words);
+            // Letters that were given in one word may stand in several.
+            let text = |words: &[String]| words.concat().replace('-', "");
+            prop_assert_eq!(text(&line.without(&[])), text(&words));
         }
     }
 }

@@ -10,7 +10,7 @@ use model_store::store::Store;
 
 use super::again::{Again, Basis, MOST_SNAPSHOTS, find, made_again};
 use super::of_submission;
-use crate::slurm::submitted::{Submitted, kept_script};
+use crate::slurm::submitted::{kept_script, request_of_line};
 
 /// Scripts that fix nothing, one for each engine that is known, and none at all.
 const SCRIPTS: [Option<&str>; 5] = [
@@ -68,10 +68,9 @@ impl<'a> Advices<'a> {
         script: Option<&str>,
         id: &str,
     ) -> Option<(String, Configuration)> {
-        let job = Submitted::of_line(submit_line, script);
-        let options = job.options().ok()?;
-        let model = options.model.clone()?;
-        let (consulted, cluster) = of_submission(self.config, &job, &options, &self.published)?;
+        let asked = request_of_line(submit_line, script)?.ok()?;
+        let model = asked.options.model.clone()?;
+        let (consulted, cluster) = of_submission(self.config, &asked, script, &self.published)?;
         let request = consulted.request;
         find(&self.names, &self.published.body.cluster, &request, id)?;
         let now = Basis {

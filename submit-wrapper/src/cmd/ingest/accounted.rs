@@ -8,12 +8,14 @@ use model_store::advisor::{
     canonical_engine,
 };
 use model_store::config::Config;
+use model_store::options::RawOptions;
 use model_store::store::{AccountedJob, Demand, Store, Wait};
 
 use super::Report;
 use crate::cmd::explain::Advices;
 use crate::slurm::accounting::{self, Row, Stage};
-use crate::slurm::serving::{self, value_of};
+use crate::slurm::serving;
+use crate::slurm::submitted::request_of_line;
 use crate::{exit, prices, publish};
 
 /// Under this name the store remembers how far accounting has been read.
@@ -154,6 +156,7 @@ fn demand(row: &Row) -> Option<Demand> {
 /// What was started, as far as accounting tells.
 #[derive(Debug)]
 struct Launched {
+    options: RawOptions,
     model: String,
     precision: Precision,
     tp: u32,
@@ -172,16 +175,16 @@ fn launched(
     let [(gres, count)] = job.gpus.as_slice() else {
         return None;
     };
-    let words: Vec<&str> = row.submit_line.split_whitespace().collect();
-    let model = value_of(&words, "--llm-model")?;
-    if let Some(precision) = value_of(&words, "--llm-precision") {
-        let tp = value_of(&words, "--llm-tp").map_or(Some(*count), |tp| tp.parse().ok())?;
+    let options = request_of_line(&row.submit_line, None)?.ok()?.options;
+    let model = options.model.clone()?;
+    if let Some(precision) = options.pins.precision {
         return Some(Launched {
-            model: model.to_owned(),
-            precision: Precision::parse(precision)?,
-            tp: tp.max(1),
+            model,
+            precision,
+            tp: options.pins.tp.unwrap_or(*count).max(1),
             pp: 1,
             dp: 1,
+            options,
         });
     }
     let (model, advised) = behind(row)?;
@@ -193,6 +196,7 @@ fn launched(
         tp: advised.tp,
         pp: advised.pp,
         dp: advised.dp,
+        options,
     })
 }
 
@@ -200,9 +204,7 @@ fn launched(
 fn launch<'a>(row: &Row, known: Launched, gpu_of: impl Fn(&str) -> Option<&'a str>) -> Option<Run> {
     let job = &row.job;
     let (gres, _) = job.gpus.first()?;
-    let words: Vec<&str> = row.submit_line.split_whitespace().collect();
     let outcome = judged(&job.state, job.elapsed_s)?;
-    let number = |option| value_of(&words, option).and_then(|n| n.parse::<f64>().ok());
     let most = match outcome {
         RunOutcome::Ok => format!(", cold start at most {} s", job.elapsed_s),
         _ => String::new(),
@@ -223,10 +225,10 @@ fn launch<'a>(row: &Row, known: Launched, gpu_of: impl Fn(&str) -> Option<&'a st
             dp: known.dp,
             precision: Some(known.precision),
             kv_precision: None,
-            isl: number("--llm-isl"),
-            osl: number("--llm-osl"),
+            isl: known.options.isl,
+            osl: known.options.osl,
             workload: Workload::ClosedLoop,
-            concurrency: number("--llm-concurrency"),
+            concurrency: known.options.concurrency,
             request_rate: None,
             engine: canonical_engine("vllm"),
             engine_version: String::new(),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use model_store::options::{AdviceMode, OPTIONS, RawOptions};
+use model_store::options::{AdviceMode, RawOptions};
 use model_store::store::{NewWish, Quarantined, Store};
 use model_store::wish::{self, WishFile, WishWhy};
 use sha2::{Digest, Sha256};
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::spool::{self, Entry, FRESH, Spool, SpoolFile};
 use super::{Report, remove_folders};
 use crate::slurm::accounting::Row;
-use crate::slurm::serving::value_of;
+use crate::slurm::submitted::request_of_line;
 use crate::{exit, publish};
 
 /// Longest model name that is kept, bytes.
@@ -112,13 +112,7 @@ pub(crate) fn key(request: &str) -> String {
 /// The wish behind a job that was submitted as written, from the command line that accounting has: where the spool cannot be written from where
 /// jobs are submitted, it is the only trace.
 pub(super) fn explored(row: &Row) -> Option<NewWish> {
-    let words: Vec<&str> = row.submit_line.split_whitespace().collect();
-    let mut options = RawOptions::default();
-    for spec in &OPTIONS {
-        if let Some(value) = value_of(&words, &format!("--{}", spec.name)) {
-            options.set(spec.name, value).ok()?;
-        }
-    }
+    let options = request_of_line(&row.submit_line, None)?.ok()?.options;
     if options.mode != AdviceMode::Explore {
         return None;
     }

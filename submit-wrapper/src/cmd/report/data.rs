@@ -8,6 +8,7 @@ use model_store::advisor::{
     Case, Catalogue, Origin, Precision, Prediction, Run, RunOutcome, Setup, Target,
     gpu_name_of_gres, precision_in_name,
 };
+use model_store::job_request::asked;
 use model_store::snapshot::Snapshot;
 use model_store::store::{SourceCount, Store, StoredRun};
 use model_store::train::evaluate::{Protocol, splits};
@@ -237,8 +238,10 @@ fn saved(
     for row in rows {
         let of_job = rates.get(&row.job.job_id).map_or(&[][..], Vec::as_slice);
         let submitted = submitted::job(&row.job.job_id.to_string()).ok().flatten();
-        let asked = submitted.and_then(|s| s.asked());
-        let wanted = asked.and_then(|a| Some((a.gpu?, a.count?)));
+        let request = submitted.and_then(|s| s.asked?.ok());
+        let wanted = request
+            .and_then(|r| asked(&r.given))
+            .and_then(|a| Some((a.gpu?, a.count?)));
         if let Some((gpu, count)) = wanted {
             out.extend(compare(
                 of_job,

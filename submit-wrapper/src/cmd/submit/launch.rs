@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use model_store::job_rewrite::Edit;
-use model_store::sbatch_line::{Component, SbatchLine, script_without_llm};
+use model_store::reading::Component;
+use model_store::sbatch_line::{SbatchLine, script_without_llm};
+use model_store::sbatch_options::variable_of;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::script::Script;
@@ -152,9 +154,9 @@ impl Launch {
 
     /// Variables that would undo an edit, and the advice of the job around this command.
     fn leave_out(&self, command: &mut Command) {
-        for edit in self.parts.iter().flat_map(|part| &part.edits) {
-            let name = edit.name.replace('-', "_").to_ascii_uppercase();
-            command.env_remove(format!("SBATCH_{name}"));
+        let edits = self.parts.iter().flat_map(|part| &part.edits);
+        for variable in edits.filter_map(|edit| variable_of(&edit.name)) {
+            command.env_remove(variable);
         }
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         for name in names.filter(|name| inside_job() && name.starts_with("SLURM_LLM_")) {
