@@ -89,6 +89,8 @@ prop_compose! {
                 disaggregated,
                 speculative,
                 power_capped,
+                prefix_cached: degrees.1 % 2 == 0,
+                multi_turn: degrees.2 % 2 == 0,
                 moe_tp: degrees.1 as u16,
                 moe_ep: degrees.2 as u16,
                 sched_steps: if disaggregated { 8 } else { 0 },
@@ -371,12 +373,13 @@ fn the_latest_observation_of_the_cluster_comes_back() {
 }
 
 /// Every schema that was ever in use, in order.
-const SCHEMAS: [&str; 5] = [
+const SCHEMAS: [&str; 6] = [
     include_str!("../store/src/schema/001-first.sql"),
     include_str!("../store/src/schema/002-settings.sql"),
     include_str!("../store/src/schema/003-default-partition.sql"),
     include_str!("../store/src/schema/004-learning-loop.sql"),
     include_str!("../store/src/schema/005-probes.sql"),
+    include_str!("../store/src/schema/006-other-deployments.sql"),
 ];
 
 /// What a store of the first schema may hold: a run of a job, a run from elsewhere, an observation.

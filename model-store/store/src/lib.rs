@@ -58,7 +58,7 @@ use crate::advisor::Run;
 /// `PRAGMA application_id` of a store: "OMNP".
 const APPLICATION_ID: i32 = 0x4f4d_4e50;
 /// `PRAGMA user_version` of the newest schema.
-const SCHEMA_VERSION: i32 = 5;
+const SCHEMA_VERSION: i32 = 6;
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(30);
 /// First bytes of every SQLite database.
@@ -242,6 +242,7 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
         M::up(include_str!("schema/003-default-partition.sql")),
         M::up(include_str!("schema/004-learning-loop.sql")),
         M::up(include_str!("schema/005-probes.sql")),
+        M::up(include_str!("schema/006-other-deployments.sql")),
     ]);
     let mut result = migrations.to_latest(db);
     for _ in 0..3 {

@@ -92,8 +92,8 @@ fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, Stri
         ),
         _ => "tensor-parallel degree not recorded".to_owned(),
     })?;
-    if setup.variant.disaggregated || setup.variant.speculative {
-        return Err("disaggregated or speculative serving".into());
+    if setup.variant.is_another_deployment() {
+        return Err("disaggregated, speculative, prefix-cached or multi-turn serving".into());
     }
     let physics = physics(&setup);
     let cell = cell(run, &setup);
