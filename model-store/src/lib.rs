@@ -14,6 +14,7 @@
 //!   options an advice changes.
 //! * [`component`] keeps the advice of a heterogeneous job's components apart.
 //! * [`sbatch_line`] reads the command line of `sbatch` and the directives of a script.
+//! * [`slurm_view`] is the site as Slurm sees it; [`startable`] says what a job could be started on.
 //! * [`options`] is the one table of `--llm-*` options, shared by plugin, command and docs.
 //! * [`probe`] says which measurements are worth their GPU-hours.
 //! * [`wish`] is what a request without an answer leaves behind.
@@ -28,6 +29,7 @@ pub mod consult;
 pub mod decision;
 pub mod engine_args;
 mod hashing;
+pub mod hostlist;
 pub mod job_request;
 pub mod job_rewrite;
 pub mod options;
@@ -35,7 +37,10 @@ pub mod outcome;
 pub mod policy;
 pub mod probe;
 pub mod sbatch_line;
+mod site_limit;
+pub mod slurm_view;
 pub mod snapshot;
+pub mod startable;
 #[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "train")]

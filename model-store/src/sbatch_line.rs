@@ -305,7 +305,11 @@ impl Component {
     pub fn value(&self, name: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
         let flag = |line: &SbatchLine| line.has(name).then(|| "set".to_owned());
         let of = |line: &SbatchLine| line.value_of(name).or_else(|| flag(line));
-        let variable = format!("SBATCH_{}", name.replace('-', "_").to_ascii_uppercase());
+        let variable = match name {
+            "time" => "SBATCH_TIMELIMIT".to_owned(),
+            "mem" => "SBATCH_MEM_PER_NODE".to_owned(),
+            _ => format!("SBATCH_{}", name.replace('-', "_").to_ascii_uppercase()),
+        };
         of(&self.typed)
             .or_else(|| env(&variable))
             .or_else(|| of(&self.directives))
@@ -409,16 +413,20 @@ fn one(words: &[String], at: usize) -> Given {
     let glued: String = letters.collect();
     let name = match letter {
         'A' => "account",
+        'B' => "extra-node-info",
         'C' => "constraint",
         'c' => "cpus-per-task",
         'D' => "chdir",
         'F' => "nodefile",
         'G' => "gpus",
         'J' => "job-name",
+        'M' => "clusters",
         'N' => "nodes",
         'n' => "ntasks",
         'p' => "partition",
         'q' => "qos",
+        'S' => "core-spec",
+        't' => "time",
         'w' => "nodelist",
         'x' => "exclude",
         _ => "",

@@ -25,6 +25,7 @@ mod site;
 mod slurm;
 mod tables;
 mod usage;
+mod who;
 
 use clap::{CommandFactory, Parser, Subcommand};
 

@@ -51,6 +51,8 @@ impl Site {
             fs::copy(&file, site.path("site").join(name)).unwrap();
         }
         site.omnipilot(OPERATOR, &["init"]).success().unwrap();
+        // What was trained once was trained on another cluster, maybe days ago.
+        site.omnipilot(OPERATOR, &["observe"]).success().unwrap();
         site
     }
 

@@ -35,6 +35,7 @@ mod request;
 mod run;
 mod setup;
 pub mod site;
+mod startable;
 pub mod support;
 mod units;
 #[cfg(feature = "train")]
@@ -57,3 +58,4 @@ pub use queue::{QueueWait, QueueWaits};
 pub use request::{Layout, Load, Pins, Request, Slo};
 pub use run::{Measured, Origin, Run, RunOutcome, Target};
 pub use setup::Setup;
+pub use startable::{Bars, Startable};

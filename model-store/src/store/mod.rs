@@ -236,6 +236,7 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
         M::up(include_str!("schema/003-default-partition.sql")),
         M::up(include_str!("schema/004-learning-loop.sql")),
         M::up(include_str!("schema/005-probes.sql")),
+        M::up(include_str!("schema/006-slurm-view.sql")),
     ]);
     let mut result = migrations.to_latest(db);
     for _ in 0..3 {

@@ -18,6 +18,8 @@ const SINCE: &str = "now-30days";
 /// A submission as accounting has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Submitted {
+    /// Who submitted it; empty where that is not known.
+    pub(crate) user: String,
     /// Advice id in the comment.
     pub(crate) advice: Option<String>,
     /// What stood behind `sbatch`.
@@ -33,7 +35,7 @@ pub(crate) struct Submitted {
 /// # Errors
 /// `sacct` is absent, late or fails.
 pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
-    let format = "--format=SubmitLine,WorkDir,Comment";
+    let format = "--format=User,SubmitLine,WorkDir,Comment";
     let text = command::output(
         "sacct",
         &["-X", "-P", "-n", "--delimiter=\t", format, "-j", id],
@@ -41,8 +43,9 @@ pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
     let Some(row) = text.lines().find(|l| !l.trim().is_empty()) else {
         return Ok(None);
     };
-    let mut cells = row.splitn(3, '\t');
+    let mut cells = row.splitn(4, '\t');
     let mut next = || cells.next().unwrap_or_default().to_owned();
+    let user = next();
     let (submit, work_dir, comment) = (next(), next(), next());
     let line = SbatchLine::parse(&words(&submit));
     let script = script(id, &line, &work_dir);
@@ -54,6 +57,7 @@ pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
             .unwrap_or_default(),
         line,
         script,
+        user,
     }))
 }
 
@@ -85,9 +89,10 @@ pub(crate) fn job_with_advice(advice: &str) -> Result<Option<String>, CommandErr
 
 impl Submitted {
     /// A job by its submit line alone, with this script.
-    pub(crate) fn of_line(submit: &str, script: Option<&str>) -> Self {
+    pub(crate) fn of_line(user: &str, submit: &str, script: Option<&str>) -> Self {
         let line = SbatchLine::parse(&words(submit));
         Self {
+            user: user.to_owned(),
             advice: None,
             directives: script.map(SbatchLine::of_directives).unwrap_or_default(),
             script: script.map(str::to_owned).or_else(|| line.wrap.clone()),
