@@ -26,6 +26,7 @@ mod slurm;
 mod stated;
 mod tables;
 mod usage;
+mod who;
 
 use clap::{CommandFactory, Parser, Subcommand};
 

@@ -25,7 +25,7 @@ pub struct Prediction {
 /// One configuration of the cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Configuration {
-    /// Slurm GPU type (gres), lower case.
+    /// Slurm GPU type (gres), as Slurm spells it.
     pub gres: String,
     /// GPU of the catalogue that it means.
     pub gpu: String,
@@ -82,6 +82,8 @@ pub enum Fallen {
     OutOfSupport(Vec<AxisOut>),
     /// Throughput is not known: too few runs to calibrate.
     NotKnown,
+    /// Slurm would not start the job on it: limits, nodes, reservations; the reason in numbers.
+    NotStartable(String),
     /// Misses a stated latency target or rate; the reason in numbers.
     MissesTarget(String),
 }

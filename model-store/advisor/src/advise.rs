@@ -17,13 +17,14 @@ use super::rank::{Limit, limits, rank};
 use super::request::{Layout, Request};
 use super::run::Target;
 use super::setup::Setup;
+use super::startable::{Bars, Startable};
 use super::utility::{self, Outlook, Terms};
 use crate::hashing::fnv1a;
 
 /// One Slurm GPU type of the site.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SiteGpu {
-    /// Slurm GPU type (gres), lower case.
+    /// Slurm GPU type (gres), as Slurm spells it.
     pub gres: String,
     /// GPU of the catalogue.
     pub gpu: String,
@@ -46,6 +47,8 @@ pub struct Knowledge<'a> {
     pub economy: &'a Economy,
     /// Unix seconds now, by which ages are judged; `None` = nothing is too old.
     pub now: Option<i64>,
+    /// Whether the job at hand could be started; `None` where no job is, or nothing is known.
+    pub startable: Option<&'a dyn Startable>,
 }
 
 /// Advises on a request. Pure: the same knowledge and request give the same advice.
@@ -57,7 +60,7 @@ pub fn advise(known: Knowledge, request: &Request) -> Advice {
     let ranking = rank(known, request, &mut assessed);
     let verdict = decide(known, request, &assessed);
     Advice {
-        id: identify(known, request),
+        id: identify(known, request, &Bars::of(&assessed).text()),
         snapshot_id: known.snapshot_id.into(),
         model: request.card.name.clone(),
         nearest_run: nearest(known, request, &assessed),
@@ -154,6 +157,10 @@ pub(super) fn assess(known: Knowledge, request: &Request, mut config: Configurat
     };
     if let Some(reason) = infeasible(&s, config.quantise_at_load) {
         return blank(config, Fallen::Infeasible(reason));
+    }
+    let bar = |at: &dyn Startable| at.bar(&config.gres, config.gpus_per_node(), config.nodes());
+    if let Some(reason) = known.startable.and_then(bar) {
+        return blank(config, Fallen::NotStartable(reason));
     }
     let axes = known.model.axes_out(&s, &physics(&s));
     if !axes.is_empty() {
@@ -315,6 +322,9 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
     if let Some(best) = assessed.iter().position(|a| a.fallen.is_none()) {
         return Verdict::Recommend(best);
     }
+    if let Some(reason) = not_startable(assessed) {
+        return Verdict::Infeasible(reason);
+    }
     let nearest = nearest_support(assessed);
     let missed = assessed.iter().find_map(|a| match &a.fallen {
         Some(Fallen::MissesTarget(reason)) => Some((a, reason)),
@@ -335,6 +345,16 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
         }]);
     }
     Verdict::Infeasible(largest_reason(assessed))
+}
+
+/// Why the first configuration that would run could not be started; `None` where none fell for that.
+fn not_startable(assessed: &[Assessed]) -> Option<String> {
+    assessed.iter().find_map(|a| match &a.fallen {
+        Some(Fallen::NotStartable(reason)) => {
+            Some(format!("{} could not be started: {reason}", utility::name(&a.config)))
+        }
+        _ => None,
+    })
 }
 
 /// The axes of the candidate that comes nearest to what was measured.
@@ -409,7 +429,7 @@ fn nearest(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Option
 }
 
 /// The id of the advice that this knowledge gives on a request; see [`id_of`].
-fn identify(known: Knowledge, request: &Request) -> String {
+fn identify(known: Knowledge, request: &Request, barred: &str) -> String {
     let reached: Vec<&str> = known
         .cluster
         .pools
@@ -419,11 +439,11 @@ fn identify(known: Knowledge, request: &Request) -> String {
     let too_old = |w: &QueueWaits| known.now.is_some_and(|now| w.is_too_old(now));
     let stale = known.cluster.waits.as_ref().is_some_and(too_old);
     let text = serde_json::to_string(request).unwrap_or_default();
-    id_of(known.snapshot_id, &reached, stale, &text)
+    id_of(known.snapshot_id, &reached, stale, &(text + barred))
 }
 
 /// Eight hex digits of FNV-1a over the snapshot's name, the GPU types in reach, whether the queue
-/// waits were too old, and the request as JSON. So any advice can be recognised when it is made
+/// waits were too old, and the request as JSON with what could not be started behind it. So any advice can be recognised when it is made
 /// again, without the snapshot's content.
 pub fn id_of(snapshot_id: &str, reached: &[&str], stale_waits: bool, request: &str) -> String {
     let types = reached.iter().flat_map(|gres| gres.bytes().chain([b' ']));

@@ -41,9 +41,11 @@ mod rank;
 mod request;
 mod run;
 mod setup;
+pub mod slurm_view;
 pub mod site;
 pub mod stack;
 pub mod steady;
+mod startable;
 pub mod support;
 #[allow(unsafe_code)] // the vector instructions that the machine has
 mod units;
@@ -70,3 +72,4 @@ pub use run::{Measured, Origin, Run, RunOutcome, Target};
 pub use setup::Setup;
 pub use units::matern;
 pub use wish::WishWhy;
+pub use startable::{Bars, Startable};

@@ -58,7 +58,7 @@ use crate::advisor::Run;
 /// `PRAGMA application_id` of a store: "OMNP".
 const APPLICATION_ID: i32 = 0x4f4d_4e50;
 /// `PRAGMA user_version` of the newest schema.
-const SCHEMA_VERSION: i32 = 6;
+const SCHEMA_VERSION: i32 = 7;
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(30);
 /// First bytes of every SQLite database.
@@ -243,6 +243,7 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
         M::up(include_str!("schema/004-learning-loop.sql")),
         M::up(include_str!("schema/005-probes.sql")),
         M::up(include_str!("schema/006-other-deployments.sql")),
+        M::up(include_str!("schema/007-slurm-view.sql")),
     ]);
     let mut result = migrations.to_latest(db);
     for _ in 0..3 {

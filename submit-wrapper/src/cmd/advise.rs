@@ -160,6 +160,7 @@ pub(super) fn why(fallen: &Fallen) -> String {
             format!("out of support: {}", all.join("; "))
         }
         Fallen::NotKnown => "not known: too few runs or sources to calibrate".into(),
+        Fallen::NotStartable(reason) => format!("could not be started: {reason}"),
         Fallen::MissesTarget(reason) => reason.clone(),
     }
 }

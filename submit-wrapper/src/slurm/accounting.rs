@@ -182,7 +182,7 @@ fn row(cells: Vec<String>) -> Option<Row> {
         user,
         uid: uid.parse().ok(),
         nodes,
-        gpus: gres::parse_tres(&tres),
+        gpus: in_lower_case(gres::parse_tres(&tres)),
         advice_id: advice.map(str::to_owned),
         partition,
         name: truncate(name),
@@ -193,6 +193,15 @@ fn row(cells: Vec<String>) -> Option<Row> {
         stage,
         submit_line: truncate(submit_line),
     })
+}
+
+/// The store names types so, whatever a site's spelling was at the time.
+fn in_lower_case(spelled: gres::Gpus) -> gres::Gpus {
+    let mut gpus = gres::Gpus::new();
+    for (gres, count) in spelled {
+        gres::add(&mut gpus, &gres.to_ascii_lowercase(), count);
+    }
+    gpus
 }
 
 fn truncate(mut text: String) -> String {

@@ -1,13 +1,16 @@
 //! Nodes and queue as the state of the cluster.
 
 use std::collections::BTreeSet;
+use std::thread;
 
 use model_store::advisor::{ClusterState, GpuPool};
+use model_store::options::shorten;
+use model_store::slurm_view::{Accounting, SlurmView};
 
 use super::command::{self, CommandError};
-use super::gres;
+use super::conf::{self, SlurmConf};
 use super::nodes::{self, Node};
-use super::pending;
+use super::{gres, limits, partitions, pending, view};
 
 /// What Slurm says of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +23,8 @@ pub(crate) struct Observed {
     pub(crate) untyped_nodes: u32,
     /// GPUs that pending jobs ask for without a type.
     pub(crate) untyped_pending: u32,
+    /// The site as Slurm sees it; `None` where it was not asked.
+    pub(crate) view: Option<SlurmView>,
 }
 
 /// The nodes of one GPU type that are down or drained.
@@ -38,19 +43,60 @@ pub(crate) struct Down {
 /// # Errors
 /// A command that is absent, late or fails.
 pub(crate) fn observe(now: i64) -> Result<Observed, CommandError> {
-    let nodes = nodes::parse(&command::output(
-        "scontrol",
-        &["-d", "-o", "show", "nodes"],
-    )?);
-    let partitions = command::output("scontrol", &["-a", "-o", "show", "partition"])?;
     let format = pending::format();
-    let queue = command::output(
-        "squeue",
-        &["-a", "-r", "-h", "-t", "PENDING", "-O", &format],
-    )?;
+    let queue = ["-a", "-r", "-h", "-t", "PENDING", "-O", &format];
+    let ask = |words: &'static [&'static str]| move || command::output("scontrol", words);
+    // Side by side: the database and the controller answer at the same time.
+    let (nodes, partitions, reservations, queue, (conf, accounting)) = thread::scope(|scope| {
+        let nodes = scope.spawn(ask(&["-d", "-o", "show", "nodes"]));
+        let partitions = scope.spawn(ask(&["-a", "-o", "show", "partition"]));
+        let reservations = scope.spawn(ask(&["-a", "-o", "show", "reservation"]));
+        let queue = scope.spawn(|| command::output("squeue", &queue));
+        let accounting = scope.spawn(|| {
+            let conf = conf::ask();
+            let accounting = conf.as_ref().map(accounting).unwrap_or_default();
+            (conf, accounting)
+        });
+        let ended = || CommandError::Failed("a thread of this command ended early".into());
+        Ok::<_, CommandError>((
+            nodes.join().map_err(|_| ended())??,
+            partitions.join().map_err(|_| ended())??,
+            reservations.join().map_err(|_| ended())?,
+            queue.join().map_err(|_| ended())??,
+            accounting.join().map_err(|_| ended())?,
+        ))
+    })?;
+    let nodes = nodes::parse(&nodes);
     let mut seen = assemble(&nodes, &queue, now);
     seen.state.default_partition = default_partition(&partitions);
+    let partitions = partitions::parse(&partitions);
+    if let (Ok(conf), Ok(reservations)) = (conf, reservations) {
+        let view = view::assemble(&nodes, partitions, &reservations, accounting, &conf, now);
+        seen.view = Some(view);
+    }
     Ok(seen)
+}
+
+/// Accounts, QOS and their limits, as far as this account may read them.
+fn accounting(conf: &SlurmConf) -> Accounting {
+    let stored = conf.get("AccountingStorageType").unwrap_or_default();
+    if !stored.ends_with("slurmdbd") {
+        return Accounting::Absent;
+    }
+    let show = |what, format| command::output("sacctmgr", &["-n", "-P", "show", what, format]);
+    let read = thread::scope(|scope| {
+        let associations = scope.spawn(move || show("assoc", limits::ASSOCIATIONS));
+        let users = scope.spawn(move || show("user", limits::USERS));
+        let qos = show("qos", limits::QOS)?;
+        let ended = || CommandError::Failed("a thread of this command ended early".into());
+        let associations = associations.join().map_err(|_| ended())??;
+        let users = users.join().map_err(|_| ended())??;
+        Ok::<_, CommandError>(limits::parse(conf.cluster(), &associations, &qos, &users))
+    });
+    match read {
+        Ok(accounts) => Accounting::Read(accounts),
+        Err(error) => Accounting::Unreadable(shorten(&error.to_string()).to_string()),
+    }
 }
 
 /// The partition that `scontrol -o show partition` marks as the default.
@@ -92,6 +138,7 @@ fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
             .collect(),
         untyped_nodes: u32::try_from(untyped).unwrap_or(u32::MAX),
         untyped_pending: gres::count(&waiting, ""),
+        view: None,
     }
 }
 

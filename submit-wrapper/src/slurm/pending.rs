@@ -102,13 +102,10 @@ fn asked(tres: &str, requests: [(&String, u32); 3]) -> Gpus {
 }
 
 fn named_by(feature: &str, types: &[String]) -> String {
-    let feature = feature.to_ascii_lowercase();
-    let mut words =
+    let words =
         feature.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-' && c != '.');
-    words
-        .find(|word| types.iter().any(|t| t == word))
-        .unwrap_or_default()
-        .to_owned()
+    let of = |word: &str| types.iter().find(|t| t.eq_ignore_ascii_case(word)).cloned();
+    words.filter_map(of).next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ const SINCE: &str = "now-30days";
 /// A submission as accounting has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Submitted {
+    /// Who submitted it; empty where that is not known.
+    pub(crate) user: String,
     /// Advice id in the comment.
     pub(crate) advice: Option<String>,
     /// What it asked for; `None` where accounting does not tell, or not in one way alone.
@@ -31,7 +33,7 @@ pub(crate) struct Submitted {
 /// # Errors
 /// `sacct` is absent, late or fails.
 pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
-    let format = "--format=JobID,SubmitLine,WorkDir,Comment";
+    let format = "--format=JobID,User,SubmitLine,WorkDir,Comment";
     let text = command::output(
         "sacct",
         &["-X", "-P", "-n", "--delimiter=\t", format, "-j", id],
@@ -39,9 +41,10 @@ pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
     let Some(row) = text.lines().find(|l| !l.trim().is_empty()) else {
         return Ok(None);
     };
-    let mut cells = row.splitn(4, '\t');
+    let mut cells = row.splitn(5, '\t');
     let mut next = || cells.next().unwrap_or_default().to_owned();
-    let (shown, submit, work_dir, comment) = (next(), next(), next(), next());
+    let (shown, user, submit) = (next(), next(), next());
+    let (work_dir, comment) = (next(), next());
     // `123+1` is the second component of a heterogeneous job.
     let component = shown.split_once('+').and_then(|(_, n)| n.parse().ok());
     let script = script(id, &submit, &work_dir);
@@ -50,6 +53,7 @@ pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
         advice: advice_in_comment(&comment).map(str::to_owned),
         asked: request(&all, component.unwrap_or(0)),
         script,
+        user,
     }))
 }
 

@@ -46,7 +46,7 @@ pub struct Allocation {
 /// The names of one GPU type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypeNames {
-    /// Slurm GPU type (gres), lower case.
+    /// Slurm GPU type (gres), as Slurm spells it.
     pub name: String,
     /// Node features that choose it, beside those named like it.
     pub features: Vec<String>,
@@ -296,7 +296,7 @@ fn constraint(given: &Given, wanted: &Allocation, rules: &Rules) -> Result<Optio
     if rules.form != GpuForm::Feature {
         return Ok(rest);
     }
-    let named = rules.types.iter().find(|t| t.name == wanted.gpu);
+    let named = rules.types.iter().find(|t| t.name.eq_ignore_ascii_case(&wanted.gpu));
     let feature = named
         .and_then(|t| t.features.first())
         .map_or(wanted.gpu.as_str(), String::as_str);

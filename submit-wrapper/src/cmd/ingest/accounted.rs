@@ -92,7 +92,7 @@ fn keep(
         let id = row.job.advice_id.as_deref()?;
         advices
             .as_ref()?
-            .behind(row.job.job_id, &row.submit_line, id)
+            .behind(row.job.job_id, &row.job.user, &row.submit_line, id)
     };
     let launches: Vec<(AccountedJob, Run)> = over
         .iter()
