@@ -22,7 +22,7 @@ use crate::advisor::{
 const MARK: &[u8; 16] = b"OmniPilot model\n";
 
 /// Version of the body; a snapshot of another version is refused, not guessed at.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// Largest snapshot that is read, bytes.
 pub const LARGEST: u64 = 64 << 20;
@@ -401,7 +401,7 @@ mod tests {
                 b.model.targets[0].same_source.pooled = Some([1.0, f64::NAN])
             }),
             ("widening", |b| {
-                b.model.targets[0].elsewhere.groups = vec![((0, 0), f64::NAN)]
+                b.model.targets[0].drifted.groups = vec![((0, 0), f64::NAN)]
             }),
             ("economy", |b| b.economy.weights.slo = f64::NAN),
             ("gpus", |b| {

@@ -9,6 +9,7 @@
 
 mod advice;
 pub mod advise;
+mod agree;
 mod candidates;
 mod card;
 mod case;
@@ -18,6 +19,7 @@ pub mod conformal;
 pub mod contest;
 pub mod drift;
 mod economy;
+pub mod elsewhere;
 pub mod explain;
 pub mod feasible;
 pub mod features;
