@@ -11,6 +11,7 @@
 
 mod advice;
 pub mod advise;
+mod agree;
 mod candidates;
 mod card;
 mod case;
@@ -20,6 +21,7 @@ pub mod conformal;
 pub mod contest;
 pub mod drift;
 mod economy;
+pub mod elsewhere;
 mod engine_names;
 pub mod explain;
 pub mod feasible;
@@ -41,11 +43,11 @@ mod rank;
 mod request;
 mod run;
 mod setup;
-pub mod slurm_view;
 pub mod site;
+pub mod slurm_view;
 pub mod stack;
-pub mod steady;
 mod startable;
+pub mod steady;
 pub mod support;
 #[allow(unsafe_code)] // the vector instructions that the machine has
 mod units;
@@ -70,6 +72,6 @@ pub use queue::{QueueWait, QueueWaits};
 pub use request::{Layout, Load, Pins, Request, Slo};
 pub use run::{Measured, Origin, Run, RunOutcome, Target};
 pub use setup::Setup;
+pub use startable::{Bars, Startable};
 pub use units::matern;
 pub use wish::WishWhy;
-pub use startable::{Bars, Startable};

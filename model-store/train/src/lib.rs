@@ -36,5 +36,5 @@ pub mod queue;
 mod report;
 pub mod select;
 
-pub use fit::{Progress, train};
+pub use fit::{Progress, settle, train};
 pub use report::{Report, TargetReport};

@@ -248,15 +248,19 @@ fn from_job(config: &Config, id: &str, published: &Snapshot) -> anyhow::Result<A
             "give the options that it had, as for `omnipilot advise`",
         ));
     }
-    let (consulted, cluster) = of_submission(config, &asked, job.script.as_deref(), &job.user, published)
-        .ok_or_else(|| {
-            exit::fail(
-                format!(
-                    "no advice was behind job {id}: its script or options left nothing to choose"
-                ),
-                "give the options of a request, as for `omnipilot advise`",
-            )
-        })?;
+    let (consulted, cluster) = of_submission(
+        config,
+        &asked,
+        job.script.as_deref(),
+        &job.user,
+        published,
+    )
+    .ok_or_else(|| {
+        exit::fail(
+            format!("no advice was behind job {id}: its script or options left nothing to choose"),
+            "give the options of a request, as for `omnipilot advise`",
+        )
+    })?;
     Ok(Asked {
         request: consulted.request,
         cluster,

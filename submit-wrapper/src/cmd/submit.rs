@@ -176,7 +176,10 @@ fn patience(snapshot: &Snapshot, config: &Config, known: &decision::Submission) 
         let own = asked(known.given)?;
         let is_own = |a: &&Assessed| {
             own.count == Some(a.config.gpus_per_node())
-                && own.gpu.as_ref().is_none_or(|g| g.eq_ignore_ascii_case(&a.config.gres))
+                && own
+                    .gpu
+                    .as_ref()
+                    .is_none_or(|g| g.eq_ignore_ascii_case(&a.config.gres))
         };
         let mut all = advice.candidates.iter().filter(|a| a.fallen.is_none());
         Some((advice.recommended()?.utility?, all.find(is_own)?.utility?))

@@ -295,7 +295,10 @@ impl<'a> Site<'a> {
             return self.explore(submission, vec![EXPLORED.into()]);
         }
         let own_format = script.is_some_and(ScriptPins::takes_checkpoint_format);
-        match (script_pins(submission, script, self.asked.as_ref()), &self.ground) {
+        match (
+            script_pins(submission, script, self.asked.as_ref()),
+            &self.ground,
+        ) {
             (Ok(pins), Ground::Unknown(reason)) => {
                 self.as_asked(submission, &pins, own_format, reason)
             }
@@ -370,7 +373,12 @@ impl<'a> Site<'a> {
         checked: bool,
     ) -> Decision {
         let view = self.snapshot.body.slurm.as_ref();
-        let rules = rules(self.config, view, &rewrite.allocation.gpu, &self.gpu_types());
+        let rules = rules(
+            self.config,
+            view,
+            &rewrite.allocation.gpu,
+            &self.gpu_types(),
+        );
         let plan = match plan(submission.given, &rewrite.allocation, &rules, self.spread) {
             Ok(plan) => plan,
             Err(reason) => return Decision::Left { reason },

@@ -14,19 +14,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::advisor::model::Model;
-use crate::slurm_view::{Accounting, SlurmView};
 use crate::advisor::{
     Catalogue, ClusterState, Economy, Knowledge, ModelCard, Preferences, SiteGpu,
 };
+use crate::slurm_view::{Accounting, SlurmView};
 
 /// First bytes of every snapshot.
 const MARK: &[u8; 16] = b"OmniPilot model\n";
 
 /// Version of what is written. A snapshot of a version that is not known is refused, not guessed at.
 pub const FORMAT: u32 = 7;
-
-/// Oldest version that is read: it has no [`SlurmView`] behind its body.
-const OLDEST: u32 = 6;
 
 /// Largest snapshot that is read, bytes.
 pub const LARGEST: u64 = 64 << 20;
@@ -106,7 +103,8 @@ impl Body {
     /// True where an advice can be reckoned with what the site has and values.
     fn site_is_sound(&self) -> bool {
         let price = |g: &SiteGpu| g.price_per_hour.is_finite() && g.price_per_hour > 0.0;
-        self.gpus.iter().all(price) && self.economy.check().is_ok()
+        self.gpus.iter().all(price)
+            && self.economy.check().is_ok()
             && self.cluster.is_sound()
             && self.slurm.as_ref().is_none_or(SlurmView::is_sound)
     }
@@ -232,7 +230,7 @@ impl Snapshot {
         }
         let short = || damaged("cut short");
         let version = u32::from_le_bytes(array(&mut rest).ok_or_else(short)?);
-        if !(OLDEST..=FORMAT).contains(&version) {
+        if version != FORMAT {
             return Err(SnapshotError::Version {
                 path: path.into(),
                 found: version,
@@ -255,9 +253,7 @@ impl Snapshot {
         let undecodable = |_| damaged("its body cannot be decoded");
         let (mut body, mut left): (Body, &[u8]) =
             postcard::take_from_bytes(rest).map_err(undecodable)?;
-        if version > OLDEST {
-            (body.slurm, left) = postcard::take_from_bytes(left).map_err(undecodable)?;
-        }
+        (body.slurm, left) = postcard::take_from_bytes(left).map_err(undecodable)?;
         if !left.is_empty() {
             return Err(damaged("something lies behind its body"));
         }
@@ -432,20 +428,6 @@ mod tests {
     }
 
     #[test]
-    fn the_format_before_is_read_without_a_view_of_slurm() {
-        let sample = sample();
-        let mut bytes = sample.encode();
-        bytes[16] = 6;
-        // Nothing stands behind the body then: the section of a view that is absent is one byte.
-        bytes.pop();
-        let length = (bytes.len() - HEADER) as u64;
-        bytes[40..48].copy_from_slice(&length.to_le_bytes());
-        let sum = crc32fast::hash(&bytes[HEADER..]);
-        bytes[48..52].copy_from_slice(&sum.to_le_bytes());
-        assert_eq!(decode(&bytes).unwrap().body, sample.body);
-    }
-
-    #[test]
     fn a_view_of_slurm_comes_back_with_the_site() {
         let mut body = sample().body;
         body.slurm = Some(SlurmView {
@@ -454,7 +436,12 @@ mod tests {
             ..SlurmView::default()
         });
         let site = body.site();
-        assert_eq!(decode(&Snapshot::new(body.clone(), 0).encode()).unwrap().body, body);
+        assert_eq!(
+            decode(&Snapshot::new(body.clone(), 0).encode())
+                .unwrap()
+                .body,
+            body
+        );
         let again = sample().body.with_site(&site).unwrap();
         let again = again.with_accounting(&body.accounting()).unwrap();
         assert_eq!(again.slurm, body.slurm);
@@ -471,7 +458,7 @@ mod tests {
                 b.model.targets[0].same_source.pooled = Some([1.0, f64::NAN])
             }),
             ("widening", |b| {
-                b.model.targets[0].elsewhere.groups = vec![((0, 0), f64::NAN)]
+                b.model.targets[0].drifted.groups = vec![((0, 0), f64::NAN)]
             }),
             ("economy", |b| b.economy.weights.slo = f64::NAN),
             ("gpus", |b| {

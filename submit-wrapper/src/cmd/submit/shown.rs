@@ -43,13 +43,19 @@ fn read(taken: bool, text: &str) -> Word {
     let said = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let last = said.last().unwrap_or("it gave no reason");
     let bare = ["allocation failure: ", "sbatch: error: "];
-    let last = bare.iter().fold(last, |text, head| text.strip_prefix(head).unwrap_or(text));
+    let last = bare
+        .iter()
+        .fold(last, |text, head| text.strip_prefix(head).unwrap_or(text));
     Word::Refuses(last.to_owned())
 }
 
 /// Why a job goes as it was written; `None` where the changed form may go. `patience_s` is by how
 /// much it may start later.
-pub(super) fn against(changed: &Word, written: impl FnOnce() -> Word, patience_s: f64) -> Option<String> {
+pub(super) fn against(
+    changed: &Word,
+    written: impl FnOnce() -> Word,
+    patience_s: f64,
+) -> Option<String> {
     match changed {
         Word::Silent | Word::Takes(None) => None,
         Word::Refuses(words) => match written() {
@@ -79,14 +85,18 @@ pub(super) fn against(changed: &Word, written: impl FnOnce() -> Word, patience_s
 mod tests {
     use super::*;
 
-    const TAKEN: &str = "sbatch: Job 4 to start at 1796019083 using 1 processors on nodes a1 in partition serve\n";
+    const TAKEN: &str =
+        "sbatch: Job 4 to start at 1796019083 using 1 processors on nodes a1 in partition serve\n";
 
     #[test]
     fn what_slurm_says_is_read() {
         assert_eq!(read(true, TAKEN), Word::Takes(Some(1_796_019_083)));
         assert_eq!(read(true, ""), Word::Takes(None));
         let refused = "sbatch: error: QOSMaxGRESPerJob\nallocation failure: Job violates accounting/QOS policy\n";
-        assert_eq!(read(false, refused), Word::Refuses("Job violates accounting/QOS policy".into()));
+        assert_eq!(
+            read(false, refused),
+            Word::Refuses("Job violates accounting/QOS policy".into())
+        );
         let away = "allocation failure: Unable to contact slurm controller (connect failure)\n";
         assert_eq!(read(false, away), Word::Silent);
     }
