@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::advice::AxisOut;
 use super::case::Precision;
 use super::landmarks::{Landmark, Landmarks, Measured};
+use super::numbers::grouped;
 use super::physics::Physics;
 use super::run::Origin;
 use super::setup::Setup;
-use super::words::grouped;
 
 /// How far beyond the measured range a number may lie, as a factor.
 const TOLERANCE: f64 = 1.15;

@@ -31,6 +31,7 @@ pub(crate) mod power;
 mod prometheus;
 mod reading;
 pub(crate) mod record;
+pub(crate) mod say;
 pub(crate) mod session;
 mod spool;
 mod supervise;

@@ -234,7 +234,12 @@ fn accounting_is_read_as_the_plugin_reads_the_command_line() {
     let site = Site::new();
     let plain = row(&site, 7, "TIMEOUT", TRES, COMMENT);
     let line = "sbatch --llm-tp=2 --llm-mod=meta-llama/Llama-3.1-8B-Instruct --llm-precision fp8 --llm-isl=10 --llm-tp=4";
-    let job = |id: &str, rest: &str| with(&plain, &[(0, id), (6, "7200"), (15, &format!("{line} {rest}"))]);
+    let job = |id: &str, rest: &str| {
+        with(
+            &plain,
+            &[(0, id), (6, "7200"), (15, &format!("{line} {rest}"))],
+        )
+    };
     site.ended(&[
         job("7", "serve.sh --llm-tp=8"),
         // Whether `job` is a part of the comment or the script cannot be told: nothing is learnt.
@@ -243,7 +248,10 @@ fn accounting_is_read_as_the_plugin_reads_the_command_line() {
     ]);
     site.ingest();
     let runs = site.runs_here();
-    let seen: Vec<_> = runs.iter().map(|r| (r.source_ref.as_str(), r.case.tp, r.case.isl)).collect();
+    let seen: Vec<_> = runs
+        .iter()
+        .map(|r| (r.source_ref.as_str(), r.case.tp, r.case.isl))
+        .collect();
     let told = |job| (job, Some(4), Some(10.0));
     assert_eq!(seen, [told("job 7 accounting"), told("job 9 accounting")]);
     let wishes = site.store().wishes(0).unwrap();
