@@ -69,7 +69,7 @@ impl Account {
         if there && !is_empty_of_root(path)? {
             return Err(std::io::Error::other("it belongs to another account"));
         }
-        crate::cmd::import::make_folders(path)?;
+        crate::folders::make_folders(path)?;
         nix::unistd::chown(path, Some(self.uid), Some(self.gid))?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         Ok(true)

@@ -6,11 +6,13 @@
 
 mod account;
 mod ask;
+mod clock;
 mod cmd;
 mod draft;
 mod drift;
 mod engine;
 mod exit;
+mod folders;
 mod holder;
 mod input;
 mod json;
@@ -26,6 +28,7 @@ mod slurm;
 mod stated;
 mod tables;
 mod usage;
+mod waits;
 mod who;
 
 use clap::{CommandFactory, Parser, Subcommand};

@@ -7,8 +7,8 @@ use model_store::snapshot::Body;
 use model_store::store::{Store, SubmittedJob};
 use model_store::train::preferences::{Choice, PastChoice, preferences, reconstruct};
 
-use crate::cmd::observe::waits_then;
 use crate::exit;
+use crate::waits::waits_then;
 
 /// Latest runs of this cluster that choices are looked for in.
 const MOST_RUNS: u32 = 200_000;

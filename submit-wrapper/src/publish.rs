@@ -4,7 +4,6 @@ mod lock;
 
 use std::io;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use model_store::advisor::model::Model;
 use model_store::advisor::{Catalogue, ClusterState, Economy, ModelCard, Precision, Preferences};
@@ -14,19 +13,12 @@ use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
 use model_store::store::{ModelState, PublishedModel, Store};
 
 use self::lock::lock;
+use crate::clock::now;
 use crate::prices::Priced;
 use crate::{exit, kept, preferences};
 
 /// By how much the clocks of a cluster's machines may differ, s: what munge takes.
 pub(crate) const SKEW: i64 = 300;
-
-/// Unix seconds now; 0 on a clock before 1970.
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
 
 /// Snapshots of trained models that are kept whatever their age.
 const KEPT_SNAPSHOTS: usize = 20;
@@ -124,7 +116,7 @@ pub(crate) fn record_refused(
 /// while the model was trained.
 fn body_of(config: &Config, model: Model, store: &Store) -> anyhow::Result<Body> {
     let mut cluster = store.cluster().map_err(exit::store)?.unwrap_or_default();
-    cluster.waits = crate::cmd::observe::waits(store, &cluster)?;
+    cluster.waits = crate::waits::waits(store, &cluster)?;
     let priced = Priced::of(config, &cluster);
     let models = site_models(config)?;
     let mut body = Body {

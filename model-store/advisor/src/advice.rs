@@ -1,5 +1,7 @@
 //! The answer: what to run, or why there is no advice.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::case::Precision;
@@ -50,6 +52,24 @@ pub struct Configuration {
     /// is told to take no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_num_seqs: Option<u32>,
+}
+
+/// In words: `h100 x 4, fp8`; `h100 x 2, fp8, 3 replicas`; `h100 x 8, fp8 on 2 nodes`.
+impl fmt::Display for Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes = match self.pp {
+            0 | 1 => String::new(),
+            pp => format!(" on {pp} nodes"),
+        };
+        let replicas = match self.dp {
+            0 | 1 => String::new(),
+            dp => format!(", {dp} replicas"),
+        };
+        f.pad(&format!(
+            "{} x {}, {}{nodes}{replicas}",
+            self.gres, self.tp, self.precision
+        ))
+    }
 }
 
 const fn one() -> u32 {

@@ -5,11 +5,10 @@ use super::advice::{
 };
 use super::candidates::{candidates, formats, setup};
 use super::case::Workload;
-use super::cluster::ClusterState;
-use super::economy::Economy;
 use super::feasible::infeasible;
 use super::gpu::GpuSpec;
 use super::highest_load::{assess_at_best, is_sought};
+use super::knowledge::Knowledge;
 use super::model::{Model, Step};
 use super::physics::{memory, physics};
 use super::queue::QueueWaits;
@@ -18,38 +17,8 @@ use super::request::{Layout, Request};
 use super::run::Target;
 use super::setup::Setup;
 use super::startable::{Bars, Startable};
-use super::utility::{self, Outlook, Terms};
+use super::utility::{Outlook, Terms};
 use crate::hashing::fnv1a;
-
-/// One Slurm GPU type of the site.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct SiteGpu {
-    /// Slurm GPU type (gres), as Slurm spells it.
-    pub gres: String,
-    /// GPU of the catalogue.
-    pub gpu: String,
-    /// Price of one GPU for an hour.
-    pub price_per_hour: f64,
-}
-
-/// What the advisor knows: the published part of the site.
-#[derive(Clone, Copy, Debug)]
-pub struct Knowledge<'a> {
-    /// Name of the snapshot.
-    pub snapshot_id: &'a str,
-    /// The learnt model.
-    pub model: &'a Model,
-    /// What the cluster has.
-    pub cluster: &'a ClusterState,
-    /// What its GPU types are and cost.
-    pub gpus: &'a [SiteGpu],
-    /// What the operator values.
-    pub economy: &'a Economy,
-    /// Unix seconds now, by which ages are judged; `None` = nothing is too old.
-    pub now: Option<i64>,
-    /// Whether the job at hand could be started; `None` where no job is, or nothing is known.
-    pub startable: Option<&'a dyn Startable>,
-}
 
 /// Advises on a request. Pure: the same knowledge and request give the same advice.
 pub fn advise(known: Knowledge, request: &Request) -> Advice {
@@ -331,7 +300,7 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
         _ => None,
     });
     if let Some((a, reason)) = missed {
-        return Verdict::Infeasible(format!("the best, {}, {reason}", utility::name(&a.config)));
+        return Verdict::Infeasible(format!("the best, {}, {reason}", a.config));
     }
     if let Some(axes) = nearest {
         return Verdict::Abstain(axes);
@@ -414,7 +383,7 @@ fn largest_reason(assessed: &[Assessed]) -> String {
         .max_by(|a, b| memory(a).total_cmp(&memory(b)));
     match largest.map(|a| (a, &a.fallen)) {
         Some((a, Some(Fallen::Infeasible(reason)))) => {
-            format!("even {}: {reason}", utility::name(&a.config))
+            format!("even {}: {reason}", a.config)
         }
         _ => "no configuration can run it".into(),
     }

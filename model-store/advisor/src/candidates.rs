@@ -3,11 +3,11 @@
 //! made by [`advise`](mod@super::advise).
 
 use super::advice::Configuration;
-use super::advise::{Knowledge, SiteGpu};
 use super::case::{Precision, Variant, Workload};
 use super::cluster::GpuPool;
 use super::feasible::infeasible;
 use super::gpu::GpuSpec;
+use super::knowledge::{Knowledge, SiteGpu};
 use super::physics::memory;
 use super::request::{Layout, Request};
 use super::setup::Setup;

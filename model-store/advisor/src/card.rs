@@ -1,7 +1,6 @@
 //! Model cards: the architecture of a model, as far as its speed and memory depend on it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::case::Precision;
 
@@ -154,26 +153,6 @@ impl ModelCard {
         let dense = self.active_params - per_expert * used;
         let hit = experts * (1.0 - (1.0 - used / experts).powf(batch.max(1.0)));
         dense + per_expert * hit
-    }
-
-    /// Makes a card from the text of a Hugging Face `config.json`, and the weight format that its
-    /// `quantization_config` states, if any.
-    ///
-    /// # Errors
-    /// [`CardError`] where the architecture cannot be known from it.
-    pub fn from_hf_config(name: &str, text: &str) -> Result<(Self, Option<Precision>), CardError> {
-        super::hf_config::read(name, text)
-    }
-
-    /// Whether everything in a `config.json` is understood that size, memory and speed depend on.
-    /// [`ModelCard::from_hf_config`] is not as strict: a user's own directory gets an advice with what
-    /// is known, and support says how far that goes.
-    ///
-    /// # Errors
-    /// [`CardError::NotUnderstood`] with the first key that is not, or as
-    /// [`ModelCard::from_hf_config`].
-    pub fn check_hf_config(text: &str) -> Result<(), CardError> {
-        super::hf_config::check(text)
     }
 }
 
@@ -342,13 +321,4 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or(0)
-}
-
-/// A positive whole number under any of these keys of a `config.json`.
-pub(super) fn count(config: &Value, keys: &[&str]) -> Option<u32> {
-    keys.iter()
-        .filter_map(|k| config.get(k))
-        .find_map(Value::as_u64)
-        .and_then(|n| u32::try_from(n).ok())
-        .filter(|n| *n > 0)
 }

@@ -4,12 +4,12 @@
 use serde::Serialize;
 
 use super::advice::{Advice, Assessed, Configuration, Fallen};
-use super::advise::Knowledge;
 use super::candidates::setup;
 use super::card::precision_in_name;
 use super::case::Case;
 use super::contest::{Contest, Lever, Rival, What};
 use super::economy::{Economy, Term};
+use super::knowledge::Knowledge;
 use super::model::Rate;
 use super::physics::physics;
 use super::rank::limits;

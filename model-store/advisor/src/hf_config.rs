@@ -2,13 +2,35 @@
 
 use serde_json::Value;
 
-use super::card::{CardError, ModelCard, count};
+use super::card::{CardError, ModelCard};
 use super::case::Precision;
 
 /// Longest text that is parsed, bytes; real files are a few KB.
 const LONGEST: usize = 1 << 20;
 
-pub(super) fn read(name: &str, text: &str) -> Result<(ModelCard, Option<Precision>), CardError> {
+impl ModelCard {
+    /// Makes a card from the text of a Hugging Face `config.json`, and the weight format that its
+    /// `quantization_config` states, if any.
+    ///
+    /// # Errors
+    /// [`CardError`] where the architecture cannot be known from it.
+    pub fn from_hf_config(name: &str, text: &str) -> Result<(Self, Option<Precision>), CardError> {
+        read(name, text)
+    }
+
+    /// Whether everything in a `config.json` is understood that size, memory and speed depend on.
+    /// [`ModelCard::from_hf_config`] is not as strict: a user's own directory gets an advice with what
+    /// is known, and support says how far that goes.
+    ///
+    /// # Errors
+    /// [`CardError::NotUnderstood`] with the first key that is not, or as
+    /// [`ModelCard::from_hf_config`].
+    pub fn check_hf_config(text: &str) -> Result<(), CardError> {
+        check(text)
+    }
+}
+
+fn read(name: &str, text: &str) -> Result<(ModelCard, Option<Precision>), CardError> {
     if text.len() > LONGEST {
         return Err(CardError::NotJson(format!(
             "{} bytes, the limit is {LONGEST}",
@@ -44,7 +66,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<(ModelCard, Option<Precisio
 ///
 /// # Errors
 /// [`CardError::NotUnderstood`] with the first key that is not, or as [`read`].
-pub(super) fn check(text: &str) -> Result<(), CardError> {
+fn check(text: &str) -> Result<(), CardError> {
     read("", text)?;
     let whole: Value = serde_json::from_str(text).map_err(|e| CardError::NotJson(e.to_string()))?;
     for part in [Some(&whole), whole.get("text_config")]
@@ -391,4 +413,13 @@ fn compressed_tensors(q: &Value) -> Option<Precision> {
         (4, false, true) => Some(Precision::W4a8),
         _ => None,
     }
+}
+
+/// A positive whole number under any of these keys of a `config.json`.
+fn count(config: &Value, keys: &[&str]) -> Option<u32> {
+    keys.iter()
+        .filter_map(|k| config.get(k))
+        .find_map(Value::as_u64)
+        .and_then(|n| u32::try_from(n).ok())
+        .filter(|n| *n > 0)
 }

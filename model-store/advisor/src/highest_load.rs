@@ -6,7 +6,8 @@
 //! is a best load, and never one at which a latency is more likely missed than held.
 
 use super::advice::{Assessed, Configuration, Fallen};
-use super::advise::{Knowledge, assess};
+use super::advise::assess;
+use super::knowledge::Knowledge;
 use super::rank::{Limit, limits};
 use super::request::{Load, Request};
 use super::run::Target;

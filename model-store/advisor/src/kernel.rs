@@ -12,10 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::features::{CATEGORIES, Categories, PLACE, Row};
 use super::packed;
+pub use super::units::NUMBERS;
 use super::units::{self, LANES, STEPS, UNKNOWN, between, matern};
-
-/// Dimensions that are numbers.
-pub const NUMBERS: usize = PLACE.len();
 
 /// Largest coordinate, steps: the squared distance of any two places then fits into 32 bits.
 const FARTHEST: f32 = 15.0 * STEPS;

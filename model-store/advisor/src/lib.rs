@@ -32,8 +32,10 @@ pub mod hashing;
 mod hf_config;
 mod highest_load;
 pub mod kernel;
+mod knowledge;
 mod landmarks;
 pub mod model;
+mod numbers;
 pub mod ops;
 mod packed;
 pub mod physics;
@@ -60,7 +62,7 @@ pub use advice::{
     Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, LeftOut, Prediction, Ranking,
     Verdict,
 };
-pub use advise::{Knowledge, SiteGpu, advise};
+pub use advise::advise;
 pub use candidates::setup as setup_of;
 pub use card::{CardError, Catalogue, ModelCard, name_key, nearest, precision_in_name};
 pub use case::{Case, Precision, Variant, Workload};
@@ -68,6 +70,7 @@ pub use cluster::{ClusterState, GpuPool};
 pub use economy::{Economy, Estimate, Preferences, Term, Weights};
 pub use engine_names::{canonical_engine, named_disaggregated, served_by};
 pub use gpu::{GPUS, GpuSpec, gpu_name_of_gres};
+pub use knowledge::{Knowledge, SiteGpu};
 pub use queue::{QueueWait, QueueWaits};
 pub use request::{Layout, Load, Pins, Request, Slo};
 pub use run::{Measured, Origin, Run, RunOutcome, Target};

@@ -4,9 +4,9 @@
 use std::cmp::Ordering;
 
 use super::advice::{Assessed, LeftOut, Prediction, Ranking};
-use super::advise::Knowledge;
 use super::economy::Term;
 use super::highest_load::is_sought;
+use super::knowledge::Knowledge;
 use super::queue::QueueWaits;
 use super::request::Request;
 use super::run::Target;

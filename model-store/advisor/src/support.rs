@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::advice::AxisOut;
 use super::case::Precision;
 use super::landmarks::{Landmark, Landmarks, Measured};
+use super::numbers::grouped;
 use super::physics::Physics;
 use super::run::Origin;
 use super::setup::Setup;
-use super::words::grouped;
 
 /// How far below and above all measured runs a number may lie, as factors: parameters, context,
 /// sequences in flight. A shorter context and a smaller load are no reason to refuse.

@@ -2,8 +2,10 @@
 //! their covariances, for the vector units that this machine has. The same operations in the same
 //! order give the same bits on each.
 
-use super::features::CATEGORIES;
-use super::kernel::NUMBERS;
+use super::features::{CATEGORIES, PLACE};
+
+/// Dimensions that are numbers.
+pub const NUMBERS: usize = PLACE.len();
 
 /// Numbers and category codes of a place, side by side.
 pub(super) const LANES: usize = NUMBERS + CATEGORIES;

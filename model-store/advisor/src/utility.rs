@@ -16,7 +16,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::advice::Configuration;
 use super::economy::{Economy, Term, Weights};
 
 /// Share of the KV cache above which engines preempt requests: the knee of the OmniPilot paper
@@ -25,22 +24,6 @@ pub const KNEE: f64 = 0.85;
 
 /// Smallest rate and largest chance that are reckoned with, so that no term is infinite.
 const SMALLEST: f64 = 1e-3;
-
-/// A configuration in words: `h100 x 4, fp8`; `h100 x 2, fp8, 3 replicas`; `h100 x 8, fp8 on 2
-/// nodes`.
-pub fn name(c: &Configuration) -> String {
-    let replicas = if c.dp > 1 {
-        format!(", {} replicas", c.dp)
-    } else {
-        String::new()
-    };
-    let nodes = if c.pp > 1 {
-        format!(" on {} nodes", c.pp)
-    } else {
-        String::new()
-    };
-    format!("{} x {}, {}{nodes}{replicas}", c.gres, c.tp, c.precision)
-}
 
 /// What the utility is made from; `None` = not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -20,9 +20,10 @@ use super::centre::{Centre, Learners};
 use super::gauss::{self, Level, MOST_POINTS};
 use super::krige::Kriging;
 use super::learn::{CENTRE, Gaussian, SPREAD, Trees};
-use super::local::{self, Locals};
+use super::local::Locals;
 use super::prepare::{Prepared, Sample, is_advised_on, prepare, shows_performance};
 use super::report::{Report, TargetReport};
+use super::table;
 
 /// Share of measured runs that the axis `distance` may call far when each is left out.
 const FALSE_ABSTENTION: f64 = 0.05;
@@ -202,8 +203,8 @@ pub(super) struct Task<'a> {
 }
 
 impl Task<'_> {
-    fn table(&self) -> local::Table<'_> {
-        local::Table {
+    fn table(&self) -> table::Table<'_> {
+        table::Table {
             rows: &self.rows,
             categories: &self.categories,
             y: &self.y,

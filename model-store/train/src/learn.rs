@@ -3,7 +3,7 @@
 use super::bins::Binned;
 use super::boost::{Loss, Plan, fit};
 use super::gauss::Fitted;
-use super::local::Table;
+use super::table::Table;
 use crate::advisor::features::Row;
 use crate::advisor::forest::Forest;
 use crate::advisor::kernel::Process;

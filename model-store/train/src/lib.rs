@@ -15,7 +15,6 @@ mod bins;
 mod boost;
 mod calibrate;
 mod centre;
-mod consensus;
 mod descent;
 pub mod evaluate;
 mod fit;
@@ -35,6 +34,7 @@ pub mod probe;
 pub mod queue;
 mod report;
 pub mod select;
+mod table;
 
 pub use fit::{Progress, settle, train};
 pub use report::{Report, TargetReport};

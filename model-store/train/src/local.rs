@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::gauss::{Fitted, Level, Rows, fit};
+use super::gauss::{Fitted, Level, fit};
 use super::learn::{Learner, remains_about};
-use crate::advisor::features::{Categories, Row, stack};
+use super::table::Table;
+use crate::advisor::features::stack;
 use crate::advisor::model::{Local, Shares};
 
 /// Fewest points of a stack from which it gets a process of its own.
@@ -24,32 +25,6 @@ const SHRINKAGE: f64 = 30.0;
 
 /// Steps of a share that are tried.
 const STEPS: u32 = 10;
-
-/// The rows of one target.
-#[derive(Clone, Copy)]
-pub(super) struct Table<'a> {
-    pub(super) rows: &'a [Row],
-    pub(super) categories: &'a [Categories],
-    pub(super) y: &'a [f64],
-    pub(super) weights: &'a [f64],
-    /// For each row its place among the points of the processes, where it is one.
-    pub(super) points: &'a [Option<usize>],
-}
-
-impl<'a> Table<'a> {
-    /// What a process is fitted to: the points that `takes`.
-    pub(super) fn chosen(&self, takes: impl Fn(usize) -> bool) -> Rows<'a> {
-        let chosen: Vec<usize> = (0..self.y.len())
-            .filter(|i| self.points[*i].is_some() && takes(*i))
-            .collect();
-        Rows {
-            rows: chosen.iter().map(|i| &self.rows[*i]).collect(),
-            categories: chosen.iter().map(|i| self.categories[*i]).collect(),
-            y: chosen.iter().map(|i| self.y[*i]).collect(),
-            weights: chosen.iter().map(|i| self.weights[*i]).collect(),
-        }
-    }
-}
 
 /// The fitted processes of all stacks that have one.
 pub(super) struct Locals<'a> {
@@ -227,6 +202,7 @@ fn relative_error(log: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::advisor::features::{CATEGORIES, FEATURES, PLACE};
+    use crate::advisor::features::{Categories, Row};
 
     /// Rows of one target, each of weight 1.
     struct Data {

@@ -10,12 +10,14 @@
 //! cell the newest, in turns over the users who measured it. A [`Selector`] looks at one run after the other and keeps a
 //! tenth of each, so that a store need not be held as a whole.
 
+mod consensus;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::consensus::{COMPARED, Consensus, residuals};
 use crate::advisor::{Catalogue, Origin, Run};
 use crate::hashing::fnv1a;
+use consensus::{COMPARED, Consensus, residuals};
 
 /// Engine versions of this cluster, newest first, whose runs are taken, once [`ENOUGH_OF_STACK`]
 /// runs of those are there.

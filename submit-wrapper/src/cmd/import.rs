@@ -4,7 +4,6 @@ mod tell;
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -18,6 +17,7 @@ use model_store::store::runs_csv::{self, Defaults, RowError, RunRows};
 use model_store::store::{ImportedFile, InsertReport, Store};
 use sha2::{Digest, Sha256};
 
+use crate::folders::make_parent;
 use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::tables::Encoding;
@@ -265,31 +265,6 @@ fn in_folders(given: &[PathBuf], format: Option<Format>) -> Vec<PathBuf> {
         out.extend(files);
     }
     out
-}
-
-/// Makes the folder of a file that is to be made.
-pub(crate) fn make_parent(file: &Path) -> anyhow::Result<()> {
-    let Some(dir) = file.parent().filter(|d| !d.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    make_folders(dir).map_err(|e| {
-        exit::fail(
-            format!("cannot make {}: {e}", dir.display()),
-            "run it as a user who may",
-        )
-    })
-}
-
-/// Makes a folder and those above it. Those that are new can be entered by every user, whatever
-/// the umask: jobs read the snapshot and write to the spool below them.
-pub(crate) fn make_folders(dir: &Path) -> std::io::Result<()> {
-    let new: Vec<&Path> = dir
-        .ancestors()
-        .take_while(|d| !d.as_os_str().is_empty() && !d.exists())
-        .collect();
-    std::fs::create_dir_all(dir)?;
-    new.into_iter()
-        .try_for_each(|d| std::fs::set_permissions(d, std::fs::Permissions::from_mode(0o755)))
 }
 
 fn import(store: Option<&mut Store>, path: &Path, args: &Args) -> anyhow::Result<Report> {

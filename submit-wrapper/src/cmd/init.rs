@@ -10,7 +10,7 @@ use model_store::advisor::Run;
 use model_store::advisor::words::count_of;
 use model_store::store::{EVIDENCE, Store, published_figures};
 
-use super::import::{make_folders, make_parent};
+use crate::folders::{make_folders, make_parent};
 use serde_json::{Value, json};
 
 use crate::exit;

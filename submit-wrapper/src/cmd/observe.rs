@@ -4,11 +4,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use model_store::advisor::ClusterState;
 use model_store::advisor::words::count_of;
-use model_store::advisor::{ClusterState, QueueWaits};
 use model_store::config::Config;
-use model_store::store::{Store, Wait};
-use model_store::train::queue::{PastWait, queue_waits};
+use model_store::store::Store;
 use serde_json::json;
 
 use crate::json::document;
@@ -17,7 +16,8 @@ use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::slurm::cluster::{self, Observed};
 use crate::slurm::command::CommandError;
-use crate::{exit, prices, publish, stated};
+use crate::waits::waits;
+use crate::{clock, exit, prices, publish, stated};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -41,7 +41,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             state: stated.clone(),
             ..Observed::default()
         },
-        None => cluster::observe(publish::now()).map_err(no_slurm)?,
+        None => cluster::observe(clock::now()).map_err(no_slurm)?,
     };
     store.save_cluster(&seen.state).map_err(exit::store)?;
     store
@@ -68,45 +68,6 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Waits older than this, s, say nothing of the queue of now.
-const LONGEST_MEMORY: i64 = 60 * 86_400;
-
-/// How long jobs wait, from what `ingest` read of accounting; `None` before it did.
-pub(crate) fn waits(store: &Store, cluster: &ClusterState) -> anyhow::Result<Option<QueueWaits>> {
-    let Some(as_of) = store.watermark("sacct").map_err(exit::store)? else {
-        return Ok(None);
-    };
-    let now = publish::now();
-    let past = store.waits(now - LONGEST_MEMORY).map_err(exit::store)?;
-    let past: Vec<PastWait> = past.iter().map(past_wait).collect();
-    let waits = queue_waits(&past, cluster, now, as_of);
-    Ok((!waits.waits.is_empty()).then_some(waits))
-}
-
-/// How long jobs waited as it looked at a moment of the past: from the latest jobs that had begun
-/// by then. `recorded` is in the order in which jobs became eligible.
-pub(crate) fn waits_then(recorded: &[Wait], cluster: &ClusterState, at: i64) -> Option<QueueWaits> {
-    /// Enough for every size; a choice is reconstructed in milliseconds.
-    const MOST: usize = 2000;
-    let begun = |w: &&Wait| w.eligible.saturating_add_unsigned(w.wait_s) <= at;
-    let recent = |w: &&Wait| w.eligible > at - LONGEST_MEMORY;
-    let known = recorded.iter().rev().filter(begun).take_while(recent);
-    let past: Vec<PastWait> = known.take(MOST).map(past_wait).collect();
-    let waits = queue_waits(&past, cluster, at, at);
-    (!waits.waits.is_empty()).then_some(waits)
-}
-
-#[allow(clippy::cast_precision_loss)] // seconds
-fn past_wait(w: &Wait) -> PastWait {
-    PastWait {
-        gres: w.gres.clone(),
-        gpus: w.gpus,
-        eligible: w.eligible,
-        wait_s: w.wait_s as f64,
-        backlog: w.backlog,
-    }
 }
 
 /// Where Slurm's commands are not installed there is a way on without them.

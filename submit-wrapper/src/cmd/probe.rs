@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
-use model_store::advisor::utility;
 use model_store::advisor::words::count_of;
 use model_store::config::Config;
 use model_store::options::shorten;
@@ -22,7 +21,7 @@ use crate::json::document;
 use self::ask::Requests;
 use crate::progress::Progress;
 use crate::site::SiteArgs;
-use crate::{exit, publish};
+use crate::{clock, exit};
 
 /// A probe is not submitted again within this, s.
 const NOT_AGAIN: i64 = 30 * 86_400;
@@ -115,7 +114,7 @@ impl Work {
         let snapshot = Snapshot::read(&config.snapshot)
             .map_err(|e| exit::fail(e.to_string(), "`omnipilot train` publishes it"))?;
         let requests = ask::requests(&config, &snapshot, &store)?;
-        let now = publish::now();
+        let now = clock::now();
         let submitted = store.probes(now - NOT_AGAIN).map_err(exit::store)?;
         let taken = |since: i64| -> BTreeSet<Taken> {
             let recent = submitted.iter().filter(|p| p.submitted_at >= since);
@@ -212,7 +211,7 @@ impl Work {
         format!(
             "{:<44} {:<24} {:>6.1} {:>9.3} {:>8.3} {:>6}",
             self.load(p.asked),
-            utility::name(&p.config),
+            p.config,
             p.gpu_hours,
             p.gain,
             p.gain / p.gpu_hours,

@@ -21,7 +21,7 @@ use self::page::About;
 use crate::ask::AskArgs;
 use crate::progress::Progress;
 use crate::site::SiteArgs;
-use crate::{draft, exit, json, publish};
+use crate::{clock, draft, exit, json, publish};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -51,7 +51,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let data = data::gather(&store, &snapshot)?;
     let consulted = request(&config, &snapshot, &args.ask.options, &data);
     let about = About {
-        made: super::models::utc(publish::now()),
+        made: crate::clock::utc(clock::now()),
         snapshot: snapshot.id.clone(),
         trained: trained(&store, &snapshot)?,
     };
@@ -65,7 +65,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
 fn trained(store: &Store, snapshot: &Snapshot) -> anyhow::Result<String> {
     let root = publish::root_of(store, &snapshot.id)?;
     let entry = store.model(&root).map_err(exit::store)?;
-    Ok(super::models::utc(
+    Ok(crate::clock::utc(
         entry.map_or(snapshot.created_at, |m| m.created_at),
     ))
 }

@@ -13,7 +13,8 @@ use model_store::outcome::env as names;
 
 use crate::engine::plan::{Wishes, plan};
 use crate::engine::power::meter;
-use crate::engine::record::{Job, Place, warn};
+use crate::engine::record::{Job, Place};
+use crate::engine::say::warn;
 use crate::engine::session::{Session, Times};
 use crate::exit;
 use crate::site::SiteArgs;

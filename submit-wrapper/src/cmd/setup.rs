@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 pub(crate) use self::switch::find as find_plugin;
 use self::text::Paths;
 pub(crate) use self::text::quoted;
-use super::import::make_parent;
 use crate::account::Account;
+use crate::folders::make_parent;
 use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::slurm::cluster::{self, Observed};
 use crate::slurm::conf::{self, SlurmConf};
-use crate::{draft, exit, json, prices, publish};
+use crate::{clock, draft, exit, json, prices};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -99,7 +99,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let progress = Progress::start("asking Slurm what the cluster has");
     let slurm = conf::ask().map_err(|e| exit::fail(e.to_string(), e.hint()))?;
-    let seen = cluster::observe(publish::now()).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
+    let seen = cluster::observe(clock::now()).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
     drop(progress);
     let account = Account::find(args.account.as_deref())?;
     tell_cluster(&mut told, &slurm, &seen)?;

@@ -60,7 +60,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             );
         }
         What::Restore { file } => {
-            super::import::make_parent(&config.store)?;
+            crate::folders::make_parent(&config.store)?;
             let progress = Progress::start("putting the backup in place");
             let store = Store::restore(&config.store, file).map_err(|e| not_restored(file, e))?;
             let runs = store.count().map_err(exit::store)?;

@@ -15,6 +15,7 @@ use model_store::train::select::{Choice, Policy, Selector};
 use model_store::train::{Report, TargetReport, train};
 use serde_json::json;
 
+use crate::clock;
 use crate::prices::Priced;
 use crate::progress::Progress;
 use crate::publish::{self, Champion, Draft};
@@ -83,7 +84,7 @@ fn not_needed(
     let refused = refused
         .filter(|m| m.state == ModelState::Refused)
         .map(|m| m.created_at);
-    let now = publish::now();
+    let now = clock::now();
     let lately = |at: &i64| (0..AFTER_REFUSAL).contains(&(now - at));
     if let Some(at) = refused.filter(lately).max() {
         let hours = (now - at) / 3600;
@@ -136,7 +137,7 @@ pub(crate) fn select_from(
         agreement: t.agreement,
         trusted: t.trusted_users.iter().cloned().collect(),
         left_out: t.left_out_users.iter().cloned().collect(),
-        ..Policy::at(publish::now())
+        ..Policy::at(clock::now())
     };
     let mut selector = Selector::new(catalogue, &policy);
     let mut ids = Vec::new();

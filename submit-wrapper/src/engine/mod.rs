@@ -33,6 +33,7 @@ mod prometheus;
 mod reading;
 pub(crate) mod record;
 mod rules;
+pub(crate) mod say;
 pub(crate) mod session;
 mod spool;
 mod supervise;

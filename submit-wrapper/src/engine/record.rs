@@ -7,6 +7,7 @@ use model_store::consult::without_number;
 use model_store::outcome::{Asked, Outcome, SCHEMA, env as names};
 
 use super::plan::{Env, Plan};
+use super::say::warn;
 use super::supervise::Supervisor;
 use super::verdict::{End, Exit, verdict};
 use super::{log::LogNotes, spool, watch::Watch};
@@ -158,12 +159,6 @@ impl Recorder {
             )));
         }
     }
-}
-
-/// One line on standard error; a standard error that is gone is no reason to end.
-pub(crate) fn warn(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "omnipilot: {text}");
 }
 
 /// What to tell people of an engine that did not end well: the reason, then a hint.

@@ -14,7 +14,7 @@ use super::plan::Urls;
 use super::port::{local_port, other_job};
 use super::power::PowerMeter;
 use super::reading::Reading;
-use super::record::warn;
+use super::say::warn;
 use super::tee::{SharedLog, locked};
 use super::window::{Cut, Windows};
 

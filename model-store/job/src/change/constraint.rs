@@ -6,7 +6,14 @@
 //! grouped by brackets of either kind, with node counts (`rack1*2`). An expression that is none of
 //! these is not taken apart.
 
-use crate::job_rewrite::TypeNames;
+/// The names of one GPU type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypeNames {
+    /// Slurm GPU type (gres), lower case.
+    pub name: String,
+    /// Node features that choose it, beside those named like it.
+    pub features: Vec<String>,
+}
 
 /// Deepest nesting of brackets that is followed.
 const DEEPEST: u32 = 16;

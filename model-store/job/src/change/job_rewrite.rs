@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::constraint::TypeNames;
 use crate::constraint::{Adapted, adapt, with_feature};
 use crate::job_request::{
     GPU_OPTIONS, Given, TRES_BIND, TRES_PER_TASK, nodes_asked, number_of, replace_gpus,
@@ -41,15 +42,6 @@ pub struct Allocation {
     pub per_node: u32,
     /// Nodes.
     pub nodes: u32,
-}
-
-/// The names of one GPU type.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TypeNames {
-    /// Slurm GPU type (gres), as Slurm spells it.
-    pub name: String,
-    /// Node features that choose it, beside those named like it.
-    pub features: Vec<String>,
 }
 
 /// What the site says of rewritten jobs on one GPU type.

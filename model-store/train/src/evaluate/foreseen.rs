@@ -2,6 +2,7 @@
 
 use super::super::prepare::prepare;
 use super::super::train;
+use super::choice::{Choice, Nearest};
 use super::split::{Protocol, Split};
 use crate::advisor::model::Model;
 use crate::advisor::{Catalogue, Prediction, Run, Target};
@@ -26,7 +27,7 @@ pub struct Foreseen {
     /// True where it was called out of support.
     pub flagged: bool,
     /// What a decision needs to know of it.
-    pub option: super::decide::Choice,
+    pub option: Choice,
 }
 
 /// Fits the kept runs and predicts the held ones.
@@ -38,7 +39,7 @@ pub(super) fn of_split(runs: &[Run], catalogue: &Catalogue, split: &Split) -> Ve
         |of: &[usize]| -> Vec<Run> { of.iter().filter_map(|i| runs.get(*i)).cloned().collect() };
     let (kept, held) = (pick(&split.kept), pick(&split.held));
     let (model, _) = train(&kept, catalogue, &|_, _| {});
-    let near = super::decide::Nearest::new(&prepare(&kept, catalogue));
+    let near = Nearest::new(&prepare(&kept, catalogue));
     of_runs(
         &held,
         catalogue,
@@ -53,7 +54,7 @@ pub(super) fn of_runs(
     held: &[Run],
     catalogue: &Catalogue,
     model: &Model,
-    near: &super::decide::Nearest,
+    near: &Nearest,
     (protocol, name): (Protocol, &str),
 ) -> Vec<Foreseen> {
     let prepared = prepare(held, catalogue);
@@ -71,7 +72,7 @@ pub(super) fn of_runs(
         }),
         predicted: model.predict(&s.setup, model.step_to(&s.run.source)),
         flagged: !model.axes_out(&s.setup, &s.physics).is_empty(),
-        option: super::decide::Choice::of(s, near),
+        option: Choice::of(s, near),
     };
     prepared.samples.iter().map(foresee).collect()
 }

@@ -7,6 +7,7 @@
 //! be published. Predictions are made from a [`Case`](crate::advisor::Case), which holds no
 //! outcome.
 
+mod choice;
 mod decide;
 mod foreseen;
 mod leakage;

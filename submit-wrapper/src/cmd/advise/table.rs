@@ -1,7 +1,7 @@
 //! The candidates as a table: with interval bars on a terminal, wide or narrow, and plain elsewhere.
 
 use model_store::advisor::words::grouped;
-use model_store::advisor::{Assessed, Target, utility};
+use model_store::advisor::{Assessed, Target};
 
 use super::why;
 
@@ -77,7 +77,7 @@ fn head() -> String {
 }
 
 fn plain(a: &Assessed) -> String {
-    let name = utility::name(&a.config);
+    let name = a.config.to_string();
     let reason = a.fallen.as_ref().map(why);
     let Some(p) = a.prediction(Target::OutputTokS) else {
         return format!("{name:<32} {}", reason.unwrap_or_default());
@@ -111,7 +111,7 @@ fn wide(candidates: &[Assessed], screen: Screen, width: usize, bar: usize) -> Ve
         scale.ends()
     );
     let line = |a: &Assessed| {
-        let name = utility::name(&a.config);
+        let name = a.config.to_string();
         let text = match a.prediction(Target::OutputTokS) {
             Some(p) if a.fallen.is_none() => {
                 let bar = scale.bar([p.lo, p.q50, p.hi], screen);
@@ -139,7 +139,7 @@ fn narrow(candidates: &[Assessed], screen: Screen, width: usize) -> Vec<String> 
     let head = ["candidate: tok/s".to_owned(), format!("  {}", scale.ends())];
     let mut out = head.map(|text| cut(&text, width, screen)).to_vec();
     for a in candidates {
-        let name = utility::name(&a.config);
+        let name = a.config.to_string();
         let (first, second) = match a.prediction(Target::OutputTokS) {
             Some(p) if a.fallen.is_none() => (
                 format!("{name}: {} {}", grouped(p.q50), interval(a)),
@@ -262,7 +262,7 @@ mod tests {
             tokens_per_gpu_hour: None,
             tokens_per_price: None,
             price_per_hour: 1.0,
-            outlook: utility::Outlook::default(),
+            outlook: model_store::advisor::utility::Outlook::default(),
             terms: [None; 7],
             utility: None,
             fallen: fallen.map(|reason| Fallen::Infeasible(reason.into())),

@@ -1,7 +1,7 @@
 //! Slurm's accounting: without it no outcome is believed.
 
 use super::{Seen, ago};
-use crate::publish;
+use crate::clock;
 use crate::slurm::command;
 use model_store::advisor::words::count_of;
 use model_store::store::Store;
@@ -79,7 +79,7 @@ fn gpu_tres(seen: &mut Seen, slurm: &crate::slurm::conf::SlurmConf) {
 fn freshness(seen: &mut Seen) {
     let Some(config) = &seen.config else { return };
     let read = Store::open(&config.store).and_then(|s| s.watermark("sacct"));
-    let now = publish::now();
+    let now = clock::now();
     let hint = "`omnipilot ingest` does; `omnipilot-ingest.timer` does so each five minutes";
     match read {
         Err(_) => {} // said of the store already

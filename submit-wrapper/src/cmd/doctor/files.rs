@@ -11,8 +11,8 @@ use model_store::snapshot::Snapshot;
 use model_store::store::Store;
 
 use super::{Seen, ago, span};
-use crate::publish;
 use crate::site::SiteArgs;
+use crate::{clock, publish};
 
 /// An observation older than this, s, no longer says what is free; the timer brings one each five minutes.
 const STALE_OBSERVATION: i64 = 3600;
@@ -152,7 +152,7 @@ fn snapshot(config: &Config, seen: &mut Seen) {
         let hint = "`chmod o-w` its folder; the service account alone needs to write there";
         seen.error("snapshot", "every user may replace it", hint);
     }
-    let now = publish::now();
+    let now = clock::now();
     let bytes = fs::metadata(path).map_or(0, |m| m.len());
     let age = model_age(config, &found, now);
     let words = format!(

@@ -2,7 +2,7 @@
 
 use super::Seen;
 use crate::slurm::{cluster, command, conf};
-use crate::{prices, publish};
+use crate::{clock, prices};
 use model_store::advisor::words::count_of;
 
 /// Oldest and newest release on which the plugin is tested, year and month.
@@ -48,7 +48,7 @@ pub(super) fn check_gpus(seen: &mut Seen) {
     if seen.slurm.is_none() {
         return seen.skipped("gpus", "Slurm does not answer");
     }
-    let found = match cluster::observe(publish::now()) {
+    let found = match cluster::observe(clock::now()) {
         Ok(found) => found,
         Err(e) => return seen.error("gpus", e.to_string(), e.hint()),
     };

@@ -6,7 +6,7 @@ use model_store::advisor::contest::{Lever, What};
 use model_store::advisor::explain::{Explained, Explanation, NearRun};
 use model_store::advisor::words::count_of;
 use model_store::advisor::words::{self, grouped};
-use model_store::advisor::{Assessed, Preferences, RunOutcome, Term, utility};
+use model_store::advisor::{Assessed, Preferences, RunOutcome, Term};
 use serde_json::{Value, json};
 
 use super::super::advise::{candidate_json, why};
@@ -126,7 +126,7 @@ fn by_terms(
             hidden += 1;
             continue;
         }
-        write!(out, "{:<32}", utility::name(&a.config))?;
+        write!(out, "{:<32}", a.config)?;
         for term in counted {
             write!(out, " {:>10}", number(x.contributions[*term as usize]))?;
         }
@@ -218,7 +218,7 @@ fn others(
     writeln!(out, "\nnot offered")?;
     let shown = if all { fallen.len() } else { 2 * FEW };
     for (a, x, reason) in fallen.iter().take(shown) {
-        writeln!(out, "{:<32} {}", utility::name(&a.config), why(reason))?;
+        writeln!(out, "{:<32} {}", a.config, why(reason))?;
         if let Some(line) = to_win(a, x) {
             writeln!(out, "  {line}")?;
         }

@@ -16,7 +16,7 @@ use crate::cmd::explain::Advices;
 use crate::slurm::accounting::{self, Row, Stage};
 use crate::slurm::serving;
 use crate::slurm::submitted::request_of_line;
-use crate::{exit, prices, publish};
+use crate::{clock, exit, prices};
 
 /// Under this name the store remembers how far accounting has been read.
 const WATERMARK: &str = "sacct";
@@ -41,7 +41,7 @@ const SEAM: i64 = 60;
 /// # Errors
 /// `sacct` or the store.
 pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> anyhow::Result<()> {
-    let now = publish::now();
+    let now = clock::now();
     let since = store
         .watermark(WATERMARK)
         .map_err(exit::store)?

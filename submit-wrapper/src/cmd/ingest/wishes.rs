@@ -11,7 +11,7 @@ use super::spool::{self, Entry, FRESH, Spool, SpoolFile};
 use super::{Report, remove_folders};
 use crate::slurm::accounting::Row;
 use crate::slurm::submitted::request_of_line;
-use crate::{exit, publish};
+use crate::{clock, exit};
 
 /// Longest model name that is kept, bytes.
 const LONGEST_MODEL: usize = 512;
@@ -79,7 +79,7 @@ fn read(file: &SpoolFile) -> Result<NewWish, String> {
         &options,
         file.uid,
         found.why,
-        publish::now().saturating_sub(age),
+        clock::now().saturating_sub(age),
     )
 }
 

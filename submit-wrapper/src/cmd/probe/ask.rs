@@ -12,7 +12,7 @@ use model_store::store::Store;
 use model_store::wish;
 
 use crate::cmd::ingest::wishes::key;
-use crate::{exit, publish};
+use crate::{clock, exit};
 
 /// Requests older than this, s, do not count.
 pub(super) const WINDOW: i64 = 90 * 86_400;
@@ -51,7 +51,7 @@ pub(super) fn requests(
     snapshot: &Snapshot,
     store: &Store,
 ) -> anyhow::Result<Requests> {
-    let since = publish::now() - WINDOW;
+    let since = clock::now() - WINDOW;
     let (mut votes, mut out) = (BTreeMap::new(), Requests::default());
     for wish in store.wishes(since).map_err(exit::store)? {
         let pairs: BTreeMap<String, String> =

@@ -13,7 +13,7 @@ use model_store::store::Probe;
 
 use super::ask::Requests;
 use crate::shell::in_quotes;
-use crate::{exit, publish};
+use crate::{clock, exit};
 
 /// How the names of arrays begin.
 pub(super) const NAME: &str = "omnipilot-probe-";
@@ -77,7 +77,7 @@ fn array(
     (gres, gpus): (&str, u32),
     probes: &[&PlannedProbe],
 ) -> anyhow::Result<Array> {
-    let now = publish::now();
+    let now = clock::now();
     let name = format!("{NAME}{now:x}-{:x}-{number}", std::process::id());
     let (kind, commands) = commands(config)?;
     let mut script = String::from("#!/bin/bash\n");

@@ -10,7 +10,7 @@ use model_store::store::Store;
 use super::NOT_AGAIN;
 use super::script::{Array, NAME};
 use crate::slurm::command;
-use crate::{exit, publish};
+use crate::{clock, exit};
 
 /// An array that Slurm took.
 pub(super) struct Submitted {
@@ -29,7 +29,7 @@ pub(super) struct Submitted {
 pub(super) fn submit(store: &mut Store, arrays: &[Array]) -> anyhow::Result<Vec<Submitted>> {
     let mut out = Vec::new();
     for array in arrays {
-        let since = publish::now() - NOT_AGAIN;
+        let since = clock::now() - NOT_AGAIN;
         let new = store
             .record_probes(&array.probes, since)
             .map_err(exit::store)?;
@@ -108,7 +108,7 @@ fn sbatch(script: &str) -> Result<u64, String> {
 /// A store that cannot be written.
 pub(super) fn settle(store: &mut Store) -> anyhow::Result<()> {
     let open: BTreeSet<String> = store
-        .probes(publish::now() - NOT_AGAIN)
+        .probes(clock::now() - NOT_AGAIN)
         .map_err(exit::store)?
         .into_iter()
         .filter(|p| p.job.starts_with(NAME))

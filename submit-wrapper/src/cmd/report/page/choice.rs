@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model_store::advisor::utility;
 use model_store::advisor::{Assessed, Target};
 use model_store::consult::Consulted;
 
@@ -141,13 +140,13 @@ pub(super) fn pareto(c: &Consulted) -> String {
     for (a, price, [_, rate, _]) in order.iter().map(|k| (k.0, k.1, k.2)) {
         if rate > best {
             best = rate;
-            front.push((price, rate, utility::name(&a.config)));
+            front.push((price, rate, a.config.to_string()));
         }
     }
     plot.line(&front.iter().map(|f| (f.0, f.1)).collect::<Vec<_>>(), "");
     let mut rows = Vec::new();
     for (a, price, y) in &known {
-        let name = utility::name(&a.config);
+        let name = a.config.to_string();
         let on = front.iter().any(|f| f.2 == name);
         plot.point(
             *price,

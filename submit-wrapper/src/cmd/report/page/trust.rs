@@ -153,12 +153,7 @@ pub(super) fn coverage(data: &Data) -> String {
         return section(title, &words, "");
     }
     let steps = steps(&data.here);
-    let day = |at: i64| {
-        crate::cmd::models::utc(at)
-            .chars()
-            .take(10)
-            .collect::<String>()
-    };
+    let day = |at: i64| crate::clock::utc(at).chars().take(10).collect::<String>();
     let last = data.here.last().map_or(0, |p| p.at);
     let axis = format!(
         "groups of runs, {} to {}",
@@ -189,7 +184,7 @@ pub(super) fn coverage(data: &Data) -> String {
             ),
         );
         rows.push(vec![
-            crate::cmd::models::utc(*at),
+            crate::clock::utc(*at),
             n.to_string(),
             percent(y[1]),
             percent(y[0]),

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::select::{Brief, FEWEST_OTHERS, NOBODY, WIDTHS};
+use super::{Brief, FEWEST_OTHERS, NOBODY, WIDTHS};
 use crate::advisor::physics::physics;
 use crate::advisor::{Catalogue, Run, Setup, Target};
 
-/// Share of the log of the factor of [`Policy::agreement`](super::select::Policy::agreement) by which a user's median may
+/// Share of the log of the factor of [`Policy::agreement`](super::Policy::agreement) by which a user's median may
 /// differ: one run may be odd, all of them together may not.
 const OF_MEDIAN: f64 = 0.585;
 /// Targets in which a run may disagree.
