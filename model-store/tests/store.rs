@@ -371,12 +371,13 @@ fn the_latest_observation_of_the_cluster_comes_back() {
 }
 
 /// Every schema that was ever in use, in order.
-const SCHEMAS: [&str; 5] = [
+const SCHEMAS: [&str; 6] = [
     include_str!("../src/store/schema/001-first.sql"),
     include_str!("../src/store/schema/002-settings.sql"),
     include_str!("../src/store/schema/003-default-partition.sql"),
     include_str!("../src/store/schema/004-learning-loop.sql"),
     include_str!("../src/store/schema/005-probes.sql"),
+    include_str!("../src/store/schema/006-slurm-view.sql"),
 ];
 
 /// What a store of the first schema may hold: a run of a job, a run from elsewhere, an observation.

@@ -52,7 +52,7 @@ use crate::advisor::Run;
 /// `PRAGMA application_id` of a store: "OMNP".
 const APPLICATION_ID: i32 = 0x4f4d_4e50;
 /// `PRAGMA user_version` of the newest schema.
-const SCHEMA_VERSION: i32 = 5;
+const SCHEMA_VERSION: i32 = 6;
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(30);
 /// First bytes of every SQLite database.
