@@ -373,13 +373,14 @@ fn the_latest_observation_of_the_cluster_comes_back() {
 }
 
 /// Every schema that was ever in use, in order.
-const SCHEMAS: [&str; 6] = [
+const SCHEMAS: [&str; 7] = [
     include_str!("../store/src/schema/001-first.sql"),
     include_str!("../store/src/schema/002-settings.sql"),
     include_str!("../store/src/schema/003-default-partition.sql"),
     include_str!("../store/src/schema/004-learning-loop.sql"),
     include_str!("../store/src/schema/005-probes.sql"),
     include_str!("../store/src/schema/006-other-deployments.sql"),
+    include_str!("../store/src/schema/007-slurm-view.sql"),
 ];
 
 /// What a store of the first schema may hold: a run of a job, a run from elsewhere, an observation.

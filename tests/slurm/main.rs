@@ -9,6 +9,7 @@ mod facts;
 mod hands;
 mod install;
 mod launcher;
+mod matrix;
 mod power;
 mod probe;
 mod progress;

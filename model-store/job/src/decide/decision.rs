@@ -281,7 +281,7 @@ impl<'a> Site<'a> {
         let site = Self {
             config,
             snapshot,
-            reached: place.within(&snapshot.body.cluster, nodes),
+            reached: place.within(&body.cluster, nodes, matches!(ground, Ground::Seen(_))),
             asked: asked(submission.given),
             nodes,
             spread,

@@ -14,9 +14,9 @@ use model_store::sbatch_options::variable_of;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::script::Script;
-use super::shown::{self, Word};
 use crate::exit;
 use crate::shell::quoted;
+use crate::slurm::test_only::{Word, ask};
 
 /// True inside a job.
 pub(super) fn inside_job() -> bool {
@@ -113,7 +113,7 @@ impl Launch {
         let mut words = self.words();
         words.insert(0, "--test-only".to_owned());
         match self.command(words) {
-            Ok((mut command, _held)) => shown::ask(&mut command),
+            Ok((mut command, _held)) => ask(&mut command),
             Err(_) => Word::Silent,
         }
     }
