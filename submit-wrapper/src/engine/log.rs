@@ -60,6 +60,12 @@ const CAUSES: &[(RunOutcome, &[&str])] = &[
     ),
 ];
 
+/// The texts of every rule, which may leave the job in the record: they are the engines' own.
+pub(crate) fn rules() -> impl Iterator<Item = &'static str> {
+    let causes = CAUSES.iter().flat_map(|(_, texts)| *texts);
+    causes.chain(DEATHS).copied()
+}
+
 /// Texts of an engine that lost a part of itself.
 const DEATHS: &[&str] = &[
     "died unexpectedly",

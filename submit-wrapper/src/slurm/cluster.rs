@@ -1,11 +1,12 @@
 //! Nodes and queue as the state of the cluster.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use model_store::advisor::{ClusterState, GpuPool};
 
 use super::command::{self, CommandError};
-use super::gres;
+use super::gres::{self, Gpus};
 use super::nodes::{self, Node};
 use super::pending;
 
@@ -43,12 +44,19 @@ pub(crate) fn observe(now: i64) -> Result<Observed, CommandError> {
         &["-d", "-o", "show", "nodes"],
     )?);
     let partitions = command::output("scontrol", &["-a", "-o", "show", "partition"])?;
+    let types = types(&nodes);
     let format = pending::format();
-    let queue = command::output(
+    let mut waiting = Gpus::new();
+    // By the line: tasks of arrays may be a million.
+    command::lines(
         "squeue",
         &["-a", "-r", "-h", "-t", "PENDING", "-O", &format],
+        |line| {
+            pending::add(&mut waiting, line, &types);
+            ControlFlow::Continue(())
+        },
     )?;
-    let mut seen = assemble(&nodes, &queue, now);
+    let mut seen = assemble(&nodes, &types, &waiting, now);
     seen.state.default_partition = default_partition(&partitions);
     Ok(seen)
 }
@@ -60,19 +68,18 @@ fn default_partition(partitions: &str) -> Option<String> {
     nodes::value(line, "PartitionName").map(str::to_owned)
 }
 
+/// The GPU types of these nodes, in order.
+fn types(nodes: &[Node]) -> Vec<String> {
+    let all = nodes.iter().flat_map(|n| &n.gpus).map(|(gres, _)| gres);
+    let types: BTreeSet<&String> = all.filter(|gres| !gres.is_empty()).collect();
+    types.into_iter().cloned().collect()
+}
+
 /// Puts nodes and queue together.
-fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
-    let types: BTreeSet<&str> = nodes
-        .iter()
-        .flat_map(|n| &n.gpus)
-        .map(|(gres, _)| gres.as_str())
-        .filter(|g| !g.is_empty())
-        .collect();
-    let names: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
-    let waiting = pending::parse(queue, &names);
+fn assemble(nodes: &[Node], types: &[String], waiting: &Gpus, now: i64) -> Observed {
     let pools = types
         .iter()
-        .map(|gres| pool(nodes, gres, gres::count(&waiting, gres)))
+        .map(|gres| pool(nodes, gres, gres::count(waiting, gres)))
         .collect();
     let untyped = nodes
         .iter()
@@ -91,7 +98,7 @@ fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
             .filter(|d| d.nodes > 0)
             .collect(),
         untyped_nodes: u32::try_from(untyped).unwrap_or(u32::MAX),
-        untyped_pending: gres::count(&waiting, ""),
+        untyped_pending: gres::count(waiting, ""),
     }
 }
 
@@ -149,10 +156,17 @@ fn down(nodes: &[Node], gres: &str) -> Down {
 mod tests {
     use super::*;
 
+    fn assembled(nodes: &[Node], queue: &str, now: i64) -> Observed {
+        let (types, mut waiting) = (types(nodes), Gpus::new());
+        let add = |line| pending::add(&mut waiting, line, &types);
+        queue.lines().for_each(add);
+        assemble(nodes, &types, &waiting, now)
+    }
+
     #[test]
     fn a_real_cluster_is_put_together() {
         let nodes = nodes::parse(include_str!("captures/22.05/nodes.txt"));
-        let seen = assemble(&nodes, include_str!("captures/22.05/pending.txt"), 7);
+        let seen = assembled(&nodes, include_str!("captures/22.05/pending.txt"), 7);
         let brief: Vec<_> = seen
             .state
             .pools
@@ -207,7 +221,7 @@ mod tests {
     fn gpus_without_a_type_are_counted_apart() {
         let text = "NodeName=n1 Gres=gpu:4 GresUsed=gpu:1(IDX:0) State=MIXED Partitions=p\n\
                     NodeName=n2 Gres=gpu:h100:4 GresUsed=gpu:2(IDX:0-1) State=MIXED Partitions=p,q\n";
-        let seen = assemble(&nodes::parse(text), "", 0);
+        let seen = assembled(&nodes::parse(text), "", 0);
         assert_eq!(seen.untyped_nodes, 1);
         assert_eq!(seen.state.pools.len(), 1);
         assert_eq!(
