@@ -450,9 +450,9 @@ fn nothing_of_a_refused_file_is_left_in_a_store_that_was_brought_up_to_date() {
         sqlite(
             &path,
             "INSERT INTO quarantine (hash, file, uid, bytes, reason, head, quarantined_at) VALUES
-               (zeroblob(32), 'a', 1, 9, 'no outcome file: invalid type: string \"SECRET-1\"', 'SECRET-2', 1),
-               (randomblob(32), 'b', 1, 9, 'no wish: --llm-isl=SECRET-3 is not a number', 'SECRET-4', 2),
-               (randomblob(32), 'c', 1, 9, 'its job never ran', replace(hex(zeroblob(2000)), '00', 'SECRET-5'), 3);
+               (zeroblob(32), 'a', 1, 9, 'no outcome file: invalid type: string \"SECRET-1\"', CAST('SECRET-2' AS BLOB), 1),
+               (randomblob(32), 'b', 1, 9, 'no wish: --llm-isl=SECRET-3 is not a number', CAST('SECRET-4' AS BLOB), 2),
+               (randomblob(32), 'c', 1, 9, 'its job never ran', CAST(replace(hex(zeroblob(500)), '00', 'SECRET-5') AS BLOB), 3);
              DELETE FROM quarantine WHERE file = 'c'",
         );
         let kept = |path: &Path| {

@@ -9,6 +9,7 @@ mod facts;
 mod hands;
 mod install;
 mod launcher;
+mod neighbours;
 mod power;
 mod probe;
 mod progress;

@@ -96,8 +96,7 @@ impl Store {
     /// # Errors
     /// SQLite's own.
     pub fn asked_accounting(&mut self, name: &str, at: i64) -> Result<(), StoreError> {
-        let sql =
-            "INSERT INTO watermarks (name, at) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at";
+        let sql = "INSERT INTO watermarks (name, at) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at";
         let path = self.path.clone();
         self.write(|tx| {
             tx.execute(sql, params![name, at])

@@ -257,10 +257,7 @@ mod tests {
                 "RuntimeError: invalid value \"the model has no memory\" in request",
                 "RuntimeError: invalid value \u{2026} in request",
             ),
-            (
-                "Error: unclosed 'the model cannot",
-                "Error: \u{2026}",
-            ),
+            ("Error: unclosed 'the model cannot", "Error: \u{2026}"),
             (
                 "TypeError: got HF_TOKEN=hf_abc and key=12345678",
                 "TypeError: \u{2026} and \u{2026}",
@@ -296,7 +293,10 @@ mod tests {
     #[test]
     fn every_rule_can_be_read_in_what_is_kept() {
         for rule in super::super::log::rules() {
-            for line in [rule.to_owned(), format!("x /home/a/b: 'secret {rule} --key=1'")] {
+            for line in [
+                rule.to_owned(),
+                format!("x /home/a/b: 'secret {rule} --key=1'"),
+            ] {
                 let told = of(&line);
                 assert!(told.contains(rule), "{rule}: {told}");
                 assert!(!told.contains("secret") && !told.contains("key"), "{told}");

@@ -6,12 +6,12 @@ use model_store::advisor::RunOutcome;
 use model_store::consult::without_number;
 use model_store::outcome::{Asked, Outcome, SCHEMA, env as names};
 
-use super::plan::{Env, Plan};
-use super::supervise::Supervisor;
-use super::verdict::{End, Exit, verdict};
 use super::evidence;
 use super::log::{self, LogNotes};
+use super::plan::{Env, Plan};
 use super::spool::{self, Readers};
+use super::supervise::Supervisor;
+use super::verdict::{End, Exit, verdict};
 use super::watch::Watch;
 
 /// The job as Slurm tells it.

@@ -122,8 +122,8 @@ pub(crate) fn hand_over(path: &Path) {
     let names = std::fs::read_dir(path).into_iter().flatten().flatten();
     let own = names.take_while(|_| Instant::now() < end).filter(|entry| {
         let name = entry.file_name();
-        let is_outcome =
-            name.as_encoded_bytes().ends_with(b".json") && !name.as_encoded_bytes().starts_with(b".");
+        let is_outcome = name.as_encoded_bytes().ends_with(b".json")
+            && !name.as_encoded_bytes().starts_with(b".");
         let is_private = |d: Metadata| d.is_file() && d.uid() == me && d.mode() & 0o077 == 0;
         is_outcome && entry.metadata().is_ok_and(is_private)
     });
@@ -229,11 +229,17 @@ mod tests {
         write(&place("now.json"), Readers::Service, &outcome()).unwrap();
         write(&place("own.json"), Readers::Nobody, &outcome()).unwrap();
         hand_over(dir.path());
-        let modes = ["before", "running", "other", "now", "own"].map(|n| mode(&place(&format!("{n}.json"))));
+        let modes = ["before", "running", "other", "now", "own"]
+            .map(|n| mode(&place(&format!("{n}.json"))));
         // A record of the user's own place is none of the spool's; it is an outcome like any other if it lies there.
         assert_eq!(modes, [0o640, 0o600, 0o600, 0o640, 0o640]);
-        assert!(fs::symlink_metadata(place("link.json")).unwrap().is_symlink());
-        let read: Outcome = serde_json::from_slice(&fs::read(place("before.json")).unwrap()).unwrap();
+        assert!(
+            fs::symlink_metadata(place("link.json"))
+                .unwrap()
+                .is_symlink()
+        );
+        let read: Outcome =
+            serde_json::from_slice(&fs::read(place("before.json")).unwrap()).unwrap();
         assert_eq!(read, outcome());
     }
 
@@ -249,13 +255,20 @@ mod tests {
         nix::unistd::mkfifo(&place("fifo.json"), Mode::from_bits_truncate(0o666)).unwrap();
         for name in ["link.json", "second-name.json", "fifo.json"] {
             write(&place(name), Readers::Nobody, &outcome()).unwrap();
-            assert!(fs::symlink_metadata(place(name)).unwrap().is_file(), "{name}");
+            assert!(
+                fs::symlink_metadata(place(name)).unwrap().is_file(),
+                "{name}"
+            );
         }
         fs::create_dir(place("folder.json")).unwrap();
         assert!(write(&place("folder.json"), Readers::Nobody, &outcome()).is_err());
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
         let left = fs::read_dir(dir.path()).unwrap().flatten();
-        assert_eq!(left.filter(|e| e.file_name().to_string_lossy().ends_with(".part")).count(), 0);
+        assert_eq!(
+            left.filter(|e| e.file_name().to_string_lossy().ends_with(".part"))
+                .count(),
+            0
+        );
     }
 
     #[test]
@@ -267,7 +280,14 @@ mod tests {
     #[test]
     fn a_missing_spool_is_an_error_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(write(&dir.path().join("none/x.json"), Readers::Service, &outcome()).is_err());
+        assert!(
+            write(
+                &dir.path().join("none/x.json"),
+                Readers::Service,
+                &outcome()
+            )
+            .is_err()
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

@@ -111,7 +111,9 @@ pub(crate) fn ended_between(from: i64, to: i64) -> Result<Vec<Row>, CommandError
 /// # Errors
 /// As [`jobs`].
 pub(crate) fn answers() -> Result<(), CommandError> {
-    let question = ["-a", "-X", "-P", "-n", "-S", "now", "-E", "now", "-o", "JobID"];
+    let question = [
+        "-a", "-X", "-P", "-n", "-S", "now", "-E", "now", "-o", "JobID",
+    ];
     command::lines("sacct", &question, |_| ControlFlow::Break(()))
 }
 
@@ -290,7 +292,10 @@ mod tests {
 
     /// The first capture is of before the reason was asked for: each of its rows gets an empty one.
     fn captured() -> String {
-        let begins = |line: &str| line.split_once("@X@").is_some_and(|(id, _)| id.parse::<u64>().is_ok());
+        let begins = |line: &str| {
+            line.split_once("@X@")
+                .is_some_and(|(id, _)| id.parse::<u64>().is_ok())
+        };
         let mut text = String::new();
         for (n, line) in CAPTURE.lines().enumerate() {
             text.push_str(match (n, begins(line)) {
@@ -332,7 +337,10 @@ mod tests {
         let long = first.replace("tagged", &"x".repeat(1 << 20));
         let rows = parse(&format!("{long}\n{first}\n"), "@X@");
         assert_eq!(rows.len(), 2);
-        assert_eq!((rows[0].job.name.len(), rows[1].job.name.as_str()), (TEXT, "tagged"));
+        assert_eq!(
+            (rows[0].job.name.len(), rows[1].job.name.as_str()),
+            (TEXT, "tagged")
+        );
     }
 
     #[test]

@@ -137,14 +137,17 @@ pub(crate) fn lines(
     let status = child.wait();
     drop(over);
     let late = watch.join().unwrap_or(false);
-    let status = status.map_err(|e| CommandError::Failed(format!("cannot wait for `{name}`: {e}")))?;
+    let status =
+        status.map_err(|e| CommandError::Failed(format!("cannot wait for `{name}`: {e}")))?;
     match (late, ended) {
         (true, _) => Err(CommandError::Late(name)),
         (false, ControlFlow::Break(())) => Ok(()),
         (false, ControlFlow::Continue(())) if status.success() => Ok(()),
         _ => {
             let words = said.join().unwrap_or_default();
-            Err(CommandError::Failed(format!("`{name}` failed ({status}): {words}")))
+            Err(CommandError::Failed(format!(
+                "`{name}` failed ({status}): {words}"
+            )))
         }
     }
 }
@@ -251,9 +254,15 @@ mod tests {
         // Enough is enough, and no failure; nor does a command that says much on standard error hang.
         let (all, result) = shown("yes", 3);
         assert!(result.is_ok() && all.len() == 3);
-        let (_, result) = shown("head -c 9000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo why >&2; exit 3", 9);
+        let (_, result) = shown(
+            "head -c 9000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo why >&2; exit 3",
+            9,
+        );
         let told = result.unwrap_err().to_string();
-        assert!(told.ends_with(": why") && told.contains("exit status: 3"), "{told}");
+        assert!(
+            told.ends_with(": why") && told.contains("exit status: 3"),
+            "{told}"
+        );
     }
 
     #[test]

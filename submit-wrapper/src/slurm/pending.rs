@@ -120,10 +120,23 @@ mod tests {
     #[test]
     fn who_stands_at_a_limit_of_his_own_does_not_wait_for_gpus() {
         let waiting = |reason| {
-            let cells = ["1", "1", "N/A", "gres/gpu:h100:4", "N/A", "cpu=1", "(null)", reason];
+            let cells = [
+                "1",
+                "1",
+                "N/A",
+                "gres/gpu:h100:4",
+                "N/A",
+                "cpu=1",
+                "(null)",
+                reason,
+            ];
             !parse(&line(cells), &types()).is_empty()
         };
-        assert!(["Resources", "Priority", "None", ""].into_iter().all(waiting));
+        assert!(
+            ["Resources", "Priority", "None", ""]
+                .into_iter()
+                .all(waiting)
+        );
         for reason in [
             "AssocMaxJobsLimit",
             "QOSMaxGRESPerUser",

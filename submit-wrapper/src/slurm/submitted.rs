@@ -86,9 +86,9 @@ pub(crate) fn job_with_advice(advice: &str) -> Result<Option<String>, CommandErr
         format,
     ];
     command::lines("sacct", &question, |row| {
-        let id = row.split_once('\t').and_then(|(id, comment)| {
-            (advice_in_comment(comment) == Some(advice)).then_some(id)
-        });
+        let id = row
+            .split_once('\t')
+            .and_then(|(id, comment)| (advice_in_comment(comment) == Some(advice)).then_some(id));
         if let Some(id) = id {
             found = Some(id.to_owned());
         }

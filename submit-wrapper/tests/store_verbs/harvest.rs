@@ -415,6 +415,48 @@ fn what_was_missed_is_read_by_the_day_and_from_where_it_broke_off() {
     assert!((read_to - now).abs() < 120);
 }
 
+/// What users made of one hour cannot be read: half of the time is asked for, and what fails even so is passed over, and told.
+#[test]
+fn accounting_that_fails_for_a_while_is_passed_over_and_the_rest_is_read() {
+    let site = Site::new();
+    // It ends by a signal where the question reaches to three hours ago, and answers anything else.
+    site.command_that(
+        "sacct",
+        "#!/bin/sh\nfrom=0 to=0\nwhile [ $# -gt 0 ]; do case $1 in -S) from=$2; shift ;; -E) to=$2; shift ;; esac; shift; done\n\
+         ago() { case $1 in now) echo 0 ;; *) echo \"$1\" | tr -dc 0-9 ;; esac; }\n\
+         [ \"$(ago $from)\" -gt 10800 ] && [ \"$(ago $to)\" -lt 10800 ] && kill -PIPE $$\nexit 0\n",
+    );
+    let report = site.ingest();
+    let gaps = report["passed_over"].as_array().unwrap();
+    assert_eq!(gaps.len(), 1, "{report}");
+    let seconds = gaps[0]["until"].as_i64().unwrap() - gaps[0]["since"].as_i64().unwrap();
+    assert!((60..240).contains(&seconds), "{report}");
+    let read_to = site.store().watermark("sacct").unwrap().unwrap();
+    assert!(
+        read_to > gaps[0]["until"].as_i64().unwrap() + 3600,
+        "{report}"
+    );
+    assert_eq!(site.store().accounting_gaps().unwrap().len(), 1);
+}
+
+/// An array's id is answered with all of its tasks: a hundred thousand rows that nobody asked for, each with a long line.
+#[test]
+fn an_answer_full_of_what_was_not_asked_for_costs_nobody_his_outcome() {
+    let site = Site::new();
+    site.accounting(&[row(&site, 7, "COMPLETED", TRES, COMMENT)]);
+    let real = std::fs::read_to_string(site.path("bin/sacct")).unwrap();
+    site.command_that("real-sacct", &real);
+    site.command_that(
+        "sacct",
+        "#!/bin/sh\nhere=${0%/*}\nfor word; do case $word in --delimiter=*) d=${word#*=} ;; esac; done\n\
+         case \"$*\" in *' -j '*) awk -v d=\"$d\" 'BEGIN { line = sprintf(\"%60000s\", \"x\"); for (n = 1000; n < 6000; n++) \
+         print n d \"c\" d \"a\" d 1 d \"CANCELLED\" d \"0:0\" d 0 d 1 d 1 d 1 d 1 d \"None assigned\" d d \"p\" d \"j\" d line d d \"None\" }' ;; esac\n\
+         exec \"$here/real-sacct\" \"$@\"\n",
+    );
+    site.put("a.json", &outcome(&site, 7));
+    assert_eq!(site.ingest()["runs"], 1);
+}
+
 /// Outcomes of jobs 1 to this in the spool, and the jobs in accounting.
 fn fill(site: &Site, files: u64) {
     let rows: Vec<String> = (1..=files)

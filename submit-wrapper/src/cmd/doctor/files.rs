@@ -11,8 +11,8 @@ use model_store::snapshot::Snapshot;
 use model_store::store::Store;
 
 use super::{Seen, ago, span};
-use crate::{publish, shared_folder};
 use crate::site::SiteArgs;
+use crate::{publish, shared_folder};
 
 /// An observation older than this, s, no longer says what is free; the timer brings one each five minutes.
 const STALE_OBSERVATION: i64 = 3600;

@@ -47,9 +47,7 @@ const SEAM: i64 = 60;
 /// Accounting that answers nothing at all, or the store.
 pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> anyhow::Result<()> {
     let now = publish::now();
-    store
-        .asked_accounting(ASKED, now)
-        .map_err(exit::store)?;
+    store.asked_accounting(ASKED, now).map_err(exit::store)?;
     let since = store
         .watermark(WATERMARK)
         .map_err(exit::store)?

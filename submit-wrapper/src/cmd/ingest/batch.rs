@@ -30,7 +30,8 @@ const BATCH: usize = 16_384;
 /// Bytes of files beyond which a transaction takes no more of them.
 const BATCH_BYTES: usize = 32 << 20;
 /// Why a file waits whose owner asked for too much; after a week it is refused.
-const UNANSWERED: &str = "what accounting has of the jobs that its owner's files name is too long for one call";
+const UNANSWERED: &str =
+    "what accounting has of the jobs that its owner's files name is too long for one call";
 const LOST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What lay under one name, and the outcome that it reads as.
@@ -104,27 +105,30 @@ fn load(
         let room = bytes.load(Relaxed) < BATCH_BYTES;
         room.then(|| names.next()).flatten()
     };
-    let mut read = spool::each(std::iter::from_fn(next).take(BATCH), |Named { name, uid }| {
-        if ledger.is_spent(uid) {
-            more.store(true, Relaxed);
-            return None;
-        }
-        let begun = Instant::now();
-        let entry = spool::read(spool, &name);
-        let outcome = match &entry {
-            Entry::File(file) => {
-                bytes.fetch_add(file.bytes.len(), Relaxed);
-                Some(serde_json::from_slice(&file.bytes))
+    let mut read = spool::each(
+        std::iter::from_fn(next).take(BATCH),
+        |Named { name, uid }| {
+            if ledger.is_spent(uid) {
+                more.store(true, Relaxed);
+                return None;
             }
-            _ => None,
-        };
-        ledger.charge(uid, begun.elapsed());
-        Some(Read {
-            name,
-            entry,
-            outcome,
-        })
-    });
+            let begun = Instant::now();
+            let entry = spool::read(spool, &name);
+            let outcome = match &entry {
+                Entry::File(file) => {
+                    bytes.fetch_add(file.bytes.len(), Relaxed);
+                    Some(serde_json::from_slice(&file.bytes))
+                }
+                _ => None,
+            };
+            ledger.charge(uid, begun.elapsed());
+            Some(Read {
+                name,
+                entry,
+                outcome,
+            })
+        },
+    );
     // Of files that contradict one another the first one counts, whichever thread was faster.
     read.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let asked = read.iter().filter_map(|r| match (&r.entry, &r.outcome) {
@@ -356,7 +360,11 @@ mod tests {
         };
         assert_eq!(unreadable(&file(59), &error), None);
         let refused = unreadable(&file(60), &error).unwrap();
-        assert!(refused.reason.starts_with("no outcome file: JSON that ends"));
+        assert!(
+            refused
+                .reason
+                .starts_with("no outcome file: JSON that ends")
+        );
         let error = serde_json::from_str::<Outcome>(r#"{"schema":"SECRET"}"#).unwrap_err();
         let refused = unreadable(&file(60), &error).unwrap();
         assert!(!refused.reason.contains("SECRET"), "{refused:?}");

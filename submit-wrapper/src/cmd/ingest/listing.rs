@@ -277,14 +277,7 @@ mod tests {
             all.surplus.values().map(Vec::len).sum::<usize>(),
             35 + 37 + 38
         );
-        let bounded = list_within(
-            &spool,
-            Shares {
-                surplus: 10,
-                ..FEW
-            },
-        )
-        .unwrap();
+        let bounded = list_within(&spool, Shares { surplus: 10, ..FEW }).unwrap();
         assert_eq!(brief(&bounded), (5, 3, 2, true));
         assert_eq!(bounded.surplus.values().map(Vec::len).sum::<usize>(), 10);
         let few = list_within(
@@ -304,7 +297,11 @@ mod tests {
         fs::write(dir.path().join("a.json"), "x").unwrap();
         fs::write(dir.path().join(".draft"), "x").unwrap();
         for n in 0..40 {
-            fs::hard_link(dir.path().join("a.json"), dir.path().join(format!("b{n}.json"))).unwrap();
+            fs::hard_link(
+                dir.path().join("a.json"),
+                dir.path().join(format!("b{n}.json")),
+            )
+            .unwrap();
             fs::hard_link(dir.path().join(".draft"), dir.path().join(format!(".d{n}"))).unwrap();
         }
         fs::write(dir.path().join("c.json"), "x").unwrap();
@@ -323,13 +320,22 @@ mod tests {
             surplus: 0,
         };
         let named = |all: &[(&str, u64)]| Owner {
-            outcomes: all.iter().map(|(name, size)| (OsString::from(name), *size)).collect(),
+            outcomes: all
+                .iter()
+                .map(|(name, size)| (OsString::from(name), *size))
+                .collect(),
             ..Owner::default()
         };
-        look.owners.insert(1, named(&[("b", 30), ("a", 20), ("c", 1)]));
+        look.owners
+            .insert(1, named(&[("b", 30), ("a", 20), ("c", 1)]));
         look.owners.insert(2, named(&[("d", 1), ("e", 1)]));
         look.owners.insert(3, named(&[("f", 99)]));
-        let names: Vec<_> = look.in_turn().names.into_iter().map(|n| (n.uid, n.name)).collect();
+        let names: Vec<_> = look
+            .in_turn()
+            .names
+            .into_iter()
+            .map(|n| (n.uid, n.name))
+            .collect();
         let expected = [(1, "a"), (2, "d"), (2, "e"), (1, "b"), (3, "f"), (1, "c")];
         assert_eq!(names, expected.map(|(uid, name)| (uid, name.into())));
     }

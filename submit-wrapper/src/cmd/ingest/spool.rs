@@ -124,10 +124,12 @@ impl Spool {
         let in_time = |_: &N| until.is_none_or(|end| Instant::now() < end);
         let results = each(names.into_iter().take_while(in_time), |name| {
             let name = name.as_ref();
-            Some(match unlinkat(&self.held, name, UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => None,
-                Err(e) => Some((io::Error::from(e).to_string(), printable(name))),
-            })
+            Some(
+                match unlinkat(&self.held, name, UnlinkatFlags::NoRemoveDir) {
+                    Ok(()) | Err(Errno::ENOENT) => None,
+                    Err(e) => Some((io::Error::from(e).to_string(), printable(name))),
+                },
+            )
         });
         let all = results.len();
         let failed: Vec<_> = results.into_iter().flatten().collect();
@@ -170,7 +172,10 @@ pub(crate) fn clear_folder(spool: &Spool, name: &OsStr) -> io::Result<()> {
     }
     let mut result = Err(Errno::EEXIST);
     for _ in 0..TRIES {
-        let hidden = format!(".refused-{:016x}", RandomState::new().build_hasher().finish());
+        let hidden = format!(
+            ".refused-{:016x}",
+            RandomState::new().build_hasher().finish()
+        );
         result = renameat(&spool.held, name, &spool.held, hidden.as_str());
         // Something is there under that name: of the kinds of errors that tell so, the file system chooses.
         if !matches!(
@@ -186,8 +191,11 @@ pub(crate) fn clear_folder(spool: &Spool, name: &OsStr) -> io::Result<()> {
 /// Reads what lies under a name. A link is not followed, a FIFO or a device not waited for.
 pub(crate) fn read(spool: &Spool, name: &OsStr) -> Entry {
     let shown = printable(name);
-    let flags =
-        OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_RDONLY
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_NONBLOCK
+        | OFlag::O_NOCTTY
+        | OFlag::O_CLOEXEC;
     let file = match openat(&spool.held, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(e) => return cannot_open(spool, name, shown, e),

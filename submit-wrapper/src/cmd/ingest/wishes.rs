@@ -180,7 +180,10 @@ mod tests {
                 r#"{"llm-model":"a","llm-isl":"NaN"}"#,
                 "no wish: the value of --llm-isl is not taken",
             ),
-            (r#"{"llm-model":"a\nb"}"#, "no wish: the value of --llm-model is not taken"),
+            (
+                r#"{"llm-model":"a\nb"}"#,
+                "no wish: the value of --llm-model is not taken",
+            ),
             (
                 r#"{"llm-model":"a","rm":"-rf"}"#,
                 "no wish: an option that there is not",
