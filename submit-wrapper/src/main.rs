@@ -22,6 +22,7 @@ mod preferences;
 mod prices;
 mod progress;
 mod publish;
+mod shared_folder;
 mod shell;
 mod site;
 mod slurm;

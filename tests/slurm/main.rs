@@ -10,6 +10,7 @@ mod hands;
 mod install;
 mod launcher;
 mod matrix;
+mod neighbours;
 mod power;
 mod probe;
 mod progress;

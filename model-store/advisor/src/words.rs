@@ -85,7 +85,7 @@ fn near_miss(advice: &Advice, best: &Assessed, request: &Request) -> Option<Stri
     let (_, limit, a) = near.min_by(|a, b| a.2.price_per_hour.total_cmp(&b.2.price_per_hour))?;
     Some(format!(
         "near miss: {} has a {} of {} ms, {} were asked for, at {:.0} % of the price",
-        utility::name(&a.config),
+        a.config,
         limit.name,
         grouped(limit.prediction(a)?.q50),
         grouped(limit.at),

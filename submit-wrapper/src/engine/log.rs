@@ -27,6 +27,12 @@ const CLASSES: [RunOutcome; 3] = [
     RunOutcome::Crash,
 ];
 
+/// The texts of every rule, which may leave the job in the record: they are the engines' own.
+pub(crate) fn rules() -> impl Iterator<Item = &'static str> {
+    let causes = rules::RULES.iter().flat_map(|rule| rule.words);
+    causes.chain(DEATHS).copied()
+}
+
 /// Texts of an engine that lost a part of itself.
 const DEATHS: &[&str] = &[
     "died unexpectedly",

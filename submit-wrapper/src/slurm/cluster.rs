@@ -1,6 +1,7 @@
 //! Nodes and queue as the state of the cluster.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::thread;
 
 use model_store::advisor::{ClusterState, GpuPool};
@@ -9,8 +10,9 @@ use model_store::slurm_view::{Accounting, SlurmView};
 
 use super::command::{self, CommandError};
 use super::conf::{self, SlurmConf};
+use super::gres::{self, Gpus};
 use super::nodes::{self, Node};
-use super::{gres, limits, partitions, pending, view};
+use super::{limits, partitions, pending, view};
 
 /// What Slurm says of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,15 +45,17 @@ pub(crate) struct Down {
 /// # Errors
 /// A command that is absent, late or fails.
 pub(crate) fn observe(now: i64) -> Result<Observed, CommandError> {
-    let format = pending::format();
-    let queue = ["-a", "-r", "-h", "-t", "PENDING", "-O", &format];
+    let nodes = nodes::parse(&command::output(
+        "scontrol",
+        &["-d", "-o", "show", "nodes"],
+    )?);
+    let types = types(&nodes);
     let ask = |words: &'static [&'static str]| move || command::output("scontrol", words);
     // Side by side: the database and the controller answer at the same time.
-    let (nodes, partitions, reservations, queue, (conf, accounting)) = thread::scope(|scope| {
-        let nodes = scope.spawn(ask(&["-d", "-o", "show", "nodes"]));
+    let (partitions, reservations, waiting, (conf, accounting)) = thread::scope(|scope| {
         let partitions = scope.spawn(ask(&["-a", "-o", "show", "partition"]));
         let reservations = scope.spawn(ask(&["-a", "-o", "show", "reservation"]));
-        let queue = scope.spawn(|| command::output("squeue", &queue));
+        let queue = scope.spawn(|| waiting(&types));
         let accounting = scope.spawn(|| {
             let conf = conf::ask();
             let accounting = conf.as_ref().map(accounting).unwrap_or_default();
@@ -59,15 +63,13 @@ pub(crate) fn observe(now: i64) -> Result<Observed, CommandError> {
         });
         let ended = || CommandError::Failed("a thread of this command ended early".into());
         Ok::<_, CommandError>((
-            nodes.join().map_err(|_| ended())??,
             partitions.join().map_err(|_| ended())??,
             reservations.join().map_err(|_| ended())?,
             queue.join().map_err(|_| ended())??,
             accounting.join().map_err(|_| ended())?,
         ))
     })?;
-    let nodes = nodes::parse(&nodes);
-    let mut seen = assemble(&nodes, &queue, now);
+    let mut seen = assemble(&nodes, &types, &waiting, now);
     seen.state.default_partition = default_partition(&partitions);
     let partitions = partitions::parse(&partitions);
     if let (Ok(conf), Ok(reservations)) = (conf, reservations) {
@@ -106,19 +108,30 @@ fn default_partition(partitions: &str) -> Option<String> {
     nodes::value(line, "PartitionName").map(str::to_owned)
 }
 
+/// The GPU types of these nodes, in order.
+fn types(nodes: &[Node]) -> Vec<String> {
+    let all = nodes.iter().flat_map(|n| &n.gpus).map(|(gres, _)| gres);
+    let types: BTreeSet<&String> = all.filter(|gres| !gres.is_empty()).collect();
+    types.into_iter().cloned().collect()
+}
+
 /// Puts nodes and queue together.
-fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
-    let types: BTreeSet<&str> = nodes
-        .iter()
-        .flat_map(|n| &n.gpus)
-        .map(|(gres, _)| gres.as_str())
-        .filter(|g| !g.is_empty())
-        .collect();
-    let names: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
-    let waiting = pending::parse(queue, &names);
+/// GPUs that pending jobs ask for, by the line: tasks of arrays may be a million.
+fn waiting(types: &[String]) -> Result<Gpus, CommandError> {
+    let format = pending::format();
+    let mut waiting = Gpus::new();
+    let words = ["-a", "-r", "-h", "-t", "PENDING", "-O", &format];
+    command::lines("squeue", &words, |line| {
+        pending::add(&mut waiting, line, types);
+        ControlFlow::Continue(())
+    })?;
+    Ok(waiting)
+}
+
+fn assemble(nodes: &[Node], types: &[String], waiting: &Gpus, now: i64) -> Observed {
     let pools = types
         .iter()
-        .map(|gres| pool(nodes, gres, gres::count(&waiting, gres)))
+        .map(|gres| pool(nodes, gres, gres::count(waiting, gres)))
         .collect();
     let untyped = nodes
         .iter()
@@ -137,7 +150,7 @@ fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
             .filter(|d| d.nodes > 0)
             .collect(),
         untyped_nodes: u32::try_from(untyped).unwrap_or(u32::MAX),
-        untyped_pending: gres::count(&waiting, ""),
+        untyped_pending: gres::count(waiting, ""),
         view: None,
     }
 }
@@ -196,10 +209,17 @@ fn down(nodes: &[Node], gres: &str) -> Down {
 mod tests {
     use super::*;
 
+    fn assembled(nodes: &[Node], queue: &str, now: i64) -> Observed {
+        let (types, mut waiting) = (types(nodes), Gpus::new());
+        let add = |line| pending::add(&mut waiting, line, &types);
+        queue.lines().for_each(add);
+        assemble(nodes, &types, &waiting, now)
+    }
+
     #[test]
     fn a_real_cluster_is_put_together() {
         let nodes = nodes::parse(include_str!("captures/22.05/nodes.txt"));
-        let seen = assemble(&nodes, include_str!("captures/22.05/pending.txt"), 7);
+        let seen = assembled(&nodes, include_str!("captures/22.05/pending.txt"), 7);
         let brief: Vec<_> = seen
             .state
             .pools
@@ -254,7 +274,7 @@ mod tests {
     fn gpus_without_a_type_are_counted_apart() {
         let text = "NodeName=n1 Gres=gpu:4 GresUsed=gpu:1(IDX:0) State=MIXED Partitions=p\n\
                     NodeName=n2 Gres=gpu:h100:4 GresUsed=gpu:2(IDX:0-1) State=MIXED Partitions=p,q\n";
-        let seen = assemble(&nodes::parse(text), "", 0);
+        let seen = assembled(&nodes::parse(text), "", 0);
         assert_eq!(seen.untyped_nodes, 1);
         assert_eq!(seen.state.pools.len(), 1);
         assert_eq!(

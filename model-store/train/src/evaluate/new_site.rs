@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::super::prepare::prepare;
 use super::super::{settle, train};
-use super::decide::{Nearest, Policy, decisions};
+use super::choice::Nearest;
+use super::decide::{Policy, decisions};
 use super::foreseen::{Foreseen, of_runs};
 use super::split::{Protocol, cells, scored_rows};
 use super::statistics::{mean, median};
