@@ -21,6 +21,7 @@
 //! * `train` (feature `train`) turns runs into a model: fit, calibrate, evaluate.
 
 pub mod advisor;
+pub mod checkpoint_files;
 pub mod component;
 pub mod config;
 pub mod constraint;

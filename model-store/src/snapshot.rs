@@ -22,7 +22,7 @@ use crate::advisor::{
 const MARK: &[u8; 16] = b"OmniPilot model\n";
 
 /// Version of the body; a snapshot of another version is refused, not guessed at.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// Largest snapshot that is read, bytes.
 pub const LARGEST: u64 = 64 << 20;

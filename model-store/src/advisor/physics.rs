@@ -57,9 +57,7 @@ impl Memory {
 /// engines that build their graphs ahead take less, and so does a small GPU's smaller batch.
 pub fn memory(s: &Setup) -> Memory {
     let shards = f64::from(s.tp * s.pp);
-    let embedding = f64::from(s.card.vocab) * f64::from(s.card.hidden);
-    let body = (s.card.params - embedding).max(0.0);
-    let weights = (body * s.precision.bits() / 8.0 + embedding * 2.0) / shards / GIB;
+    let weights = s.card.weight_bytes(s.precision) / shards / GIB;
     let lean = s.engine != "vllm" && s.engine != "sglang";
     let working = match (lean, s.card.is_moe()) {
         (true, _) => 1.0,
@@ -74,7 +72,7 @@ pub fn memory(s: &Setup) -> Memory {
         usable,
         weights,
         working,
-        one_request: per_token * s.context(),
+        one_request: per_token * s.context() + s.card.state_bytes / shards / GIB,
         kv_tokens: left / per_token.max(1e-12),
     }
 }
@@ -208,6 +206,7 @@ fn free_bytes(weights: f64, memory: f64) -> f64 {
 /// KV bytes of one sequence of `tokens` on one GPU, over all stages.
 fn kv_of_sequence(s: &Setup, tokens: f64) -> f64 {
     s.card.kv_bytes_per_token(s.kv_bytes, tokens) * tokens / f64::from(s.card.kv_shards(s.tp))
+        + s.card.state_bytes / f64::from(s.tp)
 }
 
 /// Operations of one request's prefill: two a weight and token, and attention over half the square.
