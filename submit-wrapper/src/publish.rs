@@ -6,10 +6,11 @@ use std::io;
 use std::path::Path;
 
 use model_store::advisor::model::Model;
-use model_store::advisor::{Catalogue, ClusterState, Economy, ModelCard, Precision, Preferences};
+use model_store::advisor::{Catalogue, ClusterState, Economy, Precision, Preferences};
+use model_store::checkpoint_files;
 use model_store::config::{Config, ModelEntry};
 use model_store::slurm_view::SlurmView;
-use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
+use model_store::snapshot::{Body, SiteModel, Snapshot};
 use model_store::store::{ModelState, PublishedModel, Store};
 
 use self::lock::lock;
@@ -407,11 +408,8 @@ fn site_model(name: &str, entry: &ModelEntry) -> anyhow::Result<SiteModel> {
         ..SiteModel::default()
     };
     if let Some(path) = &entry.config {
-        let bytes = read_regular(path, 1 << 20)
-            .map_err(|e| wrong(format!("cannot read {}: {e}", path.display())))?;
-        let text = String::from_utf8_lossy(&bytes);
-        let (card, format) =
-            ModelCard::from_hf_config(name, &text).map_err(|e| wrong(e.to_string()))?;
+        let (mut card, format) = checkpoint_files::card(path).map_err(wrong)?;
+        card.name = name.to_owned();
         out.card = Some(card);
         out.format = format;
     }

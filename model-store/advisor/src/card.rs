@@ -70,10 +70,73 @@ pub struct ModelCard {
     /// Where the numbers come from.
     #[serde(default)]
     pub source: String,
+    /// True where embedding and output head are one matrix.
+    #[serde(default)]
+    pub tied: bool,
+    /// True where a feed-forward layer has two matrices, and not three.
+    #[serde(default)]
+    pub plain_ffn: bool,
+    /// Width of the experts together that every token uses.
+    #[serde(default)]
+    pub shared_intermediate: u32,
+    /// Rank of the queries (latent attention); 0 = they are full.
+    #[serde(default)]
+    pub q_lora_rank: u32,
+    /// Width of a key without positions (latent attention).
+    #[serde(default)]
+    pub nope_head_dim: u32,
+    /// Width of a value, where it is not that of a head.
+    #[serde(default)]
+    pub value_head_dim: u32,
+    /// Width of the keys by which an indexer picks tokens (DeepSeek-V3.2); 0 = none.
+    #[serde(default)]
+    pub index_head_dim: u32,
+    /// Values that a layer without a window keeps for a token, where they are not those of its heads.
+    #[serde(default)]
+    pub kv_values: u32,
+    /// Values that a layer with a window keeps for a token, where they are not the others'.
+    #[serde(default)]
+    pub window_kv_values: u32,
+    /// Layers without a cache that grows: recurrent ones, those that read another layer's, feed-forward ones.
+    #[serde(default)]
+    pub cacheless_layers: u32,
+    /// Values that layers with windows keep beside them for a token, all layers together (DeepSeek-V4).
+    #[serde(default)]
+    pub compressed_values: f64,
+    /// Layers with a state of fixed size.
+    #[serde(default)]
+    pub state_layers: u32,
+    /// Bytes of those states for one sequence, all layers together.
+    #[serde(default)]
+    pub state_bytes: f64,
+    /// Layers without a feed-forward part.
+    #[serde(default)]
+    pub ffnless_layers: u32,
+    /// Parameters of what mixes tokens, all layers together; 0 = not known apart.
+    #[serde(default)]
+    pub attention_params: f64,
+    /// Parameters of the routed experts, all layers together; 0 = not known apart.
+    #[serde(default)]
+    pub expert_params: f64,
+    /// Parameters of a tower for images, which are in `params` and not in `active_params`.
+    #[serde(default)]
+    pub tower_params: f64,
+    /// What the weights of this very checkpoint take, where its files say so.
+    #[serde(default)]
+    pub stored: Option<Stored>,
+}
+
+/// What the weights of one checkpoint take.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Its format; `None` for 16 bits.
+    pub precision: Option<Precision>,
+    /// Bytes of all weights.
+    pub bytes: f64,
 }
 
 /// Why no card could be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CardError {
     /// The text is no JSON object.
     #[error("config.json is not a JSON object: {0}")]
@@ -84,25 +147,91 @@ pub enum CardError {
     /// A key says something about the architecture that is not understood.
     #[error("`{0}` of config.json says something that is not understood here")]
     NotUnderstood(String),
+    /// An architecture outside the table.
+    #[error("config.json is of {0}, which is not among the architectures that are known here")]
+    Unknown(String),
+    /// No model that generates text.
+    #[error("config.json is of {0}")]
+    NotGenerating(&'static str),
+    /// Weights in a format that is not known.
+    #[error("unknown weight format: {file} says {says}")]
+    Format {
+        /// Which file says it.
+        file: String,
+        /// What it says.
+        says: String,
+    },
+    /// Shape and weights do not belong together.
+    #[error("unknown weight format: {file} counts {:.1} GB of weights, the shape and format of config.json make {:.1} GB", counted / 1e9, reckoned / 1e9)]
+    Contradiction {
+        /// Which file counts.
+        file: &'static str,
+        /// Bytes that it counts.
+        counted: f64,
+        /// Bytes that the shape makes.
+        reckoned: f64,
+    },
+    /// An adapter, with the name of its base.
+    #[error("this is an adapter (LoRA) of `{0}`, not a model: name the base model")]
+    Adapter(String),
+    /// Weights as llama.cpp packs them.
+    #[error("unknown weight format: these are GGUF files")]
+    Gguf,
 }
 
 impl ModelCard {
     /// Bytes of KV cache that one token takes over the whole model, at `bytes` per value, for a
-    /// context of `context` tokens: layers with a sliding window stop growing at the window.
+    /// context of `context` tokens: layers with a sliding window stop growing at the window. States of
+    /// fixed size are not in it: [`Self::state_bytes`].
     ///
     /// Standard attention: 2 x layers x KV heads x head width; latent attention (DeepSeek-V2,
-    /// arXiv 2405.04434): layers x (rank + rotary part).
+    /// arXiv 2405.04434): layers x (rank + rotary part); an indexer keeps 8-bit keys and a scale of
+    /// 32 bits beside (DeepSeek-V3.2).
     pub fn kv_bytes_per_token(&self, bytes: f64, context: f64) -> f64 {
-        let per_layer = self.kv_values_per_layer();
         let window = f64::from(self.sliding_window);
-        let windowed = f64::from(self.sliding_layers.min(self.layers));
-        let full = f64::from(self.layers) - windowed;
+        let keeping = self.layers.saturating_sub(self.cacheless_layers);
+        let windowed = self.sliding_layers.min(keeping);
         let share = if window > 0.0 && context > window {
             window / context
         } else {
             1.0
         };
-        per_layer * bytes * (full + windowed * share)
+        let values = |own: u32| match own {
+            0 => self.usual_kv_values(),
+            own => own,
+        };
+        let full = f64::from(keeping - windowed) * f64::from(values(self.kv_values));
+        let near = f64::from(windowed) * f64::from(values(self.window_kv_values));
+        let indexed = match self.index_head_dim {
+            0 => 0.0,
+            width => f64::from(keeping) * (f64::from(width) + 4.0),
+        };
+        (full + near * share + self.compressed_values) * bytes + indexed
+    }
+
+    /// Bytes of all weights in a format: as the checkpoint's own files count them, else every matrix but
+    /// embedding and head in the format, and those two in 16 bits.
+    pub fn weight_bytes(&self, precision: Precision) -> f64 {
+        let stored = self
+            .stored
+            .filter(|s| s.precision.unwrap_or(Precision::Bf16).pooled() == precision.pooled());
+        if let Some(stored) = stored {
+            return stored.bytes;
+        }
+        let format = precision.format();
+        let narrow = match format.experts_only && self.expert_params > 0.0 {
+            true => self.expert_params,
+            false => self.params - self.embedding_params() - self.tower_params,
+        };
+        let narrow = narrow.clamp(0.0, self.params);
+        narrow * format.bits() / 8.0 + (self.params - narrow) * 2.0
+    }
+
+    /// Parameters of embedding and output head.
+    pub fn embedding_params(&self) -> f64 {
+        let table = f64::from(self.vocab) * f64::from(self.hidden);
+        let both = if self.tied { table } else { 2.0 * table };
+        both.min(self.params)
     }
 
     /// True where the other has the same layers, widths, heads and experts: a tuning of the same model, or the model itself, whose
@@ -111,18 +240,27 @@ impl ModelCard {
         let shape = |c: &Self| {
             let moe = [c.experts, c.experts_per_token, c.moe_intermediate];
             let kv = [c.kv_heads, c.head_dim, c.kv_lora_rank, c.sliding_layers];
-            ([c.layers, c.hidden, c.heads, c.encoder_layers], kv, moe)
+            let other = [c.cacheless_layers, c.state_layers, c.kv_values];
+            (
+                [c.layers, c.hidden, c.heads, c.encoder_layers],
+                kv,
+                moe,
+                other,
+            )
         };
         let vocab = f64::from(self.vocab) / f64::from(other.vocab.max(1));
         let dense = self.is_moe() || self.intermediate == other.intermediate;
         shape(self) == shape(other) && dense && (0.99..=1.01).contains(&vocab)
     }
 
-    fn kv_values_per_layer(&self) -> f64 {
-        if self.kv_lora_rank > 0 {
-            f64::from(self.kv_lora_rank + self.rope_head_dim)
-        } else {
-            2.0 * f64::from(self.kv_heads) * f64::from(self.head_dim)
+    /// Values that attention with these heads keeps for a token in one layer.
+    pub(super) fn usual_kv_values(&self) -> u32 {
+        match self.kv_lora_rank {
+            0 => self
+                .kv_heads
+                .saturating_mul(self.head_dim)
+                .saturating_mul(2),
+            rank => rank.saturating_add(self.rope_head_dim),
         }
     }
 
@@ -146,179 +284,26 @@ impl ModelCard {
     /// `experts x (1 - (1 - k/experts)^batch)`.
     pub fn params_touched(&self, batch: f64) -> f64 {
         if !self.is_moe() {
-            return self.params;
+            return self.active_params;
         }
         let (experts, used) = (f64::from(self.experts), f64::from(self.experts_per_token));
-        let per_expert = (self.params - self.active_params) / (experts - used).max(1.0);
+        let routed = self.params - self.tower_params - self.active_params;
+        let per_expert = routed / (experts - used).max(1.0);
         let dense = self.active_params - per_expert * used;
         let hit = experts * (1.0 - (1.0 - used / experts).powf(batch.max(1.0)));
         dense + per_expert * hit
     }
-}
 
-/// The key under which names of one model meet: lower case, the owner before `/` and marks of
-/// tuning or format (`-instruct`, `-hf`, `-fp8`) taken off.
-pub fn name_key(name: &str) -> String {
-    const MARKS: [&str; 17] = [
-        "-instruct",
-        "-chat",
-        "-hf",
-        "-it",
-        "-base",
-        "-fp8",
-        "-awq",
-        "-gptq",
-        "-int4",
-        "-int8",
-        "-nvfp4",
-        "-w4a16",
-        "-w8a8",
-        "-bf16",
-        "-fp16",
-        "-dynamic",
-        "-quantized",
-    ];
-    let tail = name
-        .trim()
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
-    let mut key = tail.to_ascii_lowercase().replace([' ', '_'], "-");
-    while let Some(mark) = MARKS
-        .iter()
-        .find(|m| key.ends_with(*m) && key.len() > m.len())
-    {
-        key.truncate(key.len() - mark.len());
-    }
-    key.strip_prefix("meta-").map_or(key.clone(), str::to_owned)
-}
-
-/// The weight format that a checkpoint's name states (`...-FP8`, `...-AWQ`).
-pub fn precision_in_name(name: &str) -> Option<Precision> {
-    let lower = name.to_ascii_lowercase().replace('_', "-");
-    let marks = [
-        ("nvfp4", Precision::Nvfp4),
-        ("mxfp4", Precision::Mxfp4),
-        ("fp8", Precision::Fp8),
-        ("awq", Precision::Int4),
-        ("gptq", Precision::Int4),
-        ("w4a16", Precision::Int4),
-        ("int4", Precision::Int4),
-        ("w8a8", Precision::W8a8),
-        ("int8", Precision::Int8),
-    ];
-    let parts: Vec<&str> = lower.split(['-', '/', '.']).collect();
-    marks
-        .into_iter()
-        .find(|(m, _)| parts.contains(m))
-        .map(|(_, p)| p)
-}
-
-/// Cards by every name they are known under.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Catalogue {
-    cards: Vec<ModelCard>,
-    /// Name key and index into `cards`, sorted by key.
-    keys: Vec<(String, u32)>,
-}
-
-impl Catalogue {
-    /// A catalogue of these cards; where two share a name, the earlier one has it.
-    pub fn new(cards: Vec<ModelCard>) -> Self {
-        let mut keys: Vec<(String, u32)> = Vec::new();
-        for (index, card) in (0u32..).zip(&cards) {
-            for name in std::iter::once(&card.name).chain(&card.aliases) {
-                keys.push((exact_key(name), index));
-                keys.push((name_key(name), index));
-            }
-        }
-        keys.sort();
-        keys.dedup_by(|b, a| a.0 == b.0);
-        Self { cards, keys }
-    }
-
-    /// The cards that the product knows by itself, from published `config.json` files.
+    /// Makes a card from the text of a Hugging Face `config.json` alone, and the weight format that it
+    /// states, if any. [`super::checkpoint::read`] looks at the files beside it, too.
     ///
-    /// # Panics
-    /// Never: the built-in text is read by a test.
-    pub fn built_in() -> Self {
-        let cards = serde_json::from_str(include_str!("../data/cards.json"));
-        Self::new(cards.unwrap_or_default())
-    }
-
-    /// The card of a name: the exact name first, then the name without owner and marks.
-    pub fn find(&self, name: &str) -> Option<&ModelCard> {
-        let at = |key: &str| {
-            self.keys
-                .binary_search_by(|(k, _)| k.as_str().cmp(key))
-                .ok()
+    /// # Errors
+    /// [`CardError`] where architecture or format are not known from it.
+    pub fn from_hf_config(name: &str, text: &str) -> Result<(Self, Option<Precision>), CardError> {
+        let files = super::checkpoint::Files {
+            config: Some(text.to_owned()),
+            ..super::checkpoint::Files::default()
         };
-        let found = at(&exact_key(name)).or_else(|| at(&name_key(name)))?;
-        self.keys
-            .get(found)
-            .and_then(|(_, i)| self.cards.get(*i as usize))
+        super::checkpoint::read(name, &files)
     }
-
-    /// A card of the same architecture, of several the one with the same longest context.
-    pub fn of_architecture(&self, card: &ModelCard) -> Option<&ModelCard> {
-        let same = self.cards.iter().filter(|c| c.is_same_architecture(card));
-        same.min_by_key(|c| c.max_context != card.max_context)
-    }
-
-    /// The known name that is nearest to an unknown one, for a hint; `None` where none is near
-    /// enough to have been meant (a third of its letters differ).
-    pub fn nearest_name(&self, name: &str) -> Option<&str> {
-        let key = name_key(name);
-        let (distance, found) = self
-            .cards
-            .iter()
-            .map(|c| (edit_distance(&key, &name_key(&c.name)), c.name.as_str()))
-            .min()?;
-        near_enough(distance, &key).then_some(found)
-    }
-
-    /// All cards.
-    pub fn cards(&self) -> &[ModelCard] {
-        &self.cards
-    }
-}
-
-/// The known word that is nearest to an unknown one, or begins with it; `None` where none is near
-/// enough to have been meant (more than half of its letters differ).
-pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |k: &str| match k.starts_with(word) {
-        true => 1,
-        false => edit_distance(word, k),
-    };
-    let (distance, found) = known.map(|k| (distance(k), k)).min()?;
-    (distance * 2 <= word.chars().count()).then_some(found)
-}
-
-fn near_enough(distance: usize, word: &str) -> bool {
-    distance * 3 <= word.chars().count()
-}
-
-fn exact_key(name: &str) -> String {
-    name.trim().to_ascii_lowercase()
-}
-
-/// Levenshtein distance over at most the first 64 characters of each.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().take(64).enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, cb) in row.iter_mut().skip(1).zip(&b) {
-            let step = diagonal + usize::from(ca != *cb);
-            diagonal = *cell;
-            left = step.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::formats::{FORMATS, Format};
+
 /// Weight format of a checkpoint as it is served. `bits` is what a weight occupies; the format is
 /// kept beside the bits because formats of equal width differ in speed (AWQ leaves the trend).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,33 +52,19 @@ impl Precision {
         Self::Mxfp4,
     ];
 
-    /// The name used in options, output and the store.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fp32 => "fp32",
-            Self::Fp16 => "fp16",
-            Self::Bf16 => "bf16",
-            Self::Fp8 => "fp8",
-            Self::Int8 => "int8",
-            Self::W8a8 => "w8a8",
-            Self::Int4 => "int4",
-            Self::W4a8 => "w4a8",
-            Self::W4a4 => "w4a4",
-            Self::Nf4 => "nf4",
-            Self::Nvfp4 => "nvfp4",
-            Self::Mxfp4 => "mxfp4",
-        }
+    /// Its row in the table of formats.
+    pub const fn format(self) -> &'static Format {
+        &FORMATS[self as usize]
     }
 
-    /// Bits that one weight occupies, scales included (a group of 128 carries 16 to 32 more).
+    /// The name used in options, output and the store.
+    pub const fn name(self) -> &'static str {
+        self.format().name
+    }
+
+    /// Bits that one weight occupies, scales included.
     pub const fn bits(self) -> f64 {
-        match self {
-            Self::Fp32 => 32.0,
-            Self::Fp16 | Self::Bf16 => 16.0,
-            Self::Fp8 | Self::Int8 | Self::W8a8 => 8.0,
-            Self::Int4 | Self::W4a8 | Self::W4a4 | Self::Mxfp4 => 4.25,
-            Self::Nf4 | Self::Nvfp4 => 4.5,
-        }
+        self.format().bits()
     }
 
     /// The precision with which measurements are pooled: fp16 and bf16 run at the same rate.
@@ -90,23 +78,7 @@ impl Precision {
     /// Reads a name as users, engines and benchmark files write it (`BF16`, `int4-awq`, `w4a16`,
     /// `int8-bnb`, `fp4`). `None` where the text names no known format.
     pub fn parse(text: &str) -> Option<Self> {
-        let t = text.trim().to_ascii_lowercase().replace('_', "-");
-        Some(match t.as_str() {
-            "fp32" | "float32" => Self::Fp32,
-            "fp16" | "float16" | "half" => Self::Fp16,
-            "bf16" | "bfloat16" => Self::Bf16,
-            "fp8" | "fp8-e4m3" | "float8" | "w8a8-fp8" => Self::Fp8,
-            "int8-w8a8" | "w8a8" | "int8-sq" | "smoothquant" => Self::W8a8,
-            "int4-w4a8" | "w4a8" => Self::W4a8,
-            "int4-w4a4" | "w4a4" => Self::W4a4,
-            "nf4" | "nf4-dq" => Self::Nf4,
-            "fp4" | "nvfp4" => Self::Nvfp4,
-            "mxfp4" => Self::Mxfp4,
-            "awq" | "gptq" | "w4a16" => Self::Int4,
-            _ if t.starts_with("int8") || t == "w8a16" => Self::Int8,
-            _ if t.starts_with("int4") => Self::Int4,
-            _ => return None,
-        })
+        super::formats::spelled(text)
     }
 }
 

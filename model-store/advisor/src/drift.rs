@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::card::Catalogue;
+use super::catalogue::Catalogue;
 use super::conformal::{GroupKey, LEVEL, quantile};
 use super::model::{Model, Step, group_key};
 use super::run::{Run, RunOutcome, Target};

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::advice::{Advice, Assessed, Configuration, Fallen};
 use super::candidates::setup;
-use super::card::precision_in_name;
 use super::case::Case;
 use super::contest::{Contest, Lever, Rival, What};
 use super::economy::{Economy, Term};
+use super::formats::precision_in_name;
 use super::knowledge::Knowledge;
 use super::model::Rate;
 use super::physics::physics;

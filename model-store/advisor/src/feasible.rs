@@ -70,30 +70,17 @@ fn blocks(s: &Setup, quantise_at_load: bool) -> Option<String> {
     cut.then(|| format!("feed-forward width {width} over tp {} is not a multiple of the {QUANTISATION_BLOCK} rows of a {} block", s.tp, s.precision))
 }
 
-/// Lowest compute capability by format: vLLM's `get_min_capability`, weight-only kernels included;
-/// SGLang and TensorRT-LLM have no weight-only fp8.
+/// Lowest compute capability on which the engine runs the format, by the table of formats.
 fn capability(s: &Setup) -> Option<String> {
-    if s.gpu.capability == 0 {
+    let least = s.precision.format().least(s.engine);
+    if s.gpu.capability == 0 || s.gpu.capability >= least {
         return None;
     }
-    let weight_only = s.engine == "vllm";
-    let least = match s.precision {
-        Precision::Bf16 | Precision::Mxfp4 => 80,
-        Precision::Fp8 if weight_only => 75,
-        Precision::Fp8 => 89,
-        Precision::Nvfp4 if weight_only => 80,
-        Precision::Nvfp4 => 100,
-        Precision::W4a8 => 90,
-        Precision::Int4 | Precision::Int8 | Precision::W8a8 | Precision::Nf4 => 75,
-        _ => 0,
-    };
     let (has, needs) = (f64::from(s.gpu.capability) / 10.0, f64::from(least) / 10.0);
-    (s.gpu.capability < least).then(|| {
-        format!(
-            "{} needs compute capability {needs:.1}, {} has {has:.1}",
-            s.precision, s.gpu.name
-        )
-    })
+    Some(format!(
+        "{} needs compute capability {needs:.1}, {} has {has:.1}",
+        s.precision, s.gpu.name
+    ))
 }
 
 fn context(s: &Setup) -> Option<String> {

@@ -1,425 +1,549 @@
-//! A model card from a Hugging Face `config.json`. Pure: text in, card out.
+//! A model card from a Hugging Face `config.json`. Pure: text in, card out. What shapes the layers is understood, or there is no card.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::architecture::{
+    Architecture, HEAD_DIM, HEADS, HIDDEN, INTERMEDIATE, KV_HEADS, LAYERS, Mixers, VOCAB, may_shape,
+};
+use super::architectures::{ARCHITECTURES, OTHER_CLASSES, OTHERS};
 use super::card::{CardError, ModelCard};
-use super::case::Precision;
+use super::config_keys::{Config, MOST_LAYERS};
+use super::layers::Layer;
+use super::mixers::mixers;
+use super::python_json;
 
-/// Longest text that is parsed, bytes; real files are a few KB.
-const LONGEST: usize = 1 << 20;
+/// Longest text that is parsed, bytes; a list of quantised layers makes some of them 3 MB.
+pub(super) const LONGEST: usize = 16 << 20;
 
-impl ModelCard {
-    /// Makes a card from the text of a Hugging Face `config.json`, and the weight format that its
-    /// `quantization_config` states, if any.
-    ///
-    /// # Errors
-    /// [`CardError`] where the architecture cannot be known from it.
-    pub fn from_hf_config(name: &str, text: &str) -> Result<(Self, Option<Precision>), CardError> {
-        read(name, text)
-    }
+/// Keys of the language model's own part, outermost first.
+const NESTED: [&str; 5] = [
+    "thinker_config",
+    "text_config",
+    "llm_config",
+    "language_config",
+    "language_model_config",
+];
 
-    /// Whether everything in a `config.json` is understood that size, memory and speed depend on.
-    /// [`ModelCard::from_hf_config`] is not as strict: a user's own directory gets an advice with what
-    /// is known, and support says how far that goes.
-    ///
-    /// # Errors
-    /// [`CardError::NotUnderstood`] with the first key that is not, or as
-    /// [`ModelCard::from_hf_config`].
-    pub fn check_hf_config(text: &str) -> Result<(), CardError> {
-        check(text)
-    }
+/// What every mixer needs to know of a model.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub layers: u32,
+    pub hidden: u32,
+    pub heads: u32,
+    pub kv_heads: u32,
+    pub head_dim: u32,
+    pub value_dim: u32,
+    pub intermediate: u32,
+    pub vocab: u32,
 }
 
-fn read(name: &str, text: &str) -> Result<(ModelCard, Option<Precision>), CardError> {
+/// The file as JSON.
+pub(super) fn parse(text: &str) -> Result<Map<String, Value>, CardError> {
     if text.len() > LONGEST {
         return Err(CardError::NotJson(format!(
             "{} bytes, the limit is {LONGEST}",
             text.len()
         )));
     }
-    let whole: Value = serde_json::from_str(text).map_err(|e| CardError::NotJson(e.to_string()))?;
-    if !whole.is_object() {
-        return Err(CardError::NotJson("another JSON value".into()));
+    match python_json::parse(text) {
+        Ok(Value::Object(whole)) => Ok(whole),
+        Ok(_) => Err(CardError::NotJson("another JSON value".into())),
+        Err(e) => Err(CardError::NotJson(e.to_string())),
     }
-    // Multimodal models keep the language model's numbers one level down.
-    let config = ["text_config", "llm_config", "language_config"]
-        .iter()
-        .find_map(|k| {
-            whole
-                .get(k)
-                .filter(|v| v.get("num_hidden_layers").is_some())
-        })
-        .unwrap_or(&whole);
-    let mut card = shape(name, config)?;
-    experts(&mut card, config);
-    window(&mut card, config);
-    card.family = family(config, &whole, card.is_moe());
-    let (all, active) = parameters(&card, config);
-    card.params = all;
-    card.active_params = active;
-    card.source = "config.json".into();
-    let format = quantisation(&whole).or_else(|| quantisation(config));
-    Ok((card, format))
 }
 
-/// Whether all of it is understood that size, memory and speed depend on.
-///
-/// # Errors
-/// [`CardError::NotUnderstood`] with the first key that is not, or as [`read`].
-fn check(text: &str) -> Result<(), CardError> {
-    read("", text)?;
-    let whole: Value = serde_json::from_str(text).map_err(|e| CardError::NotJson(e.to_string()))?;
-    for part in [Some(&whole), whole.get("text_config")]
-        .into_iter()
-        .flatten()
-    {
-        check_part(part)?;
+/// The card of a file, its weights in 16 bits.
+pub(super) fn read(name: &str, whole: &Map<String, Value>) -> Result<ModelCard, CardError> {
+    let part = language_part(whole);
+    let row = architecture(part, whole)?;
+    generates(whole, row)?;
+    let config = Config { part, whole, row };
+    check(part, row, false)?;
+    if !std::ptr::eq(part, whole) {
+        check(whole, row, true)?;
     }
-    Ok(())
-}
-
-/// Keys of layers that are no attention over a growing cache.
-const OTHER_LAYERS: [&str; 9] = [
-    "ssm_cfg",
-    "state_size",
-    "mamba_d_state",
-    "mamba_num_heads",
-    "layers_block_type",
-    "hybrid_override_pattern",
-    "linear_num_value_heads",
-    "attn_layer_period",
-    "block_configs",
-];
-/// Keys about experts that are counted, or that change neither size nor speed.
-const KNOWN_OF_EXPERTS: [&str; 14] = [
-    "num_local_experts",
-    "num_experts",
-    "n_routed_experts",
-    "num_experts_per_tok",
-    "experts_per_token",
-    "moe_topk",
-    "moe_intermediate_size",
-    "n_shared_experts",
-    "shared_expert_intermediate_size",
-    "interleave_moe_layer_step",
-    "moe_layer_freq",
-    "moe_layers",
-    "moe_router_enable_expert_bias",
-    "pretraining_tp",
-];
-
-fn check_part(part: &Value) -> Result<(), CardError> {
-    let not = |key: &str| Err(CardError::NotUnderstood(key.to_owned()));
-    let Some(keys) = part.as_object() else {
-        return Ok(());
+    let flat;
+    let config = match flattened(&config)? {
+        Some(map) => {
+            flat = map;
+            Config {
+                part: &flat,
+                ..config
+            }
+        }
+        None => config,
     };
-    for (key, value) in keys {
-        let of_experts = key.contains("expert") || key.contains("moe") || key == "ffn_config";
-        let says = value.is_object() || value.as_u64().is_some_and(|n| n > 1);
-        let router = key.contains("router") || key.contains("aux") || key.contains("loss");
-        if OTHER_LAYERS.contains(&key.as_str()) && !value.is_null()
-            || of_experts && says && !router && !KNOWN_OF_EXPERTS.contains(&key.as_str())
-        {
-            return not(key);
+    let shape = shape(&config)?;
+    let layers = mixers(&config, &shape)?;
+    summary(name, &config, &shape, &layers)
+}
+
+/// The innermost part that describes the language model; the whole where there is none of its own.
+pub(super) fn language_part(whole: &Map<String, Value>) -> &Map<String, Value> {
+    let mut part = whole;
+    loop {
+        let next = NESTED
+            .iter()
+            .find_map(|k| part.get(*k).and_then(Value::as_object))
+            .filter(|inner| !inner.is_empty());
+        match next {
+            Some(inner) => part = inner,
+            None => return part,
         }
     }
-    if part.get("is_encoder_decoder").and_then(Value::as_bool) == Some(true) {
-        return not("is_encoder_decoder");
-    }
-    if count(part, &["moe_layer_freq"]).is_some_and(|n| n > 1) {
-        return not("moe_layer_freq");
-    }
-    const KINDS: [&str; 3] = ["full_attention", "sliding_attention", "chunked_attention"];
-    let kinds = part.get("layer_types").and_then(Value::as_array);
-    let alien = |k: &Value| !k.as_str().is_some_and(|k| KINDS.contains(&k));
-    if kinds.is_some_and(|kinds| kinds.iter().any(alien)) {
-        return not("layer_types");
-    }
-    if part
-        .get("quantization_config")
-        .is_some_and(|q| !q.is_null())
-        && quantisation(part).is_none()
-    {
-        return not("quantization_config.quant_method");
-    }
-    Ok(())
 }
 
-fn shape(name: &str, config: &Value) -> Result<ModelCard, CardError> {
-    let need =
-        |keys: &[&str], what: &'static str| count(config, keys).ok_or(CardError::Missing(what));
-    let hidden = need(&["hidden_size", "n_embd", "d_model"], "hidden_size")?;
-    let heads = need(
-        &["num_attention_heads", "n_head", "num_heads"],
-        "num_attention_heads",
-    )?;
-    let layers = need(
-        &["num_hidden_layers", "n_layer", "num_layers"],
-        "num_hidden_layers",
-    )?;
-    let multi_query = config.get("multi_query").and_then(Value::as_bool) == Some(true);
-    let kv_heads = count(
-        config,
-        &["num_key_value_heads", "num_kv_heads", "n_head_kv"],
-    )
-    .unwrap_or(if multi_query { 1 } else { heads });
-    Ok(ModelCard {
-        name: name.into(),
-        layers,
-        hidden,
-        heads,
-        kv_heads: kv_heads.min(heads),
-        head_dim: count(config, &["head_dim"]).unwrap_or((hidden / heads).max(1)),
-        intermediate: count(config, &["intermediate_size", "ffn_dim", "n_inner", "d_ff"])
-            .unwrap_or(hidden.saturating_mul(4)),
-        vocab: need(&["vocab_size"], "vocab_size")?,
-        max_context: count(
-            config,
-            &[
-                "max_position_embeddings",
-                "n_positions",
-                "seq_length",
-                "max_seq_len",
-            ],
-        )
-        .unwrap_or(2048),
-        kv_lora_rank: count(config, &["kv_lora_rank"]).unwrap_or(0),
-        rope_head_dim: count(config, &["qk_rope_head_dim"]).unwrap_or(0),
-        ..ModelCard::default()
+fn text_of<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    map.get(key)
+        .and_then(Value::as_str)
+        .filter(|t| !t.is_empty())
+}
+
+fn class_of(map: &Map<String, Value>) -> Option<&str> {
+    map.get("architectures")?.as_array()?.first()?.as_str()
+}
+
+/// Letters and digits of a name in lower case, so that `DeepseekV3` is `deepseek_v3`.
+fn plain(name: &str) -> String {
+    let kept = name.chars().filter(char::is_ascii_alphanumeric);
+    kept.map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// The row of a `model_type`.
+fn row_of(kind: &str) -> Option<&'static Architecture> {
+    ARCHITECTURES.iter().find(|row| row.types.contains(&kind))
+}
+
+/// The row of a class such as `LlamaForCausalLM`.
+fn row_of_class(class: &str) -> Option<&'static Architecture> {
+    let stem = ["ForCausalLM", "ForConditionalGeneration", "LMHeadModel"]
+        .iter()
+        .find_map(|end| class.strip_suffix(end))
+        .unwrap_or(class);
+    let stem = plain(stem);
+    ARCHITECTURES.iter().find(|row| {
+        row.classes.contains(&class) || row.types.iter().any(|kind| plain(kind) == stem)
     })
 }
 
-fn experts(card: &mut ModelCard, config: &Value) {
-    card.experts = count(
-        config,
-        &["num_local_experts", "num_experts", "n_routed_experts"],
-    )
-    .unwrap_or(0);
-    if !card.is_moe() {
-        card.experts = 0;
-        return;
+/// The architecture of a file: by `model_type` of the language model's part, by that of the whole, by the class.
+fn architecture(
+    part: &Map<String, Value>,
+    whole: &Map<String, Value>,
+) -> Result<&'static Architecture, CardError> {
+    let kinds = [text_of(part, "model_type"), text_of(whole, "model_type")];
+    let classes = [class_of(part), class_of(whole)];
+    for kind in kinds.into_iter().flatten() {
+        if let Some(row) = row_of(kind) {
+            return Ok(row);
+        }
+        let other = OTHERS.iter().find(|(_, kinds)| kinds.contains(&kind));
+        if let Some((what, _)) = other {
+            return Err(CardError::NotGenerating(what));
+        }
     }
-    card.experts_per_token = count(
-        config,
-        &["num_experts_per_tok", "experts_per_token", "moe_topk"],
-    )
-    .unwrap_or(1)
-    .min(card.experts);
-    card.moe_intermediate = count(config, &["moe_intermediate_size"]).unwrap_or(card.intermediate);
-    // Every layer of Llama 4 has one that its file does not name.
-    let unnamed = u32::from(config.get("interleave_moe_layer_step").is_some());
-    card.shared_experts = count(config, &["n_shared_experts"]).unwrap_or(unnamed);
-    card.dense_layers = count(config, &["first_k_dense_replace"])
-        .unwrap_or(0)
-        .min(card.layers);
+    let named = kinds.iter().flatten().next().copied();
+    let by_class = classes.into_iter().flatten().find_map(row_of_class);
+    match (named, by_class) {
+        (None, Some(row)) => Ok(row),
+        (Some(kind), _) => Err(CardError::Unknown(format!("model_type `{}`", cut(kind)))),
+        (None, None) => match classes.into_iter().flatten().next() {
+            Some(class) => Err(CardError::Unknown(format!("architecture `{}`", cut(class)))),
+            None => Err(CardError::Missing("model_type")),
+        },
+    }
 }
 
-fn window(card: &mut ModelCard, config: &Value) {
-    let used = config.get("use_sliding_window").and_then(Value::as_bool) != Some(false);
-    let Some(window) = count(config, &["sliding_window"]).filter(|_| used) else {
+/// A text of the file's for a message: at most 60 letters, none that is hidden.
+pub(super) fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(60).collect()
+}
+
+/// The class, where the file names one, must be that of a model that generates text and of this architecture.
+fn generates(whole: &Map<String, Value>, row: &Architecture) -> Result<(), CardError> {
+    let Some(class) = class_of(whole) else {
+        return Ok(());
+    };
+    if row.classes.contains(&class) {
+        return Ok(());
+    }
+    let nested = !std::ptr::eq(language_part(whole), whole);
+    // `InternVLChatModel` and its like hold a language model.
+    let other = OTHER_CLASSES.iter().find(|(end, _)| class.ends_with(end));
+    if let Some((_, what)) = other.filter(|(end, _)| *end != "Model" || !nested) {
+        return Err(CardError::NotGenerating(what));
+    }
+    match row_of_class(class) {
+        Some(found) if found.family == row.family || nested => Ok(()),
+        None if nested => Ok(()),
+        _ => Err(CardError::Unknown(format!("architecture `{}`", cut(class)))),
+    }
+}
+
+/// Every key that may be about the layers is read for this architecture, or says nothing. Around the language model's own part
+/// stand sizes of images and tiles; there a key has to name layers or what they are made of.
+fn check(map: &Map<String, Value>, row: &Architecture, outside: bool) -> Result<(), CardError> {
+    const OF_LAYERS: [&str; 8] = [
+        "layer",
+        "expert",
+        "moe_",
+        "mamba",
+        "ssm",
+        "hybrid",
+        "block_type",
+        "kv_",
+    ];
+    if map.get("is_encoder_decoder").and_then(Value::as_bool) == Some(true) {
+        return Err(CardError::NotUnderstood("is_encoder_decoder".into()));
+    }
+    for (key, value) in map {
+        let of_other_parts = key.ends_with("_config")
+            && [
+                "vision",
+                "audio",
+                "image",
+                "talker",
+                "code2wav",
+                "token2wav",
+                "speech",
+            ]
+            .iter()
+            .any(|p| key.contains(p))
+            || NESTED.contains(&key.as_str()) && value.is_object();
+        let about_layers = match outside {
+            true => OF_LAYERS.iter().any(|w| key.contains(w)),
+            false => may_shape(key),
+        };
+        if !of_other_parts && says_something(value) && about_layers && !row.knows(key) {
+            return Err(CardError::NotUnderstood(key.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// False for null, no, nothing and none.
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Bool(true) => true,
+        Value::Number(n) => n.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+    }
+}
+
+/// Files that keep numbers one level down (DBRX, MPT), with these numbers where others have them.
+fn flattened(config: &Config) -> Result<Option<Map<String, Value>>, CardError> {
+    const MOVES: [(&str, &str, &str); 7] = [
+        ("attn_config", "kv_n_heads", "num_key_value_heads"),
+        ("attn_config", "clip_qkv", ""),
+        ("attn_config", "rope_theta", ""),
+        ("ffn_config", "ffn_hidden_size", "intermediate_size"),
+        ("ffn_config", "moe_num_experts", "num_experts"),
+        ("ffn_config", "moe_top_k", "num_experts_per_tok"),
+        ("ffn_config", "hidden_size", ""),
+    ];
+    if !config.row.knows("attn_config") {
+        return Ok(None);
+    }
+    let mut out = config.part.clone();
+    for outer in ["attn_config", "ffn_config"] {
+        let Some(inner) = config.get(outer).and_then(Value::as_object) else {
+            continue;
+        };
+        for (key, value) in inner {
+            let to = MOVES.iter().find(|(o, k, _)| *o == outer && k == key);
+            match to {
+                Some((_, _, "")) => {}
+                Some((_, _, to)) => drop(out.insert((*to).to_owned(), value.clone())),
+                None if says_something(value) && may_shape(key) && !config.row.knows(key) => {
+                    let harmless = [
+                        "attn_type",
+                        "attn_impl",
+                        "attn_uses_sequence_id",
+                        "ffn_type",
+                        "ffn_act_fn",
+                        "softmax_scale",
+                        "prefix_lm",
+                        "qk_ln",
+                        "moe_loss_weight",
+                        "moe_jitter_eps",
+                        "moe_normalize_expert_weights",
+                    ];
+                    if !harmless.contains(&key.as_str()) {
+                        return Err(CardError::NotUnderstood(format!("{outer}.{key}")));
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+    Ok(Some(out))
+}
+
+fn shape(config: &Config) -> Result<Shape, CardError> {
+    for keys in [HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD_DIM] {
+        config.agree(keys)?;
+    }
+    let hidden = config.need(HIDDEN)?;
+    let heads = config.need(HEADS)?;
+    let layers = config.need(LAYERS)?;
+    if layers > MOST_LAYERS {
+        return Err(CardError::Missing("num_hidden_layers"));
+    }
+    let head_dim = match config.number(HEAD_DIM)?.filter(|d| *d > 0) {
+        Some(dim) => dim,
+        None if hidden % heads == 0 => hidden / heads,
+        None => return Err(CardError::NotUnderstood("num_attention_heads".into())),
+    };
+    let latent = matches!(
+        config.row.mixers,
+        Mixers::Latent | Mixers::KimiDelta | Mixers::Compressed
+    );
+    let value_dim = if latent {
+        0
+    } else {
+        config.or_zero(&["v_head_dim"])?
+    };
+    Ok(Shape {
+        layers,
+        hidden,
+        heads,
+        kv_heads: kv_heads(config, heads)?.min(heads),
+        head_dim,
+        value_dim: if value_dim > 0 { value_dim } else { head_dim },
+        intermediate: intermediate(config, hidden)?,
+        vocab: config.need(VOCAB)?,
+    })
+}
+
+fn kv_heads(config: &Config, heads: u32) -> Result<u32, CardError> {
+    // ChatGLM's number of groups, and the single head of Falcon-7B and StarCoder.
+    if config.row.knows("multi_query_group_num")
+        && config.flag("multi_query_attention")? == Some(true)
+    {
+        return config.need(&["multi_query_group_num"]);
+    }
+    if config.row.knows("multi_query") {
+        let newer = config.flag("new_decoder_architecture")? == Some(true);
+        let single = config.flag("multi_query")?.unwrap_or(true);
+        if !newer {
+            return Ok(if single { 1 } else { heads });
+        }
+    }
+    Ok(config.number(KV_HEADS)?.filter(|n| *n > 0).unwrap_or(heads))
+}
+
+/// Width of the dense feed-forward layers.
+fn intermediate(config: &Config, hidden: u32) -> Result<u32, CardError> {
+    let ratio = config.or_zero(&["expansion_ratio"])?;
+    let stated = match config.row.mixers {
+        // Each DeepSeek-V4 layer has experts.
+        // Nor has Qwen3.5 any other.
+        Mixers::Compressed | Mixers::Delta
+            if config.row.knows("moe_intermediate_size")
+                && config.get("intermediate_size").is_none() =>
+        {
+            return config.need(&["moe_intermediate_size"]);
+        }
+        _ => config.number(INTERMEDIATE)?.filter(|n| *n > 0),
+    };
+    let width = match stated {
+        Some(width) if config.row.types.contains(&"qwen") => width / 2,
+        Some(width) => width,
+        None if ratio > 0 => hidden.saturating_mul(ratio),
+        // GPT-2 and its like say nothing where it is four times the width.
+        None if !config.row.gated => hidden.saturating_mul(4),
+        None => return Err(CardError::Missing("intermediate_size")),
+    };
+    let adjusted = config.flag("block_auto_adjust_ff_dim")? == Some(true);
+    Ok(if adjusted {
+        let of = config.or_zero(&["block_multiple_of"])?.max(1);
+        let factor = config
+            .get("block_ffn_dim_multiplier")
+            .and_then(Value::as_f64)
+            .unwrap_or(1.0);
+        let two_thirds = (f64::from(width) * 2.0 / 3.0).floor() * factor;
+        (two_thirds.clamp(1.0, 1e8) as u32).div_ceil(of) * of
+    } else {
+        width
+    })
+}
+
+/// The card that layers add up to.
+fn summary(
+    name: &str,
+    config: &Config,
+    shape: &Shape,
+    layers: &[Layer],
+) -> Result<ModelCard, CardError> {
+    let f = f64::from;
+    let tied = tied(config)?;
+    let table = f(shape.vocab) * f(shape.hidden);
+    let around = table * if tied { 1.0 } else { 2.0 } + around_layers(config, shape)?;
+    let sum = |of: fn(&Layer) -> f64| layers.iter().map(of).sum::<f64>();
+    let mixing = sum(|l| l.mixer.params());
+    let mut card = ModelCard {
+        name: name.into(),
+        family: config.row.family.into(),
+        params: around + mixing + sum(|l| l.ffn.all()),
+        active_params: around + mixing + sum(|l| l.ffn.active()),
+        attention_params: mixing,
+        layers: shape.layers,
+        hidden: shape.hidden,
+        heads: shape.heads,
+        kv_heads: shape.kv_heads,
+        head_dim: shape.head_dim,
+        value_head_dim: if shape.value_dim == shape.head_dim {
+            0
+        } else {
+            shape.value_dim
+        },
+        intermediate: shape.intermediate,
+        vocab: shape.vocab,
+        max_context: config.context()?,
+        tied,
+        plain_ffn: !config.row.gated,
+        source: "config.json".into(),
+        ..ModelCard::default()
+    };
+    latent(&mut card, config)?;
+    experts(&mut card, config, layers)?;
+    caches(&mut card, layers)?;
+    if card.is_moe() && card.family == "qwen" {
+        card.family = "qwen-moe".into();
+    }
+    images(&mut card, config.whole);
+    Ok(card)
+}
+
+/// A tower for images takes memory beside the language model.
+fn images(card: &mut ModelCard, whole: &Map<String, Value>) {
+    let inside = whole.get("thinker_config").and_then(Value::as_object);
+    let tower = inside
+        .unwrap_or(whole)
+        .get("vision_config")
+        .and_then(Value::as_object);
+    let Some(tower) = tower.filter(|t| !t.is_empty()) else {
         return;
     };
-    let by_list = config
-        .get("layer_types")
-        .and_then(Value::as_array)
-        .map(|kinds| {
-            let sliding = kinds
-                .iter()
-                .filter(|k| k.as_str() == Some("sliding_attention"))
-                .count();
-            u32::try_from(sliding).unwrap_or(u32::MAX)
-        });
-    let by_pattern =
-        count(config, &["sliding_window_pattern"]).map(|n| card.layers - card.layers / n);
-    card.sliding_window = window;
-    card.sliding_layers = by_list
-        .or(by_pattern)
-        .unwrap_or(card.layers)
-        .min(card.layers);
+    match super::towers::vision(tower, card.hidden) {
+        Some(params) => {
+            card.params += params;
+            card.tower_params = params;
+        }
+        None => card.source += ", without its part for images",
+    }
 }
 
-/// Lineage: the `model_type` without its version and variant.
-fn family(config: &Value, whole: &Value, moe: bool) -> String {
-    let text = |v: &Value| {
-        v.get("model_type")
-            .and_then(Value::as_str)
-            .unwrap_or("")
-            .to_ascii_lowercase()
+/// Whether embedding and head are one: as the part says, or the whole, or the configuration class.
+fn tied(config: &Config) -> Result<bool, CardError> {
+    for key in ["tie_word_embeddings", "tie_embedding"] {
+        if let Some(tied) = config.flag(key)? {
+            return Ok(tied);
+        }
+    }
+    let whole = config.whole.get("tie_word_embeddings");
+    Ok(whole.and_then(Value::as_bool).unwrap_or(config.row.tied))
+}
+
+/// Parameters beside layers and embedding: learnt positions; embeddings for each layer (Gemma 3n, Gemma 4).
+fn around_layers(config: &Config, shape: &Shape) -> Result<f64, CardError> {
+    let f = f64::from;
+    let hidden = f(shape.hidden);
+    let positions = match config.row.positions {
+        true => f(config.context()?) * hidden,
+        false => 0.0,
     };
-    let kind = match text(config) {
-        t if t.is_empty() => text(whole),
-        t => t,
-    };
-    // The same words as the built-in cards use, or a directory would be out of support where the
-    // model's name is not.
-    match kind.as_str() {
-        k if k.starts_with("qwen") && moe => return "qwen-moe".into(),
-        k if k.starts_with("llama4") => return "llama4".into(),
-        k if k.starts_with("gptj") => return "gpt-j".into(),
+    let width = f(config.or_zero(&["hidden_size_per_layer_input"])?) * f(shape.layers);
+    let vocab = f(config.or_zero(&["vocab_size_per_layer_input"])?);
+    let inputs = f(config.or_zero(&["altup_num_inputs"])?);
+    let streams = 2.0 * (inputs - 1.0).max(0.0) * hidden * hidden;
+    Ok(positions + vocab * width + hidden * width + streams)
+}
+
+fn latent(card: &mut ModelCard, config: &Config) -> Result<(), CardError> {
+    match config.row.mixers {
+        Mixers::Latent | Mixers::KimiDelta => {
+            card.kv_lora_rank = config.need(&["kv_lora_rank"])?;
+            card.rope_head_dim = config.need(&["qk_rope_head_dim"])?;
+            card.q_lora_rank = config.or_zero(&["q_lora_rank"])?;
+            card.nope_head_dim = config.need(&["qk_nope_head_dim"])?;
+            // One latent head is kept for all; what they attend to is as wide as a value.
+            card.kv_heads = 1;
+            card.head_dim = config.need(&["v_head_dim"])?;
+            card.index_head_dim = match config.row.knows("index_head_dim") {
+                true => config.or_zero(&["index_head_dim"])?,
+                false => 0,
+            };
+        }
+        Mixers::Compressed => {
+            card.rope_head_dim = config.need(&["qk_rope_head_dim"])?.min(card.head_dim);
+            card.kv_lora_rank = card.head_dim - card.rope_head_dim;
+            card.q_lora_rank = config.need(&["q_lora_rank"])?;
+            card.kv_heads = 1;
+        }
         _ => {}
     }
-    const LINEAGES: [&str; 17] = [
-        "llama",
-        "qwen",
-        "mixtral",
-        "mistral",
-        "deepseek",
-        "gpt_oss",
-        "gemma",
-        "phi",
-        "falcon",
-        "bloom",
-        "glm",
-        "kimi",
-        "minimax",
-        "starcoder",
-        "gpt_neox",
-        "opt",
-        "t5",
-    ];
-    let found = LINEAGES
+    Ok(())
+}
+
+fn experts(card: &mut ModelCard, config: &Config, layers: &[Layer]) -> Result<(), CardError> {
+    let Some(first) = layers.iter().find(|l| l.ffn.experts > 0) else {
+        return Ok(());
+    };
+    let with = layers.iter().filter(|l| l.ffn.experts > 0).count();
+    card.experts = first.ffn.experts;
+    card.experts_per_token = first.ffn.used;
+    card.moe_intermediate = super::experts::width(config, card.intermediate)?;
+    let shared = super::experts::shared_width(config, card.moe_intermediate)?;
+    card.shared_intermediate = shared;
+    card.shared_experts = shared.div_ceil(card.moe_intermediate.max(1));
+    card.dense_layers = card.layers.saturating_sub(u32::try_from(with).unwrap_or(0));
+    card.expert_params = layers
         .iter()
-        .find(|l| kind.starts_with(*l) || kind.contains(*l));
-    found.map_or_else(|| other_family(&kind), |l| l.replace('_', "-"))
+        .map(|l| f64::from(l.ffn.experts) * l.ffn.expert)
+        .sum();
+    Ok(())
 }
 
-/// A lineage that is not known by name: its own word, as far as it is one.
-fn other_family(kind: &str) -> String {
-    let word: String = kind
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .take(32)
-        .collect();
-    if word.is_empty() {
-        "unknown".into()
-    } else {
-        word
-    }
-}
-
-/// Parameters in all and per token, counted from the shape.
-fn parameters(card: &ModelCard, config: &Value) -> (f64, f64) {
-    let f = f64::from;
-    let (hidden, layers) = (f(card.hidden), f(card.layers));
-    // Gemma's files leave out what is the default there.
-    let tied = config.get("tie_word_embeddings").and_then(Value::as_bool);
-    let tied = tied.unwrap_or(card.family == "gemma");
-    let embeddings = f(card.vocab) * hidden * if tied { 1.0 } else { 2.0 };
-    // Gated feed-forward layers have three matrices; those of GPT-2, OPT, BLOOM and NeoX have two.
-    let gated = config.get("n_embd").is_none()
-        && config.get("ffn_dim").is_none()
-        && card.family != "gpt-neox";
-    let matrices = if gated { 3.0 } else { 2.0 };
-    let attention = attention_parameters(card, config);
-    if !card.is_moe() {
-        let all = layers * (attention + matrices * hidden * f(card.intermediate)) + embeddings;
-        return (all, all);
-    }
-    let sparse = sparse_layers(card, config);
-    let expert = matrices * hidden * f(card.moe_intermediate);
-    let dense = count(config, &["intermediate_size_mlp"]).unwrap_or(card.intermediate);
-    let shared = count(config, &["shared_expert_intermediate_size"])
-        .map_or(f(card.shared_experts) * expert, |width| {
-            matrices * hidden * f(width)
-        });
-    let common = layers * attention
-        + (layers - sparse) * matrices * hidden * f(dense)
-        + sparse * (shared + hidden * f(card.experts))
-        + embeddings;
-    let routed = |n: u32| sparse * f(n) * expert;
-    (
-        common + routed(card.experts),
-        common + routed(card.experts_per_token),
-    )
-}
-
-/// Layers with experts: all but the leading dense ones, or each n-th, or all but those listed.
-fn sparse_layers(card: &ModelCard, config: &Value) -> f64 {
-    let step = count(
-        config,
-        &["interleave_moe_layer_step", "decoder_sparse_step"],
-    )
-    .unwrap_or(1);
-    let listed = config.get("mlp_only_layers").and_then(Value::as_array);
-    let listed = listed.map_or(0, |l| u32::try_from(l.len()).unwrap_or(u32::MAX));
-    let sparse = (card.layers - card.dense_layers) / step.max(1);
-    f64::from(sparse.saturating_sub(listed))
-}
-
-fn attention_parameters(card: &ModelCard, config: &Value) -> f64 {
-    let f = f64::from;
-    let (hidden, heads) = (f(card.hidden), f(card.heads));
-    if card.kv_lora_rank == 0 {
-        return hidden * f(card.head_dim) * (2.0 * heads + 2.0 * f(card.kv_heads));
-    }
-    let rank = f(card.kv_lora_rank);
-    let nope = count(config, &["qk_nope_head_dim"]).map_or(128.0, f);
-    let value = count(config, &["v_head_dim"]).map_or(128.0, f);
-    let query_width = heads * (nope + f(card.rope_head_dim));
-    let query = count(config, &["q_lora_rank"])
-        .map_or(hidden * query_width, |q| hidden * f(q) + f(q) * query_width);
-    query
-        + hidden * (rank + f(card.rope_head_dim))
-        + rank * heads * (nope + value)
-        + heads * value * hidden
-}
-
-fn quantisation(config: &Value) -> Option<Precision> {
-    let q = config.get("quantization_config")?;
-    let method = q
-        .get("quant_method")
-        .and_then(Value::as_str)
-        .unwrap_or("")
-        .to_ascii_lowercase();
-    let bits = count(q, &["bits", "w_bit"]);
-    match method.as_str() {
-        "fp8" | "fbgemm_fp8" => Some(Precision::Fp8),
-        "mxfp4" => Some(Precision::Mxfp4),
-        "awq" | "gptq" => Some(if bits == Some(8) {
-            Precision::Int8
-        } else {
-            Precision::Int4
-        }),
-        "bitsandbytes" => {
-            let four = q.get("load_in_4bit").and_then(Value::as_bool) == Some(true);
-            Some(if four {
-                Precision::Nf4
-            } else {
-                Precision::Int8
-            })
+/// What the layers keep of a sequence. Windowed layers are alike, and so are the others; else nothing is known.
+fn caches(card: &mut ModelCard, layers: &[Layer]) -> Result<(), CardError> {
+    let not = || CardError::NotUnderstood("layer_types".into());
+    let mut full: Option<u32> = None;
+    let mut windowed: Option<(u32, u32)> = None;
+    let mut keep = 0;
+    for layer in layers {
+        if let Some(state) = layer.mixer.state {
+            card.state_layers += 1;
+            card.state_bytes += state.bytes;
         }
-        "modelopt" => q
-            .get("quant_algo")
-            .and_then(Value::as_str)
-            .and_then(Precision::parse),
-        "compressed-tensors" => compressed_tensors(q),
-        _ => None,
+        let Some(a) = layer.mixer.attention.filter(|a| a.kv_values > 0) else {
+            continue;
+        };
+        keep += 1;
+        if a.window > 0 {
+            card.sliding_layers += 1;
+            if *windowed.get_or_insert((a.window, a.kv_values)) != (a.window, a.kv_values) {
+                return Err(not());
+            }
+        } else if *full.get_or_insert(a.kv_values) != a.kv_values {
+            return Err(not());
+        }
+        if a.compress > 0 {
+            card.compressed_values += f64::from(a.compressed_values) / f64::from(a.compress);
+        }
     }
-}
-
-/// compressed-tensors states a format per group of layers; the first group's weights decide.
-fn compressed_tensors(q: &Value) -> Option<Precision> {
-    let group = q.get("config_groups")?.as_object()?.values().next()?;
-    let weights = group.get("weights")?;
-    let bits = count(weights, &["num_bits"])?;
-    let float = weights.get("type").and_then(Value::as_str) == Some("float");
-    let activations = group.get("input_activations").is_some_and(|a| !a.is_null());
-    match (bits, float, activations) {
-        (8, true, _) => Some(Precision::Fp8),
-        (8, false, true) => Some(Precision::W8a8),
-        (8, false, false) => Some(Precision::Int8),
-        (4, true, _) => Some(Precision::Nvfp4),
-        (4, false, false) => Some(Precision::Int4),
-        (4, false, true) => Some(Precision::W4a8),
-        _ => None,
+    card.cacheless_layers = card.layers.saturating_sub(keep);
+    let usual = card.usual_kv_values();
+    let other = |values: u32| if values == usual { 0 } else { values };
+    card.kv_values = full.map_or(0, other);
+    if let Some((window, values)) = windowed {
+        card.sliding_window = window;
+        card.window_kv_values = other(values);
     }
-}
-
-/// A positive whole number under any of these keys of a `config.json`.
-fn count(config: &Value, keys: &[&str]) -> Option<u32> {
-    keys.iter()
-        .filter_map(|k| config.get(k))
-        .find_map(Value::as_u64)
-        .and_then(|n| u32::try_from(n).ok())
-        .filter(|n| *n > 0)
+    card.ffnless_layers =
+        u32::try_from(layers.iter().filter(|l| l.ffn.all() == 0.0).count()).unwrap_or(0);
+    Ok(())
 }

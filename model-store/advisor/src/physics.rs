@@ -55,17 +55,14 @@ pub fn memory(s: &Setup) -> Memory {
         usable,
         weights,
         working,
-        one_request: per_token * s.context(),
+        one_request: per_token * s.context() + s.card.state_bytes / f64::from(s.tp * s.pp) / GIB,
         kv_tokens: left / per_token.max(1e-12),
     }
 }
 
-/// Weights on one GPU in this format, GiB; embeddings stay at 16 bits.
+/// Weights on one GPU in this format, GiB.
 pub(crate) fn weights_gib(s: &Setup, format: Precision) -> f64 {
-    let shards = f64::from(s.tp * s.pp);
-    let embedding = f64::from(s.card.vocab) * f64::from(s.card.hidden);
-    let body = (s.card.params - embedding).max(0.0);
-    (body * format.bits() / 8.0 + embedding * 2.0) / shards / GIB
+    s.card.weight_bytes(format) / f64::from(s.tp * s.pp) / GIB
 }
 
 fn kv_bytes_per_gpu(s: &Setup) -> f64 {
@@ -199,6 +196,7 @@ fn free_bytes(weights: f64, memory: f64) -> f64 {
 /// KV bytes of one sequence of `tokens` on one GPU, over all stages.
 fn kv_of_sequence(s: &Setup, tokens: f64) -> f64 {
     s.card.kv_bytes_per_token(s.kv_bytes, tokens) * tokens / f64::from(s.card.kv_shards(s.tp))
+        + s.card.state_bytes / f64::from(s.tp)
 }
 
 /// Computes memory, the roofline's terms and the state of the engine.

@@ -1,7 +1,9 @@
 //! A configuration under a load with everything looked up: what the physics and the model work on.
 
-use super::card::{Catalogue, ModelCard, precision_in_name};
+use super::card::ModelCard;
 use super::case::{Case, Precision, Variant, Workload};
+use super::catalogue::Catalogue;
+use super::formats::precision_in_name;
 use super::gpu::GpuSpec;
 
 /// Input tokens assumed where a source does not state them; the features say that they were

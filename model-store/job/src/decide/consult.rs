@@ -4,16 +4,19 @@
 use std::path::Path;
 
 use crate::advisor::advise::settle_layout;
+use crate::advisor::formats::{Named, named};
+use crate::advisor::of_hub_cache;
 use crate::advisor::{
-    Advice, Assessed, ClusterState, Knowledge, Load, ModelCard, Pins, Precision, Request,
-    Startable, Verdict, advise, precision_in_name, words,
+    Advice, Assessed, ClusterState, Knowledge, Load, Lookup, ModelCard, Pins, Precision, Request,
+    Startable, Verdict, advise, words,
 };
+use crate::checkpoint_files;
 use crate::config::Config;
 use crate::engine_args::{Choice, EngineKind};
 use crate::job_rewrite::Allocation;
 use crate::options::{RawOptions, shorten};
 use crate::outcome::env;
-use crate::snapshot::{Snapshot, SnapshotError, read_regular};
+use crate::snapshot::{Snapshot, SnapshotError};
 
 /// Exit codes of a refusal, the same for plugin and command.
 pub mod exit_code {
@@ -33,9 +36,6 @@ pub mod exit_code {
 pub const ASSUMED_ISL: f64 = 1024.0;
 /// See [`ASSUMED_ISL`].
 pub const ASSUMED_OSL: f64 = 256.0;
-
-/// Largest `config.json` that is read, bytes.
-const LARGEST_CONFIG_JSON: u64 = 1 << 20;
 
 /// What is to be done with the job.
 #[derive(Clone, Debug, PartialEq)]
@@ -229,25 +229,55 @@ fn find_model(snapshot: &Snapshot, name: &str) -> Result<Found, String> {
             checkpoints,
         });
     }
-    if let Some((card, format)) = from_path(name)? {
-        return Ok(Found {
-            card,
-            format: format.or_else(|| precision_in_name(name)),
-            checkpoints,
-        });
-    }
-    let card = snapshot.body.catalogue.find(name).cloned().ok_or_else(|| {
-        match snapshot.body.catalogue.nearest_name(name) {
-            Some(near) => format!("no model of that name is known; the nearest name is {near}"),
-            None => "no model of that name is known".into(),
+    match from_path(name) {
+        Ok(Some((card, format))) => {
+            return Ok(Found {
+                card,
+                format,
+                checkpoints,
+            });
         }
-    })?;
-    let format = precision_in_name(name).or_else(|| native_format(&card));
+        Ok(None) => {}
+        // A place in the hub's cache that is not there yet, or not here, has the model's name in it.
+        Err(_) if of_hub_cache(name) != name && !Path::new(name).exists() => {}
+        Err(reason) => return Err(reason),
+    }
+    let card = in_catalogue(snapshot, name)?;
+    let format = match named(name) {
+        Named::Format(format) => Some(format),
+        Named::Nothing => native_format(&card),
+        Named::Unknown(word) => {
+            return Err(format!(
+                "unknown weight format: the name says {}",
+                shorten(&word)
+            ));
+        }
+    };
     Ok(Found {
         card,
         format,
         checkpoints,
     })
+}
+
+/// The catalogue's card of a name, or which two it could be.
+fn in_catalogue(snapshot: &Snapshot, name: &str) -> Result<ModelCard, String> {
+    let catalogue = &snapshot.body.catalogue;
+    match catalogue.look_up(name) {
+        Lookup::Found(card) => Ok(card.clone()),
+        Lookup::Several(cards) => {
+            let two: Vec<&str> = cards.iter().take(2).map(|c| c.name.as_str()).collect();
+            let more = match cards.len().saturating_sub(2) {
+                0 => String::new(),
+                n => format!(", or one of {n} others"),
+            };
+            Err(format!("the name could be {}{more}", two.join(" or ")))
+        }
+        Lookup::Unknown => Err(match catalogue.nearest_name(name) {
+            Some(near) => format!("no model of that name is known; the nearest name is {near}"),
+            None => "no model of that name is known".into(),
+        }),
+    }
 }
 
 /// The format of a model that was published in no 16-bit one (DeepSeek-V3 in fp8, gpt-oss in mxfp4).
@@ -284,26 +314,7 @@ pub fn from_path(name: &str) -> Result<Option<(ModelCard, Option<Precision>)>, S
     if !(name.starts_with('/') || name.starts_with("./") || name.starts_with("../")) {
         return Ok(None);
     }
-    let given = Path::new(name);
-    let file = if name.ends_with(".json") {
-        given.to_path_buf()
-    } else {
-        given.join("config.json")
-    };
-    let bytes = read_regular(&file, LARGEST_CONFIG_JSON).map_err(|e| {
-        format!(
-            "cannot read {}: {}",
-            file.display(),
-            without_number(&e.to_string())
-        )
-    })?;
-    let text = String::from_utf8_lossy(&bytes);
-    let called = given
-        .file_name()
-        .map_or_else(|| name.into(), |n| n.to_string_lossy().into_owned());
-    ModelCard::from_hf_config(&called, &text)
-        .map(Some)
-        .map_err(|e| format!("{}: {e}", file.display()))
+    checkpoint_files::card(Path::new(name)).map(Some)
 }
 
 fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found: Found) -> Request {

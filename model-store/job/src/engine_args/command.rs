@@ -1,6 +1,6 @@
 //! From a command line to what it says of the engine.
 
-use crate::advisor::Precision;
+use crate::advisor::{Precision, precision_in_name};
 
 use super::flags::{EngineKind, Setting};
 
@@ -85,53 +85,15 @@ pub fn precision_of(
     dtype: Option<&str>,
 ) -> Option<Precision> {
     match quantization.filter(|q| !matches!(q.to_ascii_lowercase().as_str(), "none" | "auto")) {
-        Some(method) => method_precision(method),
+        // `gptq` may be of eight bits, which the model's name says.
+        Some(method) => match (Precision::parse(method), model.and_then(precision_in_name)) {
+            (Some(Precision::Int4), Some(Precision::Int8)) => Some(Precision::Int8),
+            (format, _) => format,
+        },
         None => model
-            .and_then(name_precision)
+            .and_then(precision_in_name)
             .or_else(|| dtype.filter(|d| *d != "auto").and_then(Precision::parse)),
     }
-}
-
-/// Weight format that a quantisation method of vLLM, SGLang or TGI makes or expects.
-fn method_precision(method: &str) -> Option<Precision> {
-    let m = method.to_ascii_lowercase().replace('_', "-");
-    Some(match m.as_str() {
-        "awq" | "awq-marlin" | "gptq" | "gptq-marlin" | "gguf" | "auto-round" | "moe-wna16" => {
-            Precision::Int4
-        }
-        "bitsandbytes" | "bitsandbytes-nf4" => Precision::Nf4,
-        "modelopt" | "fbgemm-fp8" | "ptpc-fp8" | "w8a8-fp8" => Precision::Fp8,
-        "modelopt-fp4" | "petit-nvfp4" => Precision::Nvfp4,
-        "experts-int8" | "eetq" => Precision::Int8,
-        "w8a8-int8" => Precision::W8a8,
-        other => return Precision::parse(other),
-    })
-}
-
-/// Weight format in a checkpoint's name, as in `Qwen2.5-72B-Instruct-AWQ`.
-fn name_precision(model: &str) -> Option<Precision> {
-    let name = model
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()?
-        .to_ascii_lowercase();
-    let has = |part: &str| name.split(['-', '_', '.']).any(|p| p == part);
-    let named = [
-        ("nvfp4", Precision::Nvfp4),
-        ("fp4", Precision::Nvfp4),
-        ("mxfp4", Precision::Mxfp4),
-        ("awq", Precision::Int4),
-        ("gptq", Precision::Int4),
-        ("w4a16", Precision::Int4),
-        ("int4", Precision::Int4),
-        ("fp8", Precision::Fp8),
-        ("w8a8", Precision::W8a8),
-        ("int8", Precision::Int8),
-    ];
-    named
-        .into_iter()
-        .find(|(part, _)| has(part))
-        .map(|(_, precision)| precision)
 }
 
 /// The engine that a command starts, and where its own arguments begin.

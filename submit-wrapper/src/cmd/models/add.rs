@@ -3,16 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use model_store::advisor::{ModelCard, Precision};
+use model_store::advisor::{ModelCard, Precision, python_json};
+use model_store::checkpoint_files;
 use model_store::config::{Config, DEFAULT_PATH};
-use model_store::snapshot::read_regular;
 use serde_json::json;
 
 use crate::site::SiteArgs;
 use crate::{draft, exit, json};
-
-/// Longest `config.json`, bytes.
-const LONGEST: u64 = 1 << 20;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -65,36 +62,35 @@ pub(super) fn add(site: &SiteArgs, args: &Args, as_json: bool) -> anyhow::Result
 
 fn find(args: &Args) -> anyhow::Result<Found> {
     let wrong = |reason: String, hint: &str| exit::with_code(exit::USAGE, reason, hint);
+    let (card, format) = checkpoint_files::card(&args.path).map_err(|reason| {
+        let hint = match reason.starts_with("cannot read") {
+            true => "the folder of a checkpoint or its config.json is wanted",
+            false => "sizes and memory would be wrong, so no card is made; the catalogue may have an architecture like it: `--llm-model=NAME`",
+        };
+        wrong(reason, hint)
+    })?;
     let config = match args.path.is_dir() {
         true => args.path.join("config.json"),
         false => args.path.clone(),
     };
     let hint = "the folder of a checkpoint or its config.json is wanted";
     let cannot = |e: std::io::Error| wrong(format!("cannot read {}: {e}", config.display()), hint);
-    let bytes = read_regular(&config, LONGEST).map_err(cannot)?;
     let config = fs::canonicalize(&config).map_err(cannot)?;
-    let text = String::from_utf8_lossy(&bytes);
+    let text = fs::read_to_string(&config).map_err(cannot)?;
     let folder = config.parent().unwrap_or(Path::new("/")).to_path_buf();
-    let name = args.name.clone().unwrap_or_else(|| name_of(&folder));
-    ModelCard::check_hf_config(&text)
-        .and_then(|()| ModelCard::from_hf_config(&name, &text))
-        .map(|(card, format)| Found {
-            checkpoint: has_weights(&folder).then(|| (format.unwrap_or_else(|| stored(&text)), folder)),
-            name,
-            config: config.clone(),
-            card,
-        })
-        .map_err(|e| {
-            wrong(
-                format!("{}: {e}", config.display()),
-                "sizes and memory would be wrong, so no card is made; the catalogue may have an architecture like it: `--llm-model=NAME`",
-            )
-        })
+    let name = args.name.clone();
+    Ok(Found {
+        checkpoint: has_weights(&folder)
+            .then(|| (format.unwrap_or_else(|| stored(&text)), folder.clone())),
+        name: name.unwrap_or_else(|| checkpoint_files::name_of(&folder)),
+        config,
+        card,
+    })
 }
 
 /// The format of weights that are not quantised.
 fn stored(text: &str) -> Precision {
-    let config: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let config = python_json::parse(text).unwrap_or_default();
     let of = |key: &str| config.get(key)?.as_str().map(str::to_owned);
     let kind = of("torch_dtype")
         .or_else(|| of("dtype"))
@@ -112,14 +108,6 @@ fn has_weights(folder: &Path) -> bool {
     listed
         .into_iter()
         .any(|e| ends(&e.file_name().to_string_lossy()))
-}
-
-/// The folder's name; in the Hugging Face cache that of `models--OWNER--NAME`.
-fn name_of(folder: &Path) -> String {
-    let parts = folder.iter().rev().filter_map(|p| p.to_str());
-    let cached = parts.into_iter().find_map(|p| p.strip_prefix("models--"));
-    let own = || folder.file_name().unwrap_or_default().to_string_lossy();
-    cached.map_or_else(|| own().into_owned(), |name| name.replacen("--", "/", 1))
 }
 
 fn in_words(card: &ModelCard) -> String {
@@ -141,13 +129,33 @@ fn in_words(card: &ModelCard) -> String {
             card.sliding_window
         ),
     };
-    let cache = card.kv_bytes_per_token(2.0, 1.0) / 1024.0;
+    let without = match card.cacheless_layers {
+        0 => String::new(),
+        n => format!(", {n} of them without a cache that grows"),
+    };
     format!(
-        "family {}, {}{experts}; {} layers{window}; {cache:.1} KiB of 16-bit KV cache a token",
+        "family {}, {}{experts}; {} layers{window}{without}; {}",
         card.family,
         billions(card.params),
-        card.layers
+        card.layers,
+        cache_in_words(card)
     )
+}
+
+/// What a token takes in the cache, how much of it beyond the windows, and what states a request holds whatever its length.
+fn cache_in_words(card: &ModelCard) -> String {
+    let kib = |bytes: f64| format!("{:.1} KiB", bytes / 1024.0);
+    let first = card.kv_bytes_per_token(2.0, 1.0);
+    let mut text = format!("{} of 16-bit KV cache a token", kib(first));
+    if card.sliding_layers > 0 {
+        let growing = card.kv_bytes_per_token(2.0, f64::INFINITY);
+        text += &format!(", {} of it beyond the windows", kib(growing));
+    }
+    if card.state_bytes > 0.0 {
+        let states = card.state_bytes / 1024.0 / 1024.0;
+        text += &format!("; {states:.1} MiB of states a request");
+    }
+    text
 }
 
 /// Appends the model, once the whole is known to be a configuration.
@@ -185,22 +193,4 @@ fn section(found: &Found) -> String {
         text += &format!("checkpoints = {{ {} = {} }}\n", format.name(), path(folder));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_is_the_folders_or_the_caches() {
-        for (folder, name) in [
-            ("/models/llama-70b", "llama-70b"),
-            (
-                "/hub/models--Qwen--Qwen3-32B/snapshots/9216db5781bf",
-                "Qwen/Qwen3-32B",
-            ),
-        ] {
-            assert_eq!(name_of(Path::new(folder)), name);
-        }
-    }
 }

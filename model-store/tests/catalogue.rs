@@ -1,0 +1,104 @@
+//! The cards that the product knows by itself, held against what was published.
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+use model_store::advisor::{Catalogue, Lookup, ModelCard};
+use serde_json::Value;
+
+const DATA: &str = include_str!("../advisor/data/cards.json");
+
+fn entries() -> Vec<Value> {
+    serde_json::from_str(DATA).unwrap()
+}
+
+#[test]
+fn every_entry_is_read_and_its_shape_makes_what_was_published() {
+    let mut wrong = Vec::new();
+    for entry in entries() {
+        let name = entry["name"].as_str().unwrap();
+        let published = entry["params"].as_f64().unwrap();
+        let Some(config) = entry.get("config") else {
+            continue;
+        };
+        match ModelCard::from_hf_config(name, &config.to_string()) {
+            Ok((card, _)) => {
+                let off = card.params / published - 1.0;
+                if off.abs() > 0.01 {
+                    wrong.push(format!(
+                        "{name}: {:.4} B, published {:.4} B, {:.2} %",
+                        card.params / 1e9,
+                        published / 1e9,
+                        off * 100.0
+                    ));
+                }
+            }
+            Err(e) => wrong.push(format!("{name}: {e}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn names_in_the_wild_are_found_or_said_to_be_several() {
+    let catalogue = Catalogue::built_in();
+    let found = |name: &str| match catalogue.look_up(name) {
+        Lookup::Found(card) => card.name.clone(),
+        Lookup::Several(cards) => format!("{} several", cards.len()),
+        Lookup::Unknown => "unknown".into(),
+    };
+    let mut wrong = Vec::new();
+    for (name, model) in [
+        ("meta-llama3-8b-instruct", "meta-llama/Meta-Llama-3-8B"),
+        ("llama-3.1-70b-fp8", "meta-llama/Llama-3.1-70B"),
+        ("Qwen3-32B-AWQ", "Qwen/Qwen3-32B"),
+        (
+            "/scratch/hub/models--Qwen--Qwen3-32B/snapshots/9216db5781bf21249d130ec9da846c4624c16137",
+            "Qwen/Qwen3-32B",
+        ),
+        (
+            "/home/me/models--meta-llama--Llama-3.1-8B-Instruct/snapshots/0e9e39f249a16976918f6564b8830bc894c89659/",
+            "meta-llama/Llama-3.1-8B",
+        ),
+        ("llama3.1:8b", "meta-llama/Llama-3.1-8B"),
+        ("prod-llama-3.3-70b-instruct", "meta-llama/Llama-3.1-70B"),
+        ("our-qwen2.5-72b-support-bot", "Qwen/Qwen2.5-72B"),
+        ("deepseek-r1-distill-llama-70b", "meta-llama/Llama-3.1-70B"),
+        ("gpt-oss-120b", "openai/gpt-oss-120b"),
+        ("mixtral-8x7b-instruct", "mistralai/Mixtral-8x7B-v0.1"),
+    ] {
+        wrong.extend((found(name) != model).then(|| format!("{name}: {}", found(name))));
+    }
+    for name in ["llama-70b", "llama-3.1", "qwen3"] {
+        let told = found(name);
+        assert!(
+            told.ends_with("several") || told == "unknown",
+            "{name}: {told}"
+        );
+    }
+    assert!(found("llama-70b").ends_with("several"));
+    for name in [
+        "llama-3.1-8b-eagle3",
+        "qwen3-embedding-8b",
+        "my-model",
+        "llama-3.1-9b",
+    ] {
+        wrong.extend((found(name) != "unknown").then(|| format!("{name}: {}", found(name))));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Two names that meet under one key are of one architecture, or evidence would go to the wrong one.
+#[test]
+fn no_key_means_two_architectures() {
+    let catalogue = Catalogue::built_in();
+    for card in catalogue.cards() {
+        for name in std::iter::once(&card.name).chain(&card.aliases) {
+            let found = catalogue.find(name).unwrap();
+            assert!(
+                found.is_same_architecture(card),
+                "{name}: {} and {}",
+                found.name,
+                card.name
+            );
+        }
+    }
+}
