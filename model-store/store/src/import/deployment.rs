@@ -50,7 +50,7 @@ pub(super) struct Engines {
     /// Data-parallel ranks share the GPUs of the TP group.
     pub(super) dp_shares_gpus: bool,
     /// How many engines of this kind there are.
-    pub(super) replicas: u32,
+    pub(super) replicas: Option<u32>,
     /// GPUs of one engine as the file counts them.
     pub(super) gpus: Option<u32>,
     /// Name of the GPU; empty where it is not told here.
@@ -59,7 +59,7 @@ pub(super) struct Engines {
 
 impl Engines {
     fn replicas(&self) -> u32 {
-        self.replicas.max(1)
+        self.replicas.unwrap_or(1).max(1)
     }
 
     /// Degrees of one engine: TP, PP and the DP that needs GPUs of its own.
@@ -71,25 +71,29 @@ impl Engines {
             return Ok(None);
         };
         let pp = self.pp.unwrap_or(1);
-        let dp = match (self.dp, self.gpus) {
+        let one = u64::from(tp) * u64::from(pp);
+        let counted = self.gpus.map(u64::from);
+        let dp = match (self.dp, counted) {
             _ if self.dp_shares_gpus => 1,
             (Some(dp), _) => dp,
-            // The count tells what the file leaves out.
-            (None, Some(gpus)) if gpus > tp * pp && gpus.is_multiple_of(tp * pp) => {
-                gpus / (tp * pp)
+            // The count tells what the file leaves out, if nothing else may explain it.
+            (None, Some(n))
+                if n.is_multiple_of(one) && self.pp.is_some() && self.replicas() == 1 =>
+            {
+                u32::try_from(n / one).unwrap_or(1).max(1)
             }
             (None, _) => 1,
         };
-        let all = u64::from(tp) * u64::from(pp) * u64::from(dp);
-        let counted = self.gpus.map(u64::from);
-        let fits = |n: u64| n == all || n == all * u64::from(self.replicas());
-        if counted.is_some_and(|n| !fits(n)) {
-            return Err(format!(
-                "its count of {} GPUs is not TP {tp} x PP {pp} x DP {dp}: `--tp` and `--dp` state what ran",
-                counted.unwrap_or(0)
-            ));
+        let all = one * u64::from(dp);
+        let is_told = self.dp.is_some() || self.dp_shares_gpus;
+        // Some count the GPUs of one engine, some those of all that are alike.
+        let fits = |n: u64| n == all || (is_told && n == all * u64::from(self.replicas()));
+        match counted.filter(|n| !fits(*n)) {
+            Some(n) => Err(format!(
+                "its count of {n} GPUs is not TP {tp} x PP {pp} x DP {dp}: `--tp` and `--dp` state what ran"
+            )),
+            None => Ok(Some([tp, pp, dp])),
         }
-        Ok(Some([tp, pp, dp]))
     }
 
     /// GPUs of all engines of this kind; `None` where they cannot be told.
@@ -98,6 +102,7 @@ impl Engines {
             Some(degrees) => Some(degrees.into_iter().map(u64::from).product()),
             None => self.gpus.map(u64::from),
         };
+        let each = each.filter(|_| self.replicas.is_some());
         let all = each.map(|each: u64| each * u64::from(self.replicas()));
         match all {
             Some(n) if n > MOST_GPUS => Err(format!("it counts {n} GPUs")),
@@ -116,7 +121,7 @@ impl Engines {
         format!(
             "{}={}x{}",
             self.role.name(),
-            self.replicas(),
+            self.replicas.map_or_else(|| "?".into(), |n| n.to_string()),
             text.trim_start()
         )
     }
@@ -169,7 +174,8 @@ impl Deployment {
                     part.words()
                 ));
             }
-            dp += own.map_or(1, |[.., dp]| dp) * part.replicas();
+            let own = own.map_or(1, |[.., dp]| dp).saturating_mul(part.replicas());
+            dp = own.saturating_add(dp);
         }
         let shared = first.dp.filter(|n| first.dp_shares_gpus && *n > 1);
         Ok(Self {
@@ -201,8 +207,8 @@ impl Deployment {
             .and_then(|n| u32::try_from(n).ok())
             .filter(|n| u64::from(*n) <= MOST_GPUS);
         let [tp, pp, dp] = match (total, lead) {
-            (Some(n), Some([tp, pp, _])) if n.is_multiple_of(tp * pp) => {
-                [Some(tp), Some(pp), Some(n / (tp * pp))]
+            (Some(n), Some([tp, pp, _])) if n.is_multiple_of(tp.saturating_mul(pp)) => {
+                [Some(tp), Some(pp), Some(n / tp.saturating_mul(pp))]
             }
             (Some(n), _) => [Some(1), Some(1), Some(n)],
             (None, _) => [None; 3],
@@ -219,7 +225,8 @@ impl Deployment {
 
     /// All its GPUs; `None` where they cannot be told.
     pub(super) fn gpus(&self) -> Option<u32> {
-        Some(self.tp? * self.pp.unwrap_or(1) * self.dp.unwrap_or(1))
+        let engine = self.tp?.checked_mul(self.pp.unwrap_or(1))?;
+        engine.checked_mul(self.dp.unwrap_or(1))
     }
 }
 
@@ -253,7 +260,7 @@ mod tests {
         Engines {
             role,
             tp: Some(tp),
-            replicas,
+            replicas: Some(replicas),
             ..Engines::default()
         }
     }
@@ -319,9 +326,9 @@ mod tests {
         fn gpus_are_the_sum_or_unknown(parts in prop::collection::vec((0..3usize, 1..16u32, 1..4u32, 1..4u32, 1..5u32), 1..4)) {
             let roles = [Role::Whole, Role::Prefill, Role::Decode];
             let parts: Vec<Engines> = parts.into_iter().map(|(role, tp, pp, dp, replicas)| Engines {
-                role: roles[role], tp: Some(tp), pp: Some(pp), dp: Some(dp), replicas, ..Engines::default()
+                role: roles[role], tp: Some(tp), pp: Some(pp), dp: Some(dp), replicas: Some(replicas), ..Engines::default()
             }).collect();
-            let sum: u32 = parts.iter().map(|p| p.tp.unwrap() * p.pp.unwrap() * p.dp.unwrap() * p.replicas).sum();
+            let sum: u32 = parts.iter().map(|p| p.tp.unwrap() * p.pp.unwrap() * p.dp.unwrap() * p.replicas.unwrap()).sum();
             if let Ok(deployment) = Deployment::of(&parts) {
                 prop_assert_eq!(deployment.gpus(), Some(sum));
             }

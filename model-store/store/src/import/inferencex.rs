@@ -135,7 +135,7 @@ fn engines(bag: &mut Bag, gpu: &str) -> Result<Vec<Engines>, String> {
                 tp: Some(tp),
                 pp: bag.count(&["pp"]),
                 dp: bag.count(&["pcp_size"]),
-                replicas: 1,
+                replicas: Some(1),
                 ..Engines::default()
             }]),
             None => {
@@ -172,7 +172,7 @@ fn part(bag: &mut Bag, role: Role, name: &str) -> Option<Engines> {
     if all.is_none() && tp.is_none() {
         return None;
     }
-    let each = tp.map(|tp| tp * pcp * pp.unwrap_or(1));
+    let each = tp.and_then(|tp| tp.checked_mul(pcp)?.checked_mul(pp.unwrap_or(1)));
     // The count of the role is what its throughput was divided by; its workers are as many as fit.
     let replicas = match (all, each) {
         (Some(all), Some(each)) if all.is_multiple_of(each) => all / each,
@@ -189,8 +189,8 @@ fn part(bag: &mut Bag, role: Role, name: &str) -> Option<Engines> {
         // Each of the GPUs that share a prompt has the weights, as each of several engines has.
         dp: Some(pcp),
         dp_shares_gpus: false,
-        replicas,
-        gpus: all.or(each.map(|n| n * replicas)),
+        replicas: Some(replicas),
+        gpus: all.or(each.and_then(|n| n.checked_mul(replicas))),
         gpu: gpu_of(&gpu),
     })
 }

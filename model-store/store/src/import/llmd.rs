@@ -111,10 +111,15 @@ fn notes(scenario: &Value, figures: &Value, document: &Value) -> Vec<String> {
     [notes, others.concat()].concat()
 }
 
+/// Kind of a component that is an engine.
+const ENGINE: &str = "inference_engine";
+
 /// What serves, as either version lists it.
 struct Stack<'a> {
     /// Of 0.2: the components that are engines; of 0.1 none.
     components: Vec<&'a Value>,
+    /// A component does not tell what it is: it may be an engine.
+    has_unknown: bool,
     /// Of 0.1: accelerators, roles, engines.
     accelerators: Vec<&'a Value>,
     roles: Vec<&'a Value>,
@@ -128,17 +133,18 @@ impl<'a> Stack<'a> {
             Value::Null => Vec::new(),
             one => vec![one],
         };
-        let is_engine = |c: &&Value| {
-            let kind = [&c["standardized"]["kind"], &c["metadata"]["kind"]];
-            let kind = kind.iter().find_map(|k| k.as_str());
-            kind.map_or(c["standardized"]["accelerator"].is_object(), |k| {
-                k == "inference_engine"
-            })
+        let kind = |c: &Value| {
+            let told = [&c["standardized"]["kind"], &c["metadata"]["kind"]];
+            let accelerated = c["standardized"]["accelerator"].is_object();
+            let told = told.iter().find_map(|k| k.as_str());
+            told.or(accelerated.then_some(ENGINE)).map(str::to_owned)
         };
+        let stack: Vec<&Value> = list(&scenario["stack"]);
         Self {
-            components: list(&scenario["stack"])
+            has_unknown: stack.iter().any(|c| kind(c).is_none()),
+            components: stack
                 .into_iter()
-                .filter(is_engine)
+                .filter(|c| kind(c).as_deref() == Some(ENGINE))
                 .collect(),
             accelerators: list(&scenario["host"]["accelerator"]),
             roles: list(&scenario["host"]["type"]),
@@ -148,6 +154,9 @@ impl<'a> Stack<'a> {
 
     /// The kinds of engines, with their roles and replicas.
     fn engines(&self) -> Result<Vec<Engines>, String> {
+        if self.has_unknown {
+            return Err("a component of its stack does not tell its kind".into());
+        }
         if !self.components.is_empty() {
             return self
                 .components
@@ -221,12 +230,9 @@ fn engines(accelerator: &Value, role: &Value, replicas: Option<u32>) -> Result<E
             crate::advisor::plain::shorten(word)
         )
     })?;
-    // Where prefill or decode is told, the run is no model of one engine however many there are.
-    let replicas = match replicas {
-        Some(n) => n,
-        None if role != Role::Whole => 1,
-        None => return Err("it does not tell how many replicas there are (`replicas`)".into()),
-    };
+    if replicas.is_none() && role == Role::Whole {
+        return Err("it does not tell how many replicas there are (`replicas`)".into());
+    }
     let degree = |name: &str| accelerator["parallelism"].get(name).and_then(as_count);
     Ok(Engines {
         role,

@@ -97,7 +97,10 @@ pub(super) fn read(document: &Value, stated: &Stated) -> Result<Reading, String>
             ttft_ms: ms(&["Mean First Token latency (ns)"]),
             ttft_p50_ms: ms(&["50.00 percentile first token latency (ns)"]),
             ttft_p99_ms: ms(&["99.00 percentile first token latency (ns)"]),
-            tpot_ms: ms(&["Mean Time to Output Token (ns)"]),
+            tpot_ms: ms(&[
+                "Mean Time to Output Token (ns)",
+                "Mean Time per Output Token (ns)",
+            ]),
             tpot_p99_ms: ms(&["99.00 percentile time to output token (ns)"]),
             e2e_ms: ms(&["Mean latency (ns)"]),
             e2e_p99_ms: ms(&["99.00 percentile latency (ns)"]),

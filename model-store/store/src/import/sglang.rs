@@ -123,7 +123,7 @@ fn engines(role: Role, info: &Value) -> Result<Engines, String> {
         pp: count("pp_size"),
         dp,
         dp_shares_gpus: shares == Some(true),
-        replicas: 1,
+        replicas: Some(1),
         gpus: None,
         gpu: String::new(),
     })

@@ -25,13 +25,17 @@ pub(super) fn read(document: &Value) -> Result<Reading, String> {
         pp: count("pp_size"),
         // Attention alone may be data-parallel, over the GPUs of the TP group.
         dp: None,
-        replicas: 1,
+        replicas: Some(1),
         gpus: count("world_size"),
         ..Engines::default()
     };
     let ep = count("ep_size").filter(|n| *n > 1);
     let reading = Reading {
         model: text("model"),
+        gpu: document["machine"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         precision: match text("quantization").as_str() {
             "" | "None" => text("dtype"),
             quantised => quantised.to_owned(),
