@@ -153,7 +153,7 @@ impl Disk {
         let row = |job: u64| {
             let end = BEGAN + 100;
             format!(
-                "{job}@X@c@X@a@X@{uid}@X@COMPLETED@X@0:0@X@100@X@{BEGAN}@X@{BEGAN}@X@{BEGAN}@X@{end}@X@h1@X@gres/gpu:h100=2@X@serve@X@job@X@sbatch x@X@\n"
+                "{job}@X@c@X@a@X@{uid}@X@COMPLETED@X@0:0@X@100@X@{BEGAN}@X@{BEGAN}@X@{BEGAN}@X@{end}@X@h1@X@gres/gpu:h100=2@X@serve@X@job@X@sbatch x@X@@X@None\n"
             )
         };
         let rows: String = (1..=jobs).map(row).collect();

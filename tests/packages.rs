@@ -74,7 +74,7 @@ impl Root {
     /// What a package has brought is there, of the right owners, and Slurm does not know of it.
     fn is_installed_and_off(&self) {
         let folders = ["var/lib/omnipilot", "var/spool/omnipilot"];
-        assert_eq!(folders.map(|f| self.mode(f)), [0o755, 0o1777]);
+        assert_eq!(folders.map(|f| self.mode(f)), [0o755, 0o3777]);
         let owner = self.run("stat -c %U:%G /var/lib/omnipilot /var/spool/omnipilot");
         assert_eq!(owner, "omnipilot:omnipilot\nomnipilot:omnipilot\n");
         assert_eq!(self.run("stat -c %U /usr/bin/omnipilot"), "root\n");

@@ -15,14 +15,10 @@ fn fixture(name: &str) -> String {
 /// What a user states who knows where the file was measured.
 fn stated() -> Stated {
     Stated {
-        origin: Origin::OtherCluster,
-        source: "lab".into(),
-        model: None,
         gpu: Some("h100".into()),
         tp: Some(4),
         precision: Some(Precision::Bf16),
-        engine: None,
-        engine_version: None,
+        ..Stated::of(Origin::OtherCluster, "lab".into())
     }
 }
 
@@ -318,7 +314,9 @@ fn llmd_reports_of_both_versions() {
             Some(7500.0)
         ]
     );
-    assert_eq!(run.measured.kv_usage, Some(0.31));
+    // A mean is not the peak: it keeps its name.
+    assert_eq!(run.measured.kv_usage, None);
+    assert!(run.notes.contains("kv_usage_mean=0.31"), "{}", run.notes);
     let c = &run.case;
     assert_eq!(
         (

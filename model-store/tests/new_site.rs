@@ -15,6 +15,7 @@ use model_store::decision::{Decision, Submission, decide};
 use model_store::job_request::Given;
 use model_store::options::RawOptions;
 use model_store::snapshot::{Body, Snapshot};
+use model_store::startable::Who;
 use model_store::store::published_figures;
 use model_store::train::train;
 
@@ -511,6 +512,7 @@ fn decide_with(job: &[(&str, &str)], script: &str, change: impl Fn(&mut Snapshot
         script: Some(script),
         read: &|_| None,
         component: 0,
+        who: &Who::default(),
     };
     decide(
         &snapshot,
@@ -593,6 +595,7 @@ fn a_policy_decides_what_advice_may_do() {
             script: Some(script),
             read: &|_| None,
             component: 0,
+            who: &Who::default(),
         };
         let decision = decide(&SNAPSHOT, &Config::parse(&text).unwrap(), &submission);
         let (word, message) = match decision {

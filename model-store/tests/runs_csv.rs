@@ -284,6 +284,8 @@ prop_compose! {
                 disaggregated,
                 speculative,
                 power_capped,
+                prefix_cached: degrees.1 % 2 == 0,
+                multi_turn: degrees.2 % 2 == 0,
                 moe_tp: degrees.1 as u16,
                 moe_ep: degrees.2 as u16,
                 sched_steps: if disaggregated { 8 } else { 0 },

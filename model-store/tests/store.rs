@@ -89,6 +89,8 @@ prop_compose! {
                 disaggregated,
                 speculative,
                 power_capped,
+                prefix_cached: degrees.1 % 2 == 0,
+                multi_turn: degrees.2 % 2 == 0,
                 moe_tp: degrees.1 as u16,
                 moe_ep: degrees.2 as u16,
                 sched_steps: if disaggregated { 8 } else { 0 },
@@ -371,12 +373,15 @@ fn the_latest_observation_of_the_cluster_comes_back() {
 }
 
 /// Every schema that was ever in use, in order.
-const SCHEMAS: [&str; 5] = [
+const SCHEMAS: [&str; 8] = [
     include_str!("../store/src/schema/001-first.sql"),
     include_str!("../store/src/schema/002-settings.sql"),
     include_str!("../store/src/schema/003-default-partition.sql"),
     include_str!("../store/src/schema/004-learning-loop.sql"),
     include_str!("../store/src/schema/005-probes.sql"),
+    include_str!("../store/src/schema/006-other-deployments.sql"),
+    include_str!("../store/src/schema/007-slurm-view.sql"),
+    include_str!("../store/src/schema/008-of-each-user.sql"),
 ];
 
 /// What a store of the first schema may hold: a run of a job, a run from elsewhere, an observation.
@@ -435,6 +440,36 @@ fn a_store_of_every_older_schema_is_brought_up_to_date_and_keeps_what_it_holds()
         assert_eq!(store.cluster().unwrap(), Some(named));
         store.insert_runs(std::iter::once(a_run("new"))).unwrap();
         assert_eq!(store.count().unwrap(), 3);
+    }
+}
+
+/// What older releases kept of refused files goes, from rows and from what is free in the file.
+#[test]
+fn nothing_of_a_refused_file_is_left_in_a_store_that_was_brought_up_to_date() {
+    for version in 1..SCHEMAS.len() {
+        let (_dir, path) = place();
+        SCHEMAS[..version]
+            .iter()
+            .for_each(|schema| sqlite(&path, schema));
+        sqlite(
+            &path,
+            "INSERT INTO quarantine (hash, file, uid, bytes, reason, head, quarantined_at) VALUES
+               (zeroblob(32), 'a', 1, 9, 'no outcome file: invalid type: string \"SECRET-1\"', CAST('SECRET-2' AS BLOB), 1),
+               (randomblob(32), 'b', 1, 9, 'no wish: --llm-isl=SECRET-3 is not a number', CAST('SECRET-4' AS BLOB), 2),
+               (randomblob(32), 'c', 1, 9, 'its job never ran', CAST(replace(hex(zeroblob(500)), '00', 'SECRET-5') AS BLOB), 3);
+             DELETE FROM quarantine WHERE file = 'c'",
+        );
+        let kept = |path: &Path| {
+            let bytes = std::fs::read(path).unwrap();
+            bytes.windows(6).filter(|w| w == b"SECRET").count()
+        };
+        assert!(kept(&path) > 100, "what was deleted is still in the file");
+        sqlite(&path, &format!("PRAGMA user_version = {version}"));
+        let store = Store::open(&path).unwrap();
+        let told = store.quarantined().unwrap();
+        assert_eq!(told[0], ("a".into(), "no outcome file".into()));
+        assert_eq!(told[1], ("b".into(), "no wish".into()));
+        assert_eq!(kept(&path), 0, "schema {version}");
     }
 }
 
@@ -588,7 +623,6 @@ fn refused_files_and_read_accounting_are_remembered() {
         uid: Some(1),
         bytes: 9000,
         reason: "junk".into(),
-        head: vec![0; 9000],
     };
     store.quarantine(&[refused.clone(), refused]).unwrap();
     assert_eq!(
@@ -604,6 +638,7 @@ fn refused_files_and_read_accounting_are_remembered() {
         gres: "h100".into(),
         gpus: 4,
         backlog: Some(3),
+        uid: Some(1001),
     };
     for (read_to, waits) in [(50, vec![wait(1), wait(2)]), (40, vec![wait(2), wait(3)])] {
         store

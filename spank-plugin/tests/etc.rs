@@ -37,6 +37,7 @@ fn the_example_names_every_key_with_its_default() {
         on_fault,
         rewrite,
         policy,
+        limit,
         gpu,
         model,
         utility,
@@ -59,6 +60,9 @@ fn the_example_names_every_key_with_its_default() {
         modes,
         [PolicyMode::Off, PolicyMode::Enforce, PolicyMode::Advise]
     );
+    let limited: Vec<Option<u64>> = limit.iter().map(|entry| entry.most_gpus).collect();
+    assert_eq!(limited, [Some(4), None]);
+    assert!(limit[1].types.all() == ["a100", "l40s"] && limit[0].names_groups());
     let ours = model.values().next().unwrap();
     assert!(ours.config.is_some() && ours.checkpoints.len() == 2);
     assert!(utility.price_per_kwh.is_some());

@@ -22,6 +22,7 @@ mod preferences;
 mod prices;
 mod progress;
 mod publish;
+mod shared_folder;
 mod shell;
 mod site;
 mod slurm;
@@ -29,6 +30,7 @@ mod stated;
 mod tables;
 mod usage;
 mod waits;
+mod who;
 
 use clap::{CommandFactory, Parser, Subcommand};
 

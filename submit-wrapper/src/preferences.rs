@@ -45,6 +45,7 @@ fn choice(body: &Body, then: &ClusterState, past: &PastChoice) -> Option<Choice>
         gpus: &body.gpus,
         economy: &body.economy,
         now: Some(past.submitted_at),
+        startable: None,
     };
     let site = body.models.iter().find(|m| m.name == past.case.model);
     let own = site.and_then(|m| m.card.as_ref());

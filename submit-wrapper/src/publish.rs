@@ -8,6 +8,7 @@ use std::path::Path;
 use model_store::advisor::model::Model;
 use model_store::advisor::{Catalogue, ClusterState, Economy, ModelCard, Precision, Preferences};
 use model_store::config::{Config, ModelEntry};
+use model_store::slurm_view::SlurmView;
 use model_store::snapshot::{Body, SiteModel, Snapshot, read_regular};
 use model_store::store::{ModelState, PublishedModel, Store};
 
@@ -128,6 +129,7 @@ fn body_of(config: &Config, model: Model, store: &Store) -> anyhow::Result<Body>
         engine: config.engine.to_ascii_lowercase(),
         economy: priced.economy,
         preferences: Preferences::default(),
+        slurm: store.slurm_view().map_err(exit::store)?,
     };
     (body.preferences, body.economy.weights) = preferences::learned(&body, store)?;
     Ok(body)
@@ -238,11 +240,13 @@ pub(crate) fn root_of(store: &Store, id: &str) -> anyhow::Result<String> {
 pub(crate) fn republish_cluster(
     config: &Config,
     cluster: &ClusterState,
+    view: Option<&SlurmView>,
     store: &mut Store,
 ) -> anyhow::Result<bool> {
     let why = serde_json::json!({ "observed_at": cluster.observed_at });
     republish(config, store, why, |body| {
         body.cluster = cluster.clone();
+        body.slurm = view.cloned();
         true
     })
 }
@@ -266,7 +270,7 @@ pub(crate) fn republish(
     let _alone = lock(config)?;
     let old = Snapshot::read(&config.snapshot)
         .map_err(|e| exit::fail(e.to_string(), "`omnipilot train` publishes it anew"))?;
-    let mut body = old.body;
+    let mut body = old.body.clone();
     if !change(&mut body) {
         return Ok(false);
     }
@@ -279,7 +283,7 @@ pub(crate) fn republish(
     // The same content has the same id, and its record may hold the snapshot's bytes.
     if snapshot.id != old.id {
         let root = root_of(store, &old.id)?;
-        record_anew(config, store, &snapshot, &root, metrics)?;
+        record_anew(config, store, &snapshot, &root, Some(&old), metrics)?;
         write(config, snapshot)?;
     }
     Ok(true)
@@ -313,7 +317,7 @@ pub(crate) fn bring_back(config: &Config, store: &mut Store, id: &str) -> anyhow
         .set_model_state(&root, ModelState::Published)
         .map_err(exit::store)?;
     let metrics = serde_json::json!({ "rolled_back": true });
-    record_anew(config, store, &snapshot, &root, metrics)?;
+    record_anew(config, store, &snapshot, &root, None, metrics)?;
     write(config, snapshot)
 }
 
@@ -324,6 +328,7 @@ fn record_anew(
     store: &mut Store,
     snapshot: &Snapshot,
     root: &str,
+    before: Option<&Snapshot>,
     mut metrics: serde_json::Value,
 ) -> anyhow::Result<()> {
     let known = store.model(&snapshot.id).map_err(exit::store)?.is_some();
@@ -334,6 +339,9 @@ fn record_anew(
     }
     metrics["republished_from"] = root.into();
     metrics["site"] = kept::site(&snapshot.body).into();
+    let nothing = Snapshot::default();
+    let (key, value) = kept::accounting(store, before.unwrap_or(&nothing), &snapshot.body);
+    metrics[key] = value.into();
     let trained = store.model(root).map_err(exit::store)?;
     let runs = trained.map_or(0, |m| m.runs);
     let entry = entry(config, snapshot, runs, &metrics, ModelState::Published);
@@ -448,7 +456,8 @@ mod tests {
         };
         let newer = std::thread::scope(|scope| {
             let alone = lock(&config).unwrap();
-            let observing = scope.spawn(|| republish_cluster(&config, &seen, &mut store).unwrap());
+            let observing =
+                scope.spawn(|| republish_cluster(&config, &seen, None, &mut store).unwrap());
             std::thread::sleep(std::time::Duration::from_millis(200));
             let newer = published(&config, Catalogue::built_in());
             drop(alone);
@@ -493,7 +502,7 @@ mod tests {
                 observed_at: Some(at),
                 ..ClusterState::default()
             };
-            assert!(republish_cluster(&config, &seen, &mut store).unwrap());
+            assert!(republish_cluster(&config, &seen, None, &mut store).unwrap());
             given.push(Snapshot::read(&config.snapshot).unwrap());
         }
         for snapshot in given {

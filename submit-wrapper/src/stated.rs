@@ -17,7 +17,10 @@ pub(crate) fn cluster(text: &str) -> Result<ClusterState, String> {
             let shown = model_store::options::shorten(item);
             format!("`{shown}` is not TYPE:PER_NODE or TYPE:PER_NODExNODES, such as h100:8x4")
         })?;
-        if pools.iter().any(|p| p.gres == pool.gres) {
+        if pools
+            .iter()
+            .any(|p| p.gres.eq_ignore_ascii_case(&pool.gres))
+        {
             return Err(format!("`{}` is named twice", pool.gres));
         }
         pools.push(pool);
@@ -38,7 +41,7 @@ fn pool(item: &str) -> Option<GpuPool> {
     let word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let named = !gres.is_empty() && gres.len() <= 64 && gres.chars().all(word);
     named.then(|| GpuPool {
-        gres: gres.to_ascii_lowercase(),
+        gres: gres.to_owned(),
         nodes,
         per_node,
         total: per_node * nodes,
@@ -59,7 +62,7 @@ mod tests {
             .iter()
             .map(|p| (p.gres.as_str(), p.per_node, p.nodes, p.total, p.free))
             .collect();
-        assert_eq!(told, [("a100", 4, 16, 64, 64), ("h200", 8, 1, 8, 8)]);
+        assert_eq!(told, [("A100", 4, 16, 64, 64), ("h200", 8, 1, 8, 8)]);
     }
 
     #[test]

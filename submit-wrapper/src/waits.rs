@@ -42,5 +42,6 @@ fn past_wait(w: &Wait) -> PastWait {
         eligible: w.eligible,
         wait_s: w.wait_s as f64,
         backlog: w.backlog,
+        user: w.uid,
     }
 }

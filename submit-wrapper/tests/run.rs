@@ -372,6 +372,79 @@ fn a_signal_that_ends_the_engine_ends_the_wrapper_so() {
     }
 }
 
+/// Engines quote what they choke on: an argument, a prompt, an address. The job's own log has it, which is its owner's; the record and our own
+/// words do not, and the record is its owner's where no service account's group is.
+#[test]
+fn what_a_log_quotes_stays_out_of_the_record_and_of_our_own_words() {
+    for (line, kept) in [
+        (
+            "vllm serve: error: unrecognized arguments: --api-kye sk-SECRET-0123456789",
+            "unrecognized arguments",
+        ),
+        (
+            "(APIServer pid=77) ERROR 11-30 05:00:00 [serving_chat.py:203] Error in preprocessing prompt inputs: 'Patient SECRET, 078-05-1120'",
+            "Error in preprocessing prompt inputs",
+        ),
+        (
+            "ValueError: Cannot find any model weights with https://user:hf_SECRET@hub.example/x",
+            "Cannot find any model weights",
+        ),
+    ] {
+        let place = Place::with_engine(&format!("cat >&2 <<'END'\n{line}\nEND\nexit 1"));
+        let model = ["--model", "https://me:SECRET@host.example/m?token=SECRET"];
+        let output = place.run(&[], &model).output().unwrap();
+        let said = stderr(&output);
+        assert!(said.contains(line), "the log passes through: {said}");
+        let own: Vec<&str> = said
+            .lines()
+            .filter(|l| l.starts_with("omnipilot"))
+            .collect();
+        assert!(
+            !own.is_empty() && !own.concat().contains("SECRET"),
+            "{own:?}"
+        );
+        let outcome = place.outcome();
+        assert!(outcome.evidence.contains(kept), "{}", outcome.evidence);
+        let file = fs::read_dir(place.spool())
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        let text = fs::read_to_string(file.path()).unwrap();
+        assert!(!text.contains("SECRET") && !text.contains("078"), "{text}");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+/// A spool that gives its files a group: that group reads the record, nobody else. What an earlier run left for its owner alone is handed over.
+#[test]
+fn a_record_is_for_the_group_of_the_spool_and_earlier_ones_are_handed_over() {
+    let place = Place::with_engine("exit 3");
+    assert_eq!(place.run(&[], &[]).output().unwrap().status.code(), Some(3));
+    let modes = || {
+        let mut all: Vec<u32> = fs::read_dir(place.spool())
+            .unwrap()
+            .map(|f| f.unwrap().metadata().unwrap().permissions().mode() & 0o7777)
+            .collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(modes(), [0o600]);
+    fs::set_permissions(place.spool(), fs::Permissions::from_mode(0o3777)).unwrap();
+    let mut command = place.run(&[], &[]);
+    let output = Command::new("sh")
+        .args(["-c", "umask 000; exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert_eq!(modes(), [0o640, 0o640]);
+    command.stdout(Stdio::null());
+}
+
 /// kill -9 of `vllm serve` leaves its children alive; here one in its group and one that left it.
 #[test]
 fn no_process_outlives_the_engine() {

@@ -6,7 +6,8 @@
 # still runs is left alone, one that is missing is started. Afterwards: . PREFIX/env.sh
 #
 #   --no-accounting   no slurmdbd and no MariaDB: up in about half a second, and sacct does not work
-#   --nodes LIST      other nodes, as NAME:GPUTYPE:COUNT separated by blanks
+#   --nodes LIST      other nodes, as NAME:GPUTYPE:COUNT separated by blanks; NAME:GPUTYPE:COUNT:CPUS:MEMORY where a node
+#                     has others than 64 CPUs and 512000 MB
 #   --conf FILE       lines to append to slurm.conf
 #   --owner PID       when this process ends, however it ends, the cluster is taken down and PREFIX deleted
 #   --keep            with --owner: take it down, but keep PREFIX
@@ -237,11 +238,12 @@ PropagateResourceLimits=NONE
 GresTypes=gpu
 CONF
   [ "$accounting" = 0 ] || accounting_conf
-  local n name type count i=2
+  local n name type count cpus memory i=2
   for n in $nodes; do
-    IFS=: read -r name type count <<<"$n"
-    echo "NodeName=$name NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port0 + i)) CPUs=64 Boards=1 SocketsPerBoard=2" \
-      "CoresPerSocket=32 ThreadsPerCore=1 RealMemory=512000 Gres=gpu:$type:$count Feature=$type,gpu State=UNKNOWN"
+    IFS=: read -r name type count cpus memory <<<"$n"
+    cpus=${cpus:-64}
+    echo "NodeName=$name NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port0 + i)) CPUs=$cpus Boards=1 SocketsPerBoard=2" \
+      "CoresPerSocket=$((cpus / 2)) ThreadsPerCore=1 RealMemory=${memory:-512000} Gres=gpu:$type:$count Feature=$type,gpu State=UNKNOWN"
     i=$((i + 1))
   done
   echo "PartitionName=serve Nodes=$(node_names | paste -sd,) Default=YES MaxTime=INFINITE State=UP"
@@ -269,7 +271,7 @@ CONF
 gres_conf() {
   local n name type count g
   for n in $nodes; do
-    IFS=: read -r name type count <<<"$n"
+    IFS=: read -r name type count _ <<<"$n"
     for ((g = 0; g < count; g++)); do ln -sfn /dev/null "$P/dev/$name-$type-$g"; done
     echo "NodeName=$name Name=gpu Type=$type File=$P/dev/$name-$type-[0-$((count - 1))] AutoDetect=off"
   done
@@ -380,7 +382,7 @@ summary() {
   [ "$quiet" = 0 ] || return 0
   local n list=
   for n in $nodes; do
-    IFS=: read -r name type count <<<"$n"
+    IFS=: read -r name type count _ <<<"$n"
     list+="${list:+, }$name ($count x $type)"
   done
   local accounts=", accounting"

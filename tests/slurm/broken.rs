@@ -237,13 +237,13 @@ fn a_disk_that_is_full_or_read_only_is_found_before_the_timers_find_it() {
         found[0][2].contains(&format!("findmnt --target {site}")),
         "{found:?}"
     );
-    let found = with(&format!("mount -t tmpfs -o size=1m,mode=1777 none {spool}"));
+    let found = with(&format!("mount -t tmpfs -o size=1m,mode=3777 none {spool}"));
     assert!(
         found.len() == 1 && found[0][1].starts_with("1 of 1 MB are left"),
         "{found:?}"
     );
     let found = with(&format!(
-        "mount -t tmpfs -o size=40m,mode=1777 none {spool}"
+        "mount -t tmpfs -o size=40m,mode=3777 none {spool}"
     ));
     assert!(found.len() == 1 && found[0][0] == "warning", "{found:?}");
 }

@@ -136,7 +136,7 @@ fn setup_makes_a_site_that_the_doctor_finds_well_and_repeats_itself_without_harm
     );
     assert_eq!(
         fs::metadata(bare.path("outcomes")).unwrap().mode() & 0o7777,
-        0o1777
+        0o3777
     );
     let help = bare.cluster.run(ALICE, "sbatch", &["--help"]).unwrap();
     assert!(
@@ -254,9 +254,9 @@ fn breaks(bare: &Bare) {
         ),
         (
             "spool",
-            "has mode 755, not 1777",
+            "has mode 755, not 3777",
             Box::new(mode("outcomes", 0o755)),
-            Box::new(mode("outcomes", 0o1777)),
+            Box::new(mode("outcomes", 0o3777)),
         ),
         (
             "configuration",

@@ -9,6 +9,8 @@ mod facts;
 mod hands;
 mod install;
 mod launcher;
+mod matrix;
+mod neighbours;
 mod power;
 mod probe;
 mod progress;

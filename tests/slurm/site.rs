@@ -53,6 +53,8 @@ impl Site {
         site.omnipilot(OPERATOR, &["init", "--figures-only"])
             .success()
             .unwrap();
+        // What was trained once was trained on another cluster, maybe days ago.
+        site.omnipilot(OPERATOR, &["observe"]).success().unwrap();
         site
     }
 

@@ -176,10 +176,10 @@ fn refusals_have_the_plugins_codes_and_make_no_job() {
 }
 
 /// A directive cannot be taken back from outside of `sbatch`, but the same option on the command line replaces it; where two
-/// forms would stay, Slurm would add them up.
+/// forms would stay, Slurm would add them up, and the job goes as it was written.
 #[test]
 #[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
-fn gpus_in_directives_are_replaced_in_their_own_form_or_refused() {
+fn gpus_in_directives_are_replaced_in_their_own_form_or_stay() {
     let site = Site::trained(&Setup::default());
     let wanted = advised(&site)["gres"].as_str().unwrap().to_owned();
     let (_, plain) = wanted.split_once(':').unwrap();
@@ -203,9 +203,13 @@ fn gpus_in_directives_are_replaced_in_their_own_form_or_refused() {
         "--gpus=8 --gpus-per-node=8",
         "--gpus-per-socket=1",
     ] {
-        let output = submit(&site, &REQUEST, &[], &format!("#SBATCH {option}\ntrue"));
-        assert_refused(&output, 2, "omnipilot: ");
-        assert!(output.stderr.contains("#SBATCH --gres=gpu:"), "{output}");
+        let held = format!("#SBATCH --hold\n#SBATCH {option}\ntrue");
+        let output = submit(&site, &REQUEST, &[], &held);
+        let told = "cannot be taken back from outside of it";
+        assert!(
+            output.stderr.contains(told) && output.stderr.contains("as written"),
+            "{output}"
+        );
     }
     let typed = submit(
         &site,

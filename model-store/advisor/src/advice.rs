@@ -27,7 +27,7 @@ pub struct Prediction {
 /// One configuration of the cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Configuration {
-    /// Slurm GPU type (gres), lower case.
+    /// Slurm GPU type (gres), as Slurm spells it.
     pub gres: String,
     /// GPU of the catalogue that it means.
     pub gpu: String,
@@ -48,6 +48,10 @@ pub struct Configuration {
     /// Longest context that fits, tokens, where the model's own does not: an engine that is not
     /// told so refuses to start.
     pub max_len: Option<u32>,
+    /// Requests in flight at which the stated latencies hold, where no load was stated: the engine
+    /// is told to take no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_num_seqs: Option<u32>,
 }
 
 /// In words: `h100 x 4, fp8`; `h100 x 2, fp8, 3 replicas`; `h100 x 8, fp8 on 2 nodes`.
@@ -98,6 +102,8 @@ pub enum Fallen {
     OutOfSupport(Vec<AxisOut>),
     /// Throughput is not known: too few runs to calibrate.
     NotKnown,
+    /// Slurm would not start the job on it: limits, nodes, reservations; the reason in numbers.
+    NotStartable(String),
     /// Misses a stated latency target or rate; the reason in numbers.
     MissesTarget(String),
 }

@@ -7,6 +7,7 @@ use super::candidates::{candidates, formats, setup};
 use super::case::Workload;
 use super::feasible::infeasible;
 use super::gpu::GpuSpec;
+use super::highest_load::{assess_at_best, is_sought};
 use super::knowledge::Knowledge;
 use super::model::{Model, Step};
 use super::physics::{memory, physics};
@@ -15,6 +16,7 @@ use super::rank::{Limit, limits, rank};
 use super::request::{Layout, Request};
 use super::run::Target;
 use super::setup::Setup;
+use super::startable::{Bars, Startable};
 use super::utility::{Outlook, Terms};
 use crate::hashing::fnv1a;
 
@@ -27,7 +29,7 @@ pub fn advise(known: Knowledge, request: &Request) -> Advice {
     let ranking = rank(known, request, &mut assessed);
     let verdict = decide(known, request, &assessed);
     Advice {
-        id: identify(known, request),
+        id: identify(known, request, &Bars::of(&assessed).text()),
         snapshot_id: known.snapshot_id.into(),
         model: request.card.name.clone(),
         nearest_run: nearest(known, request, &assessed),
@@ -69,6 +71,9 @@ const MOST_GPUS: u32 = 64;
 /// A candidate and, where a stated rate asks for more than one instance, its replicas inside the
 /// node: as many as serve the rate at the lower end of the interval, and all fewer.
 fn assess_all(known: Knowledge, request: &Request, config: Configuration) -> Vec<Assessed> {
+    if is_sought(request) {
+        return vec![assess_at_best(known, request, &config)];
+    }
     let per_node = known.cluster.pool(&config.gres).map_or(0, |p| p.per_node);
     let most = match (request.load.rate, request.pins.layout) {
         (None, _) | (_, Layout::OneInstance) => 1,
@@ -98,7 +103,7 @@ fn has_replicas(engine: &str) -> bool {
     matches!(engine, "vllm" | "sglang")
 }
 
-fn assess(known: Knowledge, request: &Request, mut config: Configuration) -> Assessed {
+pub(super) fn assess(known: Knowledge, request: &Request, mut config: Configuration) -> Assessed {
     let site = known.gpus.iter().find(|g| g.gres == config.gres);
     let price = site.map_or(1.0, |g| g.price_per_hour) * f64::from(config.gpus());
     let blank = |config: Configuration, fallen: Fallen| Assessed {
@@ -121,6 +126,10 @@ fn assess(known: Knowledge, request: &Request, mut config: Configuration) -> Ass
     };
     if let Some(reason) = infeasible(&s, config.quantise_at_load) {
         return blank(config, Fallen::Infeasible(reason));
+    }
+    let bar = |at: &dyn Startable| at.bar(&config.gres, config.gpus_per_node(), config.nodes());
+    if let Some(reason) = known.startable.and_then(bar) {
+        return blank(config, Fallen::NotStartable(reason));
     }
     let axes = known.model.axes_out(&s, &physics(&s));
     if !axes.is_empty() {
@@ -282,6 +291,9 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
     if let Some(best) = assessed.iter().position(|a| a.fallen.is_none()) {
         return Verdict::Recommend(best);
     }
+    if let Some(reason) = not_startable(assessed) {
+        return Verdict::Infeasible(reason);
+    }
     let nearest = nearest_support(assessed);
     let missed = assessed.iter().find_map(|a| match &a.fallen {
         Some(Fallen::MissesTarget(reason)) => Some((a, reason)),
@@ -302,6 +314,16 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
         }]);
     }
     Verdict::Infeasible(largest_reason(assessed))
+}
+
+/// Why the first configuration that would run could not be started; `None` where none fell for that.
+fn not_startable(assessed: &[Assessed]) -> Option<String> {
+    assessed.iter().find_map(|a| match &a.fallen {
+        Some(Fallen::NotStartable(reason)) => {
+            Some(format!("{} could not be started: {reason}", a.config))
+        }
+        _ => None,
+    })
 }
 
 /// The axes of the candidate that comes nearest to what was measured.
@@ -376,7 +398,7 @@ fn nearest(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Option
 }
 
 /// The id of the advice that this knowledge gives on a request; see [`id_of`].
-fn identify(known: Knowledge, request: &Request) -> String {
+fn identify(known: Knowledge, request: &Request, barred: &str) -> String {
     let reached: Vec<&str> = known
         .cluster
         .pools
@@ -386,11 +408,11 @@ fn identify(known: Knowledge, request: &Request) -> String {
     let too_old = |w: &QueueWaits| known.now.is_some_and(|now| w.is_too_old(now));
     let stale = known.cluster.waits.as_ref().is_some_and(too_old);
     let text = serde_json::to_string(request).unwrap_or_default();
-    id_of(known.snapshot_id, &reached, stale, &text)
+    id_of(known.snapshot_id, &reached, stale, &(text + barred))
 }
 
 /// Eight hex digits of FNV-1a over the snapshot's name, the GPU types in reach, whether the queue
-/// waits were too old, and the request as JSON. So any advice can be recognised when it is made
+/// waits were too old, and the request as JSON with what could not be started behind it. So any advice can be recognised when it is made
 /// again, without the snapshot's content.
 pub fn id_of(snapshot_id: &str, reached: &[&str], stale_waits: bool, request: &str) -> String {
     let types = reached.iter().flat_map(|gres| gres.bytes().chain([b' ']));

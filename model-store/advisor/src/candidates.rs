@@ -52,6 +52,7 @@ fn of_format(
         checkpoint: checkpoint.clone(),
         quantise_at_load,
         max_len: None,
+        max_num_seqs: None,
     };
     let degrees = degrees(pool.per_node, request.pins.tp);
     let one_node = degrees.iter().map(|tp| configuration(*tp, 1));

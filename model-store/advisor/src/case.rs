@@ -158,6 +158,10 @@ pub struct Variant {
     pub disaggregated: bool,
     /// Speculative decoding.
     pub speculative: bool,
+    /// Requests share a prefix that the engine keeps: part of their prompts costs no prefill.
+    pub prefix_cached: bool,
+    /// Requests are turns of conversations, which come with what was said before.
+    pub multi_turn: bool,
     /// GPUs held below their power limit: another GPU for all purposes.
     pub power_capped: bool,
     /// GPUs over which each expert's matrices are split; 0 where not recorded.
@@ -173,7 +177,12 @@ pub struct Variant {
 impl Variant {
     /// True where the run is plain aggregated serving at full power.
     pub const fn is_plain(self) -> bool {
-        !(self.disaggregated || self.speculative || self.power_capped)
+        !(self.is_another_deployment() || self.power_capped)
+    }
+
+    /// True where what was measured is not one engine that serves requests of its own: such runs teach nothing about one.
+    pub const fn is_another_deployment(self) -> bool {
+        self.disaggregated || self.speculative || self.prefix_cached || self.multi_turn
     }
 }
 
@@ -223,19 +232,5 @@ impl Case {
     pub fn num_gpus(&self) -> Option<u32> {
         self.tp
             .map(|tp| tp.max(1) * self.pp.max(1) * self.dp.max(1))
-    }
-}
-
-/// Lower-case engine name under which runs of one engine are pooled.
-pub fn canonical_engine(text: &str) -> String {
-    let t = text.trim().to_ascii_lowercase();
-    if t.contains("tensorrt") || t == "trtllm" || t.starts_with("trtllm") {
-        "tensorrt-llm".into()
-    } else if t.starts_with("sglang") {
-        "sglang".into()
-    } else if t.starts_with("deepspeed") {
-        "deepspeed".into()
-    } else {
-        t
     }
 }

@@ -23,7 +23,7 @@ pub struct ClusterState {
 /// the cluster has outlasts a node that is drained for an hour. `free` alone depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GpuPool {
-    /// Slurm GPU type (gres), lower case.
+    /// Slurm GPU type (gres), as Slurm spells it: it tells types apart letter by letter.
     pub gres: String,
     /// Nodes that offer it.
     pub nodes: u32,
@@ -47,7 +47,7 @@ impl ClusterState {
     pub fn is_sound(&self) -> bool {
         let once = |(at, pool): (usize, &GpuPool)| {
             let mut before = self.pools.iter().take(at);
-            before.all(|p| !p.gres.eq_ignore_ascii_case(&pool.gres))
+            before.all(|p| p.gres != pool.gres)
         };
         let mut waits = self.waits.iter().flat_map(|w| &w.waits);
         self.pools.iter().enumerate().all(once)
@@ -55,10 +55,14 @@ impl ClusterState {
             && waits.all(QueueWait::is_sound)
     }
 
-    /// The pool of one Slurm GPU type, whatever the case of its name.
+    /// The pool of one Slurm GPU type; where none is spelled so, whatever the case of its name.
     pub fn pool(&self, gres: &str) -> Option<&GpuPool> {
-        self.pools
-            .iter()
-            .find(|p| p.gres.eq_ignore_ascii_case(gres))
+        let exact = self.pools.iter().find(|p| p.gres == gres);
+        let alike = || {
+            self.pools
+                .iter()
+                .find(|p| p.gres.eq_ignore_ascii_case(gres))
+        };
+        exact.or_else(alike)
     }
 }

@@ -254,6 +254,7 @@ mod tests {
             checkpoint: None,
             quantise_at_load: false,
             max_len: None,
+            max_num_seqs: None,
         }
     }
 

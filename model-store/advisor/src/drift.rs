@@ -180,12 +180,12 @@ pub fn widen(model: &mut Model, drifts: &[Drift]) -> bool {
         let Some(target) = model.targets.get_mut(target as usize) else {
             continue;
         };
-        for calibration in [&mut target.this_cluster, &mut target.elsewhere] {
-            if let Some(before) = calibration.widening(key) {
-                calibration.set(key, before + drift.widening);
-                any = true;
-            }
+        if let Some(before) = target.this_cluster.widening(key) {
+            target.this_cluster.set(key, before + drift.widening);
         }
+        let before = target.drifted.widening(key).unwrap_or(0.0);
+        target.drifted.set(key, before + drift.widening);
+        any = true;
     }
     any
 }

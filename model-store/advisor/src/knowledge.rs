@@ -3,11 +3,12 @@
 use super::cluster::ClusterState;
 use super::economy::Economy;
 use super::model::Model;
+use super::startable::Startable;
 
 /// One Slurm GPU type of the site.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SiteGpu {
-    /// Slurm GPU type (gres), lower case.
+    /// Slurm GPU type (gres), as Slurm spells it.
     pub gres: String,
     /// GPU of the catalogue.
     pub gpu: String,
@@ -30,4 +31,6 @@ pub struct Knowledge<'a> {
     pub economy: &'a Economy,
     /// Unix seconds now, by which ages are judged; `None` = nothing is too old.
     pub now: Option<i64>,
+    /// Whether the job at hand could be started; `None` where no job is, or nothing is known.
+    pub startable: Option<&'a dyn Startable>,
 }

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::advice::{AxisOut, Evidence, Prediction};
-use super::case::Precision;
+use super::case::{Precision, Workload};
 use super::conformal::{Bands, Calibration, GroupKey};
+use super::elsewhere::{Elsewhere, kind};
 use super::features::{Categories, Codebook, DISPUTE, DOUBT, Row, SPLIT, for_trees, row, stack};
 use super::forest::Forest;
 use super::kernel::Process;
@@ -13,6 +14,9 @@ use super::run::Target;
 use super::setup::Setup;
 use super::site::SiteShift;
 use super::support::Envelope;
+
+/// Share of wrong answers from which a kind of place is not answered.
+const MOSTLY: f64 = 0.6;
 
 /// From where to where a prediction steps; it decides which residuals calibrate the interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +52,15 @@ pub struct TargetModel {
     pub same_source: Bands,
     /// Scores of held-out cells of this cluster.
     pub this_cluster: Calibration,
-    /// Scores of left-out sources.
-    pub elsewhere: Calibration,
+    /// Share of what was learnt that is carried to a place never seen; the rest is physics.
+    pub carry: f32,
+    /// What leaving each source out showed of such places.
+    pub elsewhere: Elsewhere,
     /// How this cluster's own runs shift it.
     pub site: SiteShift,
+    /// By how much intervals of groups that have drifted on this cluster are widened, where
+    /// [`Self::this_cluster`] does not say.
+    pub drifted: Calibration,
 }
 
 /// Shares of the learners in a centre; they add up to 1.
@@ -152,8 +161,10 @@ pub struct Model {
     pub launch: LaunchTable,
     /// What was measured.
     pub envelope: Envelope,
-    /// Sources that were trained on, sorted.
+    /// Sources from elsewhere that were trained on, sorted.
     pub sources: Vec<String>,
+    /// Sources under which this cluster's own runs are kept, sorted.
+    pub ours: Vec<String>,
     /// Where the runs come from.
     pub evidence: Evidence,
     /// This cluster's runs by GPU of the catalogue, sorted.
@@ -190,6 +201,10 @@ impl Model {
                 _ => of(*target),
             })
             .collect();
+        let fixed = matches!(s.workload, Workload::ClosedLoop | Workload::Static);
+        if let Some(stated) = s.concurrency.filter(|_| fixed) {
+            super::agree::agree(&mut out, stated.max(p.replicas), s.osl);
+        }
         let tokens = out.get(Target::OutputTokS as usize).copied().flatten();
         if let Some(slot) = out.get_mut(Target::ReqS as usize) {
             *slot = tokens.map(|t| t.times(1.0 / s.osl));
@@ -201,8 +216,9 @@ impl Model {
     /// where it lies inside all ranges and yet far from every run. None = in support.
     pub fn axes_out(&self, s: &Setup, p: &Physics) -> Vec<AxisOut> {
         let mut out = self.envelope.axes_out(s, p);
+        out.extend(self.is_often_wrong(s));
         let placed = self.is_placed(s);
-        out.extend(self.envelope.engine_out(s).filter(|_| placed));
+        out.extend(self.envelope.engine_out(s));
         if out.is_empty() && placed && self.is_far(s, p) {
             let nearest = self
                 .envelope
@@ -224,7 +240,29 @@ impl Model {
     fn is_placed(&self, s: &Setup) -> bool {
         let ours_are_points =
             self.evidence.this_cluster > 0 && self.targets.iter().all(|t| t.site.runs.is_empty());
-        !s.source.is_empty() || ours_are_points
+        self.step_to(s.source) == Step::SameSource || ours_are_points
+    }
+
+    /// The axis `distance` for a kind of load and stack of which most was foretold wrong when its
+    /// source was left out, at a place of which nothing was measured.
+    fn is_often_wrong(&self, s: &Setup) -> Option<AxisOut> {
+        if self.evidence.this_cluster > 0 || self.step_to(s.source) != Step::Elsewhere {
+            return None;
+        }
+        let tokens = self.targets.get(Target::OutputTokS as usize)?;
+        let band = tokens.elsewhere.band(kind(s))?;
+        (band.wrong > MOSTLY).then(|| AxisOut {
+            axis: "distance".into(),
+            asked: format!(
+                "{} load at a place that was never measured",
+                s.workload.name()
+            ),
+            measured: format!(
+                "of such runs {:.0} % lay more than a quarter off when their source was left out",
+                band.wrong * 100.0
+            ),
+            gap: 0.5,
+        })
     }
 
     /// True where every target that serves as a witness is in more doubt than measured runs were
@@ -242,13 +280,13 @@ impl Model {
             && asked.all(|t| t.process.doubt(&t.process.place(&row, categories)) > t.most_doubt)
     }
 
-    /// The step to a case of that source.
+    /// The step to a case of that source. A case that names none is one of this site's, and so is
+    /// one that names the site's own.
     pub fn step_to(&self, source: &str) -> Step {
-        let known = self
-            .sources
-            .binary_search_by(|s| s.as_str().cmp(source))
-            .is_ok();
-        if known {
+        let among = |names: &[String]| names.binary_search_by(|s| s.as_str().cmp(source)).is_ok();
+        if self.evidence.this_cluster > 0 && (source.is_empty() || among(&self.ours)) {
+            Step::ThisCluster
+        } else if among(&self.sources) {
             Step::SameSource
         } else {
             Step::Elsewhere
@@ -305,6 +343,7 @@ impl TargetModel {
                 .all(|x| x.is_finite())
             && self.same_source.is_sound()
             && self.this_cluster.is_sound()
+            && self.drifted.is_sound()
             && self.elsewhere.is_sound()
     }
 
@@ -333,60 +372,86 @@ impl TargetModel {
         self.locals.get(at)
     }
 
-    /// How far the ends lie below and above the centre. Where this cluster has too few runs of its
-    /// own, the step from elsewhere applies about the shifted centre.
-    fn reach(&self, at: &At, spread: f64) -> Option<[f64; 2]> {
-        let widened = |by: f64| self.tails.map(|t| t * spread + by);
-        let elsewhere = || self.elsewhere.widening(at.key).map(widened);
-        match at.step {
-            Step::SameSource => self
-                .same_source
-                .sides(at.key)
-                .map(|sides| sides.map(|m| m * spread)),
-            Step::ThisCluster => self
-                .this_cluster
-                .widening(at.key)
-                .map(widened)
-                .or_else(elsewhere),
-            Step::Elsewhere => elsewhere(),
+    /// What is carried of what was learnt to a place that was never seen.
+    pub fn carried(&self, row: &Row, categories: Categories) -> f64 {
+        if self.carry == 0.0 || self.process.is_empty() {
+            return 0.0;
         }
+        f64::from(self.carry) * self.centre(row, categories)[0]
+    }
+
+    /// Log residuals that are said: the lower end, quantiles 0.1, 0.5 and 0.9, the upper end.
+    fn said(&self, target: Target, at: &At) -> Option<[f64; 5]> {
+        let fitted_here = at.step == Step::ThisCluster && self.site.runs.is_empty();
+        let known = at.step == Step::SameSource || fitted_here && self.this_cluster.n > 0;
+        if known && self.runs > 0 {
+            let [centre, spread] = self.centre(&at.row, at.categories);
+            let [below, above] = self.reach(at, spread)?;
+            let tails = self.tails.map(|t| t.max(0.0) * spread);
+            return Some(around(centre, [below, above], tails));
+        }
+        let centre = self.carried(&at.row, at.categories);
+        let sides = self.elsewhere.band(kind(at.s))?.sides;
+        let shift = self
+            .site
+            .at(at.s, at.p, target)
+            .filter(|_| at.step == Step::ThisCluster);
+        let wider = match at.step {
+            Step::ThisCluster => self.drifted.widening(at.key).unwrap_or(0.0),
+            _ => 0.0,
+        };
+        let Some(shift) = shift else {
+            return Some(around(centre, sides.map(|x| x + wider), sides));
+        };
+        let sides = self.site.sides(sides, shift);
+        Some(around(centre + shift.by, sides.map(|x| x + wider), sides))
+    }
+
+    /// How far the ends lie below and above the centre of a place like those that were learnt from.
+    fn reach(&self, at: &At, spread: f64) -> Option<[f64; 2]> {
+        if at.step == Step::SameSource {
+            let sides = self.same_source.sides(at.key)?;
+            return Some(sides.map(|m| m * spread));
+        }
+        let by = self.this_cluster.widening(at.key)?;
+        Some(self.tails.map(|t| t * spread + by))
     }
 
     fn predict(&self, target: Target, at: &At) -> Option<Prediction> {
-        if self.runs == 0 {
+        if self.runs == 0 && self.elsewhere.is_empty() {
             return None;
         }
-        let [centre, spread] = self.centre(&at.row, at.categories);
-        let [below, above] = self.reach(at, spread)?;
-        let shift = if at.step == Step::SameSource {
-            0.0
-        } else {
-            self.site.at(at.s, at.p)
-        };
         let base = at.p.estimate(at.s, target);
         let most = if target == Target::KvUsage {
             1.0
         } else {
             f64::INFINITY
         };
-        let value = |log: f64| (base * (log + shift).exp()).min(most);
-        // Neither a quantile nor an end passes the median.
-        let [q10, q90] = [
-            -self.tails[0].max(0.0) * spread,
-            self.tails[1].max(0.0) * spread,
-        ];
+        let [lo, q10, q50, q90, hi] = self
+            .said(target, at)?
+            .map(|log| (base * log.exp()).min(most));
         let out = Prediction {
-            q10: value(centre + q10),
-            q50: value(centre),
-            q90: value(centre + q90),
-            lo: value(centre - below.max(0.0)),
-            hi: value(centre + above.max(0.0)),
+            q10,
+            q50,
+            q90,
+            lo,
+            hi,
         };
-        let finite = [out.q10, out.q50, out.q90, out.lo, out.hi]
-            .iter()
-            .all(|v| v.is_finite());
+        let finite = [lo, q10, q50, q90, hi].iter().all(|v| v.is_finite());
         finite.then_some(out)
     }
+}
+
+/// Neither a quantile nor an end passes the median.
+fn around(centre: f64, ends: [f64; 2], tails: [f64; 2]) -> [f64; 5] {
+    let ([below, above], [q10, q90]) = (ends.map(|x| x.max(0.0)), tails.map(|x| x.max(0.0)));
+    [
+        centre - below,
+        centre - q10,
+        centre,
+        centre + q90,
+        centre + above,
+    ]
 }
 
 /// Fills in what the spread is predicted from beside the features.

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use super::advice::{Assessed, LeftOut, Prediction, Ranking};
 use super::economy::Term;
+use super::highest_load::is_sought;
 use super::knowledge::Knowledge;
 use super::queue::QueueWaits;
 use super::request::Request;
@@ -100,7 +101,7 @@ pub(super) fn rank(known: Knowledge, request: &Request, assessed: &mut [Assessed
         o.wait_h = wait.map(|w| w.mean_s() / 3600.0);
     }
     let limits = checkable(request, assessed, &mut left_out);
-    let loaded = request.load.concurrency.is_some() || request.load.rate.is_some();
+    let loaded = has_load(request);
     for a in assessed.iter_mut() {
         let chances: Option<Vec<f64>> = limits.iter().map(|l| l.chance(a)).collect();
         a.outlook.miss = chances
@@ -129,6 +130,11 @@ pub(super) fn rank(known: Knowledge, request: &Request, assessed: &mut [Assessed
             .zip(known.now)
             .map(|(w, now)| w.age_s(now)),
     }
+}
+
+/// True where the cache is not meant to be full: a load is stated, or found for the latencies.
+fn has_load(request: &Request) -> bool {
+    request.load.concurrency.is_some() || request.load.rate.is_some() || is_sought(request)
 }
 
 /// The queue waits where they are fresh enough.
@@ -223,7 +229,7 @@ fn counted(
 
 /// Why a term does not count, and whether somebody asked for it.
 fn why_not(known: Knowledge, request: &Request, term: Term) -> Option<(bool, &'static str)> {
-    let loaded = request.load.concurrency.is_some() || request.load.rate.is_some();
+    let loaded = has_load(request);
     Some(match term {
         Term::Tokens | Term::Price => return None,
         Term::Energy if known.economy.price_per_kwh.is_none() => {

@@ -32,7 +32,7 @@ pub struct Slo {
 /// What the user or the script fixes. A pin is an input to the advice and never overwritten.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pins {
-    /// Slurm GPU type (gres), lower case.
+    /// Slurm GPU type (gres), in any case.
     pub gpu: Option<String>,
     /// Tensor-parallel degree.
     pub tp: Option<u32>,

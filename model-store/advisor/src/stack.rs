@@ -174,6 +174,11 @@ fn kin(engine: &str) -> &str {
     known.map_or(engine, |(name, _)| name)
 }
 
+/// True for an engine whose level is known by itself.
+pub fn is_known(engine: &str) -> bool {
+    STACKS.iter().any(|(name, _)| *name == kin(engine))
+}
+
 /// The first two numbers of a version, as in `v0.11.2`; `None` where it does not begin with two.
 fn minor(version: &str) -> Option<(u32, u32)> {
     let text = version.trim_start_matches(|c: char| !c.is_ascii_digit());

@@ -11,8 +11,47 @@ use super::physics::Physics;
 use super::run::Origin;
 use super::setup::Setup;
 
-/// How far beyond the measured range a number may lie, as a factor.
-const TOLERANCE: f64 = 1.15;
+/// How far below and above all measured runs a number may lie, as factors: parameters, context,
+/// sequences in flight. A shorter context and a smaller load are no reason to refuse.
+const BEYOND: [[f64; 2]; 3] = [[4.0, 3.0], [f64::INFINITY, 2.0], [f64::INFINITY, 2.0]];
+
+/// Tensor-parallel degrees that every engine serves and whose communication was measured.
+const USUAL_TPS: [u32; 4] = [1, 2, 4, 8];
+
+/// GPUs of which single operations were measured, or that differ from one in memory alone.
+const WITH_OPERATIONS: [&str; 7] = [
+    "A100-40GB",
+    "A100-80GB",
+    "H100-SXM",
+    "H200",
+    "GH200",
+    "L40S",
+    "B200",
+];
+
+fn has_operations(gpu: &str) -> bool {
+    WITH_OPERATIONS.contains(&gpu)
+}
+
+fn is_usual_tp(tp: u32) -> bool {
+    USUAL_TPS.contains(&tp)
+}
+
+/// True for a format whose products run there as measured ones do, or as measured 16-bit products
+/// that read fewer bytes.
+fn runs_as_known(s: &Setup) -> bool {
+    has_operations(s.gpu.name)
+        && match s.precision {
+            Precision::Fp16
+            | Precision::Bf16
+            | Precision::Fp8
+            | Precision::W8a8
+            | Precision::Int4 => true,
+            Precision::Mxfp4 => s.card.is_moe(),
+            Precision::Nvfp4 => s.gpu.tflops_fp4 > 0.0,
+            _ => false,
+        }
+}
 
 /// Gap of a name that was never measured; beyond any factor that a request would have.
 const UNNAMED: f64 = 3.0;
@@ -41,8 +80,12 @@ impl Range {
         self.hi = self.hi.max(x);
     }
 
-    /// Logarithm of the factor by which a number lies outside; 0 inside.
-    fn gap(&self, x: f64) -> f64 {
+    /// Logarithm of the factor by which a number lies outside of the range, where that is more than
+    /// `below` or `above`; 0 else, and where nothing was measured.
+    fn gap_beyond(&self, x: f64, [below, above]: [f64; 2]) -> f64 {
+        if self.lo > self.hi || x * below >= self.lo && x <= self.hi * above {
+            return 0.0;
+        }
         (self.lo / x).max(x / self.hi).ln().max(0.0)
     }
 }
@@ -120,7 +163,8 @@ impl Envelope {
     /// The axis `engine` where a setup's was never measured.
     pub fn engine_out(&self, s: &Setup) -> Option<AxisOut> {
         let measured = self.engines.iter().any(|e| e == s.engine);
-        (!measured).then(|| axis("engine", s.engine, &list(self.engines.iter().cloned())))
+        (!measured && !super::stack::is_known(s.engine))
+            .then(|| axis("engine", s.engine, &list(self.engines.iter().cloned())))
     }
 
     fn source_index(&mut self, source: &str, origin: Origin) -> usize {
@@ -143,7 +187,10 @@ impl Envelope {
         })
     }
 
-    /// The axes on which a setup leaves what was measured; none = in support.
+    /// The axes on which a setup leaves what can be foretold; none = in support. What each axis
+    /// tolerates is what leaving it out showed (`docs/accuracy.md`): a decoder of a family that
+    /// nobody measured errs no more than others, and so do a smaller load or a shorter context; what
+    /// no operation was measured for, and what lies far above every run, does.
     pub fn axes_out(&self, s: &Setup, p: &Physics) -> Vec<AxisOut> {
         let mut out = Vec::new();
         if !s.variant.is_plain() {
@@ -153,7 +200,7 @@ impl Envelope {
                 "aggregated serving",
             ));
         }
-        if !self.families.contains(&s.card.family) {
+        if !self.knows_family(s) {
             out.push(axis("family", &s.card.family, &self.families.join(", ")));
         }
         let on_gpu: Vec<&Patch> = self
@@ -161,7 +208,7 @@ impl Envelope {
             .iter()
             .filter(|m| m.gpu == s.gpu.name)
             .collect();
-        if on_gpu.is_empty() {
+        if on_gpu.is_empty() && !has_operations(s.gpu.name) {
             out.push(axis(
                 "gpu",
                 s.gpu.name,
@@ -169,30 +216,76 @@ impl Envelope {
             ));
             return out;
         }
-        let format = s.precision.pooled().name();
-        let Some(measured) = on_gpu.iter().find(|m| m.precision == format) else {
+        let format = s.precision.pooled();
+        if !on_gpu.iter().any(|m| m.precision == format.name()) && !runs_as_known(s) {
             let formats = list(on_gpu.iter().map(|m| m.precision.clone()));
             out.push(axis(
                 "precision",
-                format,
+                format.name(),
                 &format!("{formats} on {}", s.gpu.name),
             ));
             return out;
-        };
-        out.extend(measured.axes_out(s.tp, s.pp, place(s, p)));
+        }
+        out.extend(self.numbers_out(place(s, p)));
+        if !on_gpu.iter().any(|m| m.tps.contains(&s.tp)) && !is_usual_tp(s.tp) {
+            let measured = list(on_gpu.iter().flat_map(|m| &m.tps).map(u32::to_string));
+            let measured = format!("{measured} on {}", s.gpu.name);
+            out.push(axis("tp", &s.tp.to_string(), &measured));
+        }
+        if !on_gpu.iter().any(|m| m.has_stages(s.pp)) && s.pp > 1 {
+            let measured = list(on_gpu.iter().flat_map(|m| &m.pps).map(u32::to_string));
+            let measured = format!("{measured} on {}", s.gpu.name);
+            out.push(axis("pp", &s.pp.to_string(), &measured));
+        }
         out
     }
 
-    /// Whether no axis is out, without a word about which: for who asks a million times.
+    /// Parameters, context and load beyond what was measured anywhere.
+    fn numbers_out(&self, at: [f64; 3]) -> Vec<AxisOut> {
+        let mut ranges = [Range::default(); 3];
+        for m in &self.patches {
+            for (all, own) in ranges
+                .iter_mut()
+                .zip([&m.params_b, &m.context, &m.in_flight])
+            {
+                all.lo = all.lo.min(own.lo);
+                all.hi = all.hi.max(own.hi);
+            }
+        }
+        let named = [
+            ("parameters", "B"),
+            ("context", "tokens"),
+            ("concurrency", "in flight"),
+        ];
+        let mut out = Vec::new();
+        for (((name, unit), range), (x, beyond)) in named
+            .into_iter()
+            .zip(ranges)
+            .zip(at.into_iter().zip(BEYOND))
+        {
+            let gap = range.gap_beyond(x, beyond);
+            if gap > 0.0 {
+                let (lo, hi) = (grouped(range.lo), grouped(range.hi));
+                out.push(AxisOut {
+                    gap,
+                    ..axis(
+                        name,
+                        &format!("{} {unit}", grouped(x)),
+                        &format!("{lo} to {hi} {unit}"),
+                    )
+                });
+            }
+        }
+        out
+    }
+
+    fn knows_family(&self, s: &Setup) -> bool {
+        self.families.contains(&s.card.family) || s.card.encoder_layers == 0 && s.card.heads > 0
+    }
+
+    /// Whether no axis is out, without a word about which.
     pub fn holds(&self, s: &Setup, p: &Physics) -> bool {
-        let format = s.precision.pooled().name();
-        s.variant.is_plain()
-            && self.families.contains(&s.card.family)
-            && self
-                .patches
-                .iter()
-                .find(|m| m.gpu == s.gpu.name && m.precision == format)
-                .is_some_and(|m| m.holds(s.tp, s.pp, place(s, p)))
+        self.axes_out(s, p).is_empty()
     }
 
     /// The measured run nearest to a setup, by distance over parameters, context and load, with
@@ -266,50 +359,9 @@ impl Patch {
         }
     }
 
-    /// How far (log) parameters, context and load lie outside; `None` where they do not.
-    fn gaps(&self, at: [f64; 3]) -> [Option<f64>; 3] {
-        let ranges = [&self.params_b, &self.context, &self.in_flight];
-        let gap = |i: usize| Some(ranges[i].gap(at[i])).filter(|gap| *gap > TOLERANCE.ln());
-        [gap(0), gap(1), gap(2)]
-    }
-
     /// Stages over nodes are another machine: what one node did says nothing of the link.
     fn has_stages(&self, pp: u32) -> bool {
         pp <= 1 || self.pps.contains(&pp)
-    }
-
-    fn holds(&self, tp: u32, pp: u32, at: [f64; 3]) -> bool {
-        self.tps.contains(&tp) && self.has_stages(pp) && self.gaps(at) == [None; 3]
-    }
-
-    fn axes_out(&self, tp: u32, pp: u32, at: [f64; 3]) -> Vec<AxisOut> {
-        let place = format!("on {} at {}", self.gpu, self.precision);
-        let mut out = Vec::new();
-        let named = [
-            ("parameters", &self.params_b, "B"),
-            ("context", &self.context, "tokens"),
-            ("concurrency", &self.in_flight, "in flight"),
-        ];
-        for (((name, range, unit), gap), x) in named.into_iter().zip(self.gaps(at)).zip(at) {
-            let Some(gap) = gap else {
-                continue;
-            };
-            let (lo, hi) = (grouped(range.lo), grouped(range.hi));
-            let measured = format!("{lo} to {hi} {unit} {place}");
-            out.push(AxisOut {
-                gap,
-                ..axis(name, &format!("{} {unit}", grouped(x)), &measured)
-            });
-        }
-        if !self.tps.contains(&tp) {
-            let measured = list(self.tps.iter().map(u32::to_string));
-            out.push(axis("tp", &tp.to_string(), &format!("{measured} {place}")));
-        }
-        if !self.has_stages(pp) {
-            let measured = list(self.pps.iter().map(u32::to_string));
-            out.push(axis("pp", &pp.to_string(), &format!("{measured} {place}")));
-        }
-        out
     }
 }
 

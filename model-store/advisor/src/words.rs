@@ -1,6 +1,6 @@
 //! What an advice says to people: at most four lines, the reason in numbers, then a hint.
 
-use super::advice::{Advice, Assessed, AxisOut, Evidence, Ranking, Verdict};
+use super::advice::{Advice, Assessed, AxisOut, Evidence, Fallen, Ranking, Verdict};
 use super::economy::Term;
 use super::numbers::short;
 pub use super::numbers::{count_of, grouped, grouped_count};
@@ -39,13 +39,58 @@ fn recommendation(advice: &Advice, best: &Assessed, request: &Request) -> Vec<St
         .config
         .max_len
         .map_or_else(String::new, |n| format!(", context limited to {n} tokens"));
-    let meets = best.outlook.miss.map_or_else(String::new, |miss| {
-        format!(", meets what was stated with {:.0} %", (1.0 - miss) * 100.0)
+    // A chance beside a target that was not checked would speak of the others alone.
+    let unchecked = unchecked(best, request);
+    let miss = best.outlook.miss.filter(|_| unchecked.is_none());
+    let meets = miss.map_or_else(String::new, |miss| {
+        format!(
+            ", {:.0} % likely to meet what was stated",
+            (1.0 - miss) * 100.0
+        )
     });
-    out.push(format!("{per_hour}{meets}{context} (advice {})", advice.id));
-    out.extend(unchecked(best, request));
+    let load = best
+        .config
+        .max_num_seqs
+        .map_or_else(String::new, |n| format!(", at most {n} in flight"));
+    out.push(format!(
+        "{per_hour}{meets}{load}{context} (advice {})",
+        advice.id
+    ));
+    out.extend(unchecked);
+    out.extend(near_miss(advice, best, request).filter(|_| out.len() < 3));
     out.extend(not_counted(&advice.ranking).filter(|_| out.len() < 3));
     out
+}
+
+/// By how much a latency may be missed and still be worth a word.
+const NEAR: f64 = 1.1;
+/// Share of the advised price below which a near miss is worth a word.
+const MUCH_CHEAPER: f64 = 0.67;
+
+/// A configuration that misses a stated latency by little and costs much less: whether the target is
+/// worth the difference is for people to say.
+fn near_miss(advice: &Advice, best: &Assessed, request: &Request) -> Option<String> {
+    let asked = limits(request);
+    let over = |a: &Assessed| {
+        let ratios = asked.iter().filter(|l| l.is_latency());
+        let ratios = ratios.filter_map(|l| Some((l.prediction(a)?.q50 / l.at, *l)));
+        ratios.max_by(|a, b| a.0.total_cmp(&b.0))
+    };
+    let near = advice.candidates.iter().filter_map(|a| {
+        let (ratio, limit) = over(a).filter(|(ratio, _)| (1.0..=NEAR).contains(ratio))?;
+        let cheap = a.price_per_hour < best.price_per_hour * MUCH_CHEAPER;
+        let missed = matches!(a.fallen, Some(Fallen::MissesTarget(_)));
+        (cheap && missed).then_some((ratio, limit, a))
+    });
+    let (_, limit, a) = near.min_by(|a, b| a.2.price_per_hour.total_cmp(&b.2.price_per_hour))?;
+    Some(format!(
+        "near miss: {} has a {} of {} ms, {} were asked for, at {:.0} % of the price",
+        a.config,
+        limit.name,
+        grouped(limit.prediction(a)?.q50),
+        grouped(limit.at),
+        a.price_per_hour / best.price_per_hour * 100.0
+    ))
 }
 
 /// What the ranking should have gone by and could not: never taken as nothing in silence. What

@@ -22,8 +22,10 @@ pub mod engine_args;
 pub mod site;
 pub mod spool;
 
+pub use advisor::slurm_view;
 pub use asked::{component, job_request, options, reading, sbatch_line, sbatch_options};
 pub use change::{constraint, job_rewrite};
-pub use decide::{consult, decision};
-pub use site::{config, policy, snapshot};
+pub use decide::{consult, decision, startable};
+pub(crate) use site::site_limit;
+pub use site::{config, hostlist, policy, snapshot};
 pub use spool::{outcome, wish};

@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Store, StoreError};
 use crate::advisor::{ClusterState, GpuPool};
+use advisor::slurm_view::SlurmView;
 
 impl Store {
     /// Keeps an observation beside the earlier ones.
@@ -26,6 +27,40 @@ impl Store {
             };
             insert().map_err(|e| StoreError::from_sqlite(&path, e))
         })
+    }
+
+    /// Keeps the site as Slurm sees it, in the place of what was seen before; `None` forgets it.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn save_slurm_view(&mut self, view: Option<&SlurmView>) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let text = view.map(|view| serde_json::to_string(view).unwrap_or_default());
+        self.write(|tx| {
+            let replace = || -> rusqlite::Result<()> {
+                tx.execute("DELETE FROM slurm_view", [])?;
+                if let Some(text) = &text {
+                    tx.execute("INSERT INTO slurm_view (id, view) VALUES (1, ?)", [text])?;
+                }
+                Ok(())
+            };
+            replace().map_err(|e| StoreError::from_sqlite(&path, e))
+        })
+    }
+
+    /// The site as Slurm was seen last; `None` where it was not, or by another version.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn slurm_view(&self) -> Result<Option<SlurmView>, StoreError> {
+        let read = self
+            .db
+            .query_row("SELECT view FROM slurm_view", [], |row| {
+                row.get::<_, String>(0)
+            })
+            .optional()
+            .map_err(|e| self.wrap(e))?;
+        Ok(read.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     /// The observation that was saved last; `None` where there is none.

@@ -59,6 +59,8 @@ fn case(feed: &mut Feed, case: &Case) {
                 disaggregated,
                 speculative,
                 power_capped,
+                prefix_cached,
+                multi_turn,
                 moe_tp,
                 moe_ep,
                 sched_steps,
@@ -100,6 +102,10 @@ fn case(feed: &mut Feed, case: &Case) {
     ];
     if settings.iter().any(|n| *n > 0) {
         settings.iter().for_each(|n| feed.bytes(&n.to_le_bytes()));
+    }
+    if *prefix_cached || *multi_turn {
+        feed.text("reuse");
+        feed.bytes(&[u8::from(*prefix_cached), u8::from(*multi_turn)]);
     }
 }
 

@@ -13,8 +13,6 @@ use crate::advisor::Run;
 const CACHE: i64 = 256 << 10;
 /// Most outcome files of one run of a job: one for each engine that the job starts.
 const MOST_FILES: i64 = 64;
-/// Most bytes of a refused file that are kept to look at.
-const HEAD: usize = 4096;
 /// Most refused files that are remembered; the oldest go first.
 const MOST_QUARANTINED: i64 = 10_000;
 
@@ -85,10 +83,8 @@ pub struct Quarantined {
     pub uid: Option<u32>,
     /// Size, bytes.
     pub bytes: u64,
-    /// Why, in one line.
+    /// Why, in one line that quotes nothing of it: whoever may read the store reads this.
     pub reason: String,
-    /// How it begins; more than 4 KiB are cut off.
-    pub head: Vec<u8>,
 }
 
 /// What became of one outcome file.
@@ -309,15 +305,13 @@ pub(super) fn save_job(tx: &Transaction<'_>, job: &AccountedJob) -> rusqlite::Re
 
 fn quarantine_one(tx: &Transaction<'_>, file: &Quarantined) -> rusqlite::Result<()> {
     let sql = "INSERT INTO quarantine (hash, file, uid, bytes, reason, head, quarantined_at) \
-               VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (file, hash) DO NOTHING";
-    let head = &file.head[..file.head.len().min(HEAD)];
+               VALUES (?, ?, ?, ?, ?, x'', ?) ON CONFLICT (file, hash) DO NOTHING";
     let values = params![
         file.hash,
         file.file,
         file.uid,
         file.bytes,
         file.reason,
-        head,
         now()
     ];
     tx.prepare_cached(sql)?.execute(values).map(|_| ())

@@ -40,7 +40,7 @@ pub use figures::published_figures;
 pub use hash::content_hash;
 pub use ingest::{AccountedJob, FileFate, Ingested, Quarantined};
 pub use models::{ModelState, PublishedModel};
-pub use queue::{Demand, Wait};
+pub use queue::{AccountingGap, Demand, Wait};
 pub use runs::{ImportedFile, InsertReport, SourceCount, StoredRun};
 pub use tally::{Counts, Tally};
 pub use wishes::{NewWish, PastRequest, Probe, Wish};
@@ -58,7 +58,9 @@ use crate::advisor::Run;
 /// `PRAGMA application_id` of a store: "OMNP".
 const APPLICATION_ID: i32 = 0x4f4d_4e50;
 /// `PRAGMA user_version` of the newest schema.
-const SCHEMA_VERSION: i32 = 5;
+const SCHEMA_VERSION: i32 = 8;
+/// From this schema on nothing of refused files is kept.
+const CLEANED: i32 = 8;
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(30);
 /// First bytes of every SQLite database.
@@ -120,6 +122,9 @@ impl Store {
         db.busy_timeout(BUSY).map_err(wrap)?;
         let version = check_identity(&db, path)?;
         set_pragmas(&db).map_err(wrap)?;
+        if (1..CLEANED).contains(&version) {
+            forget_refused(&db).map_err(wrap)?;
+        }
         if version < SCHEMA_VERSION {
             migrate(&mut db, path)?;
         }
@@ -232,6 +237,17 @@ fn set_pragmas(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "temp_store", "MEMORY")
 }
 
+/// Older releases kept how a refused file begins, in rows and, once these were replaced, in pages that are free and can still be read. The
+/// schema changes only after both are gone, so that a call that breaks off, for want of disk space say, begins again.
+fn forget_refused(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "secure_delete", true)?;
+    db.execute("UPDATE quarantine SET head = x'' WHERE head <> x''", [])?;
+    // It is as large as the store: not in memory.
+    db.pragma_update(None, "temp_store", "FILE")?;
+    db.execute_batch("VACUUM")?;
+    db.pragma_update(None, "temp_store", "MEMORY")
+}
+
 /// Brings the schema up to date. Two commands may do so at once: the one that comes second finds
 /// it done.
 fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -242,6 +258,9 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
         M::up(include_str!("schema/003-default-partition.sql")),
         M::up(include_str!("schema/004-learning-loop.sql")),
         M::up(include_str!("schema/005-probes.sql")),
+        M::up(include_str!("schema/006-other-deployments.sql")),
+        M::up(include_str!("schema/007-slurm-view.sql")),
+        M::up(include_str!("schema/008-of-each-user.sql")),
     ]);
     let mut result = migrations.to_latest(db);
     for _ in 0..3 {

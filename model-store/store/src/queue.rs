@@ -10,6 +10,22 @@ const MOST_WAITS: i64 = 200_000;
 /// Untagged serving jobs that are kept: the latest so many.
 const MOST_DEMAND: i64 = 200_000;
 
+/// Stretches of accounting that could not be read: the latest so many.
+const MOST_GAPS: i64 = 1000;
+
+/// A stretch of accounting that could not be read. Times are Unix seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountingGap {
+    /// From when.
+    pub since: i64,
+    /// To when.
+    pub until: i64,
+    /// Why, in one line.
+    pub reason: String,
+    /// When it was given up.
+    pub noted_at: i64,
+}
+
 /// How long one job waited from when it could have begun.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wait {
@@ -28,6 +44,8 @@ pub struct Wait {
     /// GPUs of the type that other jobs waited for at the last observation before it; `None`
     /// where the cluster had not been observed within an hour.
     pub backlog: Option<u32>,
+    /// Whose job it was; `None` where the store was written before this was kept.
+    pub uid: Option<u32>,
 }
 
 /// A job that served a model without a tag: demand, but no measurement.
@@ -73,12 +91,62 @@ impl Store {
         })
     }
 
+    /// Remembers when accounting was asked last, whether or not it answered.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn asked_accounting(&mut self, name: &str, at: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO watermarks (name, at) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET at = excluded.at";
+        let path = self.path.clone();
+        self.write(|tx| {
+            tx.execute(sql, params![name, at])
+                .map(|_| ())
+                .map_err(|e| StoreError::from_sqlite(&path, e))
+        })
+    }
+
+    /// Remembers a stretch of accounting that could not be read and is not asked for again.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn passed_over(&mut self, gap: &AccountingGap) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        self.write(|tx| {
+            let keep = || -> rusqlite::Result<()> {
+                let sql = "INSERT INTO accounting_gaps (since, until, reason, noted_at) VALUES (?, ?, ?, ?)";
+                tx.execute(
+                    sql,
+                    params![gap.since, gap.until, gap.reason, gap.noted_at],
+                )?;
+                prune(tx, "accounting_gaps", "noted_at", MOST_GAPS)
+            };
+            keep().map_err(|e| StoreError::from_sqlite(&path, e))
+        })
+    }
+
+    /// The stretches of accounting that were passed over, oldest first.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn accounting_gaps(&self) -> Result<Vec<AccountingGap>, StoreError> {
+        let sql = "SELECT since, until, reason, noted_at FROM accounting_gaps \
+                   WHERE noted_at >= ? ORDER BY noted_at, since";
+        self.list(sql, i64::MIN, |row| {
+            Ok(AccountingGap {
+                since: row.get(0)?,
+                until: row.get(1)?,
+                reason: row.get(2)?,
+                noted_at: row.get(3)?,
+            })
+        })
+    }
+
     /// The waits of jobs that could have begun since then (Unix seconds), oldest first.
     ///
     /// # Errors
     /// SQLite's own.
     pub fn waits(&self, since: i64) -> Result<Vec<Wait>, StoreError> {
-        let sql = "SELECT cluster, job_id, eligible, wait_s, gres, gpus, backlog FROM waits \
+        let sql = "SELECT cluster, job_id, eligible, wait_s, gres, gpus, backlog, uid FROM waits \
                    WHERE eligible >= ? ORDER BY eligible, cluster, job_id";
         self.list(sql, since, read_wait)
     }
@@ -127,6 +195,22 @@ impl Store {
         read().map_err(|e| self.wrap(e))
     }
 
+    /// The latest moment in this time (Unix seconds) at which all GPUs of the type were seen idle: whatever a job waited for then, it was
+    /// not for one of them.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn all_idle_in(&self, gres: &str, from: i64, to: i64) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT max(o.observed_at) FROM observations o JOIN pools p ON p.observation = o.id \
+                   WHERE o.observed_at BETWEEN ? AND ? AND p.gres = ? AND p.total > 0 AND p.free = p.total";
+        let read = || {
+            self.db
+                .prepare_cached(sql)?
+                .query_row(params![from, to, gres], |row| row.get(0))
+        };
+        read().map_err(|e| self.wrap(e))
+    }
+
     fn list<T>(
         &self,
         sql: &str,
@@ -151,12 +235,13 @@ fn read_wait(row: &Row<'_>) -> rusqlite::Result<Wait> {
         gres: row.get(4)?,
         gpus: row.get(5)?,
         backlog: row.get(6)?,
+        uid: row.get(7)?,
     })
 }
 
 fn save_wait(tx: &Transaction<'_>, wait: &Wait) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO waits (cluster, job_id, eligible, wait_s, gres, gpus, backlog) \
-               VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, job_id, eligible) DO NOTHING";
+    let sql = "INSERT INTO waits (cluster, job_id, eligible, wait_s, gres, gpus, backlog, uid) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (cluster, job_id, eligible) DO NOTHING";
     let Wait {
         cluster,
         job_id,
@@ -165,10 +250,11 @@ fn save_wait(tx: &Transaction<'_>, wait: &Wait) -> rusqlite::Result<()> {
         gres,
         gpus,
         backlog,
+        uid,
     } = wait;
     tx.prepare_cached(sql)?
         .execute(params![
-            cluster, job_id, eligible, wait_s, gres, gpus, backlog
+            cluster, job_id, eligible, wait_s, gres, gpus, backlog, uid
         ])
         .map(|_| ())
 }

@@ -10,11 +10,11 @@ use crate::advisor::{Case, Measured, Origin, Precision, Run, RunOutcome, Variant
 pub(super) const COLUMNS: &str = "run_id, origin, source_ref, \
     model, params_b, active_params_b, gpu, gpu_mem_gb, tp, pp, dp, precision, kv_precision, isl, osl, \
     workload, concurrency, request_rate, engine, engine_version, disaggregated, speculative, power_capped, \
-    moe_tp, moe_ep, sched_steps, chunked, \
+    prefix_cached, multi_turn, moe_tp, moe_ep, sched_steps, chunked, \
     outcome, output_tok_s, total_tok_s, req_s, ttft_ms, ttft_p50_ms, ttft_p99_ms, tpot_ms, tpot_p99_ms, \
     e2e_ms, e2e_p99_ms, kv_usage, power_w, peak_mem_gb, energy_j_per_tok, cold_start_s, notes";
 /// How many they are.
-pub(super) const COUNT: usize = 44;
+pub(super) const COUNT: usize = 46;
 
 /// A value in a column that this version does not know.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(super) fn bind(statement: &mut Statement<'_>, at: usize, run: &Run) -> rusql
     slots.put(c.variant.disaggregated)?;
     slots.put(c.variant.speculative)?;
     slots.put(c.variant.power_capped)?;
+    slots.put(c.variant.prefix_cached)?;
+    slots.put(c.variant.multi_turn)?;
     slots.put(c.variant.moe_tp)?;
     slots.put(c.variant.moe_ep)?;
     slots.put(c.variant.sched_steps)?;
@@ -138,6 +140,8 @@ fn read_case(cells: &mut Cells<'_, '_>) -> rusqlite::Result<Case> {
             disaggregated: cells.take()?,
             speculative: cells.take()?,
             power_capped: cells.take()?,
+            prefix_cached: cells.take()?,
+            multi_turn: cells.take()?,
             moe_tp: cells.take()?,
             moe_ep: cells.take()?,
             sched_steps: cells.take()?,

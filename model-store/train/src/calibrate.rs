@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::advisor::Target;
 use crate::advisor::conformal::{Bands, Calibration, GroupKey, score};
+use crate::advisor::elsewhere::{Elsewhere, Kind, kind};
 
-use super::krige::Kriging;
 use super::learn::Learner;
 use super::prepare::Sample;
 
@@ -15,8 +15,8 @@ pub(super) const FOLDS: u64 = 5;
 /// Fewest scores of this cluster from which its own interval is made.
 const FEWEST_HOME_SCORES: u32 = 9;
 
-/// Fewest cells of this cluster from which its own interval is made.
-const FEWEST_HOME_CELLS: usize = 9;
+/// How much more a campaign of a recent stack weighs than one of an old stack.
+const WEIGHT_OF_RECENT: f64 = 3.0;
 
 /// Fewest laboratories from which the step between them is measured.
 const FEWEST_LABORATORIES: usize = 3;
@@ -93,30 +93,57 @@ impl Held<'_> {
             .collect()
     }
 
-    /// Calibration for a source that was never seen, from what remained of each when it was left
-    /// out.
+    /// What is said of places never seen: the share of what was learnt that is carried there, and the
+    /// bands about it. `left_out` holds what remained of each campaign's rows about a centre that had
+    /// not seen them. At the share 0 the physics alone is said.
     pub(super) fn elsewhere(
         &self,
         target: Target,
+        y: &[f64],
         left_out: &[(Vec<f64>, Vec<usize>)],
-        ends: &dyn Fn(usize) -> [f64; 2],
-    ) -> Calibration {
-        let scored = |(i, r): (&usize, &f64)| {
-            let [lower, upper] = ends(*i);
-            score(lower, upper, *r)
-        };
-        let scores: Vec<Vec<f64>> = left_out
-            .iter()
-            .map(|(r, rows)| rows.iter().zip(r).map(scored).collect())
-            .collect();
-        let mut calibration = Calibration::from_sources(&scores);
-        if self.laboratories() < FEWEST_LABORATORIES {
-            calibration.pooled = calibration
-                .pooled
-                .zip(between_laboratories(target))
-                .map(|(own, least)| own.max(least));
+    ) -> (f64, Elsewhere) {
+        let carried = self.carried(y, left_out);
+        let mut campaigns: BTreeMap<(&str, &str), Vec<(Kind, f64)>> = BTreeMap::new();
+        for (remains, rows) in left_out {
+            for (r, i) in remains.iter().zip(rows) {
+                let s = self.samples[*i];
+                let about = y[*i] - carried * (y[*i] - r);
+                let campaign = campaigns.entry((&s.run.source, &s.run.case.engine));
+                campaign.or_default().push((kind(&s.setup), about));
+            }
         }
-        calibration
+        let campaigns: Vec<Vec<(Kind, f64)>> = campaigns.into_values().collect();
+        let known = Elsewhere::from_campaigns(&campaigns);
+        let few = self.laboratories() < FEWEST_LABORATORIES || known.is_empty();
+        let public = Elsewhere::of_public_sources(target).filter(|_| few);
+        (carried, public.unwrap_or(known))
+    }
+
+    /// The share of what was learnt at which left-out campaigns err least: mean absolute residual,
+    /// each campaign weighing the same and recent ones more, since a new site's stack is recent.
+    fn carried(&self, y: &[f64], left_out: &[(Vec<f64>, Vec<usize>)]) -> f64 {
+        let loss = |share: f64| -> f64 {
+            let of = |(remains, rows): &(Vec<f64>, Vec<usize>)| {
+                let mut sums = [[0.0; 2]; 2];
+                for (r, i) in remains.iter().zip(rows) {
+                    let [_, old, _] = kind(&self.samples[*i].setup);
+                    let sum = &mut sums[usize::from(old.min(1))];
+                    sum[0] += (y[*i] - share * (y[*i] - r)).abs();
+                    sum[1] += 1.0;
+                }
+                let mean = |[sum, n]: [f64; 2]| if n > 0.0 { sum / n } else { 0.0 };
+                WEIGHT_OF_RECENT * mean(sums[0]) + mean(sums[1])
+            };
+            left_out.iter().map(of).sum()
+        };
+        let shares = (0..=10).map(|tenths| f64::from(tenths) / 10.0);
+        // Of equals the least: what is learnt has to show that it carries.
+        shares
+            .map(|share| (share, loss(share)))
+            .fold((0.0, f64::INFINITY), |best, next| {
+                if next.1 < best.1 * 0.995 { next } else { best }
+            })
+            .0
     }
 
     /// Distinct sources.
@@ -138,46 +165,4 @@ fn campaign<'a>(s: &'a Sample, by_version: bool) -> (&'a str, &'a str) {
             ""
         },
     )
-}
-
-/// Least widening (log) of a step between laboratories while too few are known to measure it:
-/// the largest that leaving out each of eight to eleven public laboratories in turn gave over the
-/// learners that were tried (`docs/accuracy.md`).
-fn between_laboratories(target: Target) -> Option<f64> {
-    match target {
-        Target::OutputTokS | Target::ReqS => Some(0.74),
-        Target::TtftMs => Some(1.80),
-        Target::TpotMs => Some(1.25),
-        _ => None,
-    }
-}
-
-/// This cluster's calibration from its own few runs: each cell is scored under the shift that the
-/// other cells call for.
-pub(super) fn home_calibration(
-    home: &[&Sample],
-    kriging: &Kriging,
-    ends: &dyn Fn(usize) -> [f64; 2],
-) -> Calibration {
-    let mut cells: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (i, sample) in home.iter().enumerate() {
-        cells.entry(sample.cell).or_default().push(i);
-    }
-    let mut scored: Vec<(GroupKey, f64)> = Vec::new();
-    for cell in cells.values() {
-        for (i, remains) in cell.iter().zip(kriging.remains_without(cell)) {
-            let [lower, upper] = ends(*i);
-            scored.push((home[*i].group, score(lower, upper, remains)));
-        }
-    }
-    // Runs of one cell all count in the quantile; that there are enough cells is asked beside it.
-    let calibration = Calibration::from_scores(&scored);
-    if cells.len() < FEWEST_HOME_CELLS {
-        Calibration {
-            n: calibration.n,
-            ..Calibration::default()
-        }
-    } else {
-        calibration
-    }
 }

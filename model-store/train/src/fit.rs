@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::advisor::conformal::quantile;
+use crate::advisor::elsewhere::Elsewhere;
 use crate::advisor::features::{Categories, Row, for_trees};
 use crate::advisor::forest::Forest;
 use crate::advisor::kernel::Process;
@@ -14,7 +15,7 @@ use crate::advisor::{Catalogue, Evidence, Origin, Run, Target};
 
 use super::bins::Binned;
 use super::boost::Plan;
-use super::calibrate::{Held, home_calibration};
+use super::calibrate::Held;
 use super::centre::{Centre, Learners};
 use super::gauss::{self, Level, MOST_POINTS};
 use super::krige::Kriging;
@@ -72,11 +73,72 @@ pub fn train(runs: &[Run], catalogue: &Catalogue, progress: Progress) -> (Model,
         targets,
         launch,
         envelope: envelope(&prepared),
-        sources: sources(&prepared.samples),
+        sources: sources(&prepared.samples, |s| !s.is_home()),
+        ours: sources(&prepared.samples, |s| s.is_home()),
         evidence,
         here: here(&prepared.samples),
     };
     (model, report)
+}
+
+/// A model that has learnt nothing from runs but how far the physics is off at places never seen:
+/// what [`train`] has to be ahead of there.
+pub(super) fn physics_alone(runs: &[Run], catalogue: &Catalogue) -> Model {
+    let prepared = prepare(runs, catalogue);
+    let codes = prepared.codes();
+    let rows = prepared.rows(&codes);
+    let categories = prepared.categories(&codes);
+    let table = Table {
+        samples: &prepared.samples,
+        rows: &rows,
+        categories: &categories,
+    };
+    let one = |target: &Target| {
+        let task = table.task(*target, |s| !s.is_home());
+        let held = Held {
+            samples: &task.samples,
+        };
+        let nothing_learnt = |rows: Vec<usize>| (rows.iter().map(|i| task.y[*i]).collect(), rows);
+        let left_out: Vec<_> = held.campaigns().into_iter().map(nothing_learnt).collect();
+        let (_, elsewhere) = held.elsewhere(*target, &task.y, &left_out);
+        TargetModel {
+            elsewhere,
+            ..TargetModel::default()
+        }
+    };
+    let targets = Target::ALL[..7].iter().map(one).collect();
+    Model {
+        targets,
+        launch: super::launch::table(&prepared.samples),
+        envelope: envelope(&prepared),
+        sources: sources(&prepared.samples, |s| !s.is_home()),
+        ours: sources(&prepared.samples, |s| s.is_home()),
+        evidence: evidence(&prepared.samples),
+        here: here(&prepared.samples),
+        codes,
+    }
+}
+
+/// Moves a model that knows none of this cluster's runs to these few: the part of [`train`] that they
+/// take, without fitting anything from elsewhere again. Runs of another origin are not looked at.
+pub fn settle(model: &mut Model, home: &[Run], catalogue: &Catalogue) {
+    let prepared = prepare(home, catalogue);
+    let rows = prepared.rows(&model.codes);
+    let categories = prepared.categories(&model.codes);
+    let table = Table {
+        samples: &prepared.samples,
+        rows: &rows,
+        categories: &categories,
+    };
+    for (target, of) in Target::ALL.into_iter().zip(&mut model.targets) {
+        let task = table.task(target, |s| s.is_home());
+        if !task.y.is_empty() && target != Target::ReqS {
+            settle_at_home(of, &task);
+        }
+    }
+    model.evidence.this_cluster = evidence(&prepared.samples).this_cluster;
+    model.ours = sources(&prepared.samples, |s| s.is_home());
+    model.here = here(&prepared.samples);
 }
 
 /// Works the items off on a few threads; results come back in the items' order.
@@ -201,12 +263,30 @@ fn one_target(target: Target, table: &Table) -> (TargetModel, TargetReport) {
     }
     let all = table.task(target, |_| true);
     if all.y.len() < FEWEST_RUNS {
-        return (
-            TargetModel::default(),
-            TargetReport::unknown(target, all.y.len()),
-        );
+        return by_physics(target, &home, all.y.len());
     }
     fit_target(&all, &table.task(target, |_| false))
+}
+
+/// A target of which too few runs are known to learn from: where the physics foretells it, that is
+/// said, with the bands of public sources, and this cluster's runs shift it.
+fn by_physics(target: Target, home: &Task, runs: usize) -> (TargetModel, TargetReport) {
+    let report = TargetReport::unknown(target, runs);
+    let Some(elsewhere) = Elsewhere::of_public_sources(target) else {
+        return (TargetModel::default(), report);
+    };
+    let mut model = TargetModel {
+        elsewhere,
+        ..TargetModel::default()
+    };
+    if !home.y.is_empty() {
+        settle_at_home(&mut model, home);
+    }
+    let report = TargetReport {
+        calibrated_elsewhere: true,
+        ..report
+    };
+    (model, report)
 }
 
 /// True for `most` of `n` rows, at equal distances.
@@ -336,13 +416,15 @@ fn calibrated(task: &Task, centre: &Centre, doubts: &[[f64; 2]], held: &Held) ->
         .map_or([1.0, 1.0], |t| t.map(|x| x.max(0.0)));
     let ends = |i: usize| [-tails[0] * foreseen[i], tails[1] * foreseen[i]];
     let left_out = centre.without_each_campaign(held);
+    let (carry, elsewhere) = held.elsewhere(task.target, &task.y, &left_out);
     TargetModel {
+        carry: carry as f32,
         shares: centre.shares,
         forest: centre.learners.trees.without(&[]),
         spread,
         tails,
         this_cluster: held.at_home(&centre.remains, &ends),
-        elsewhere: held.elsewhere(task.target, &left_out, &ends),
+        elsewhere,
         same_source,
         ..TargetModel::default()
     }
@@ -374,27 +456,21 @@ fn fit_spread(task: &Task, rows: &[Row], remains: &[f64], held: &Held) -> (Fores
     (trees.without(&[]), foreseen)
 }
 
-/// Shifts the model towards this cluster's few runs, and calibrates it on them.
+/// Shifts what is said of places never seen towards this cluster's few runs, and measures how far
+/// they then lie from it.
 fn settle_at_home(model: &mut TargetModel, home: &Task) {
-    let centres: Vec<[f64; 2]> = (0..home.y.len())
-        .map(|i| model.centre(&home.rows[i], home.categories[i]))
-        .collect();
-    let residuals: Vec<f64> = home
-        .y
-        .iter()
-        .zip(&centres)
-        .map(|(y, [centre, _])| y - centre)
+    let residuals: Vec<f64> = (0..home.y.len())
+        .map(|i| home.y[i] - model.carried(&home.rows[i], home.categories[i]))
         .collect();
     let runs = home
         .samples
         .iter()
-        .map(|s| SiteRun::of(&s.setup, &s.physics))
+        .map(|s| SiteRun::of(&s.setup, &s.physics, home.target))
         .collect();
-    let kriging = Kriging::fit(runs, &residuals);
-    let tails = model.tails;
-    let ends = |i: usize| [-tails[0] * centres[i][1], tails[1] * centres[i][1]];
-    model.this_cluster = home_calibration(&home.samples, &kriging, &ends);
-    model.site = kriging.shift();
+    let cells: Vec<u64> = home.samples.iter().map(|s| s.cell).collect();
+    if let Some(kriging) = Kriging::fit(runs, &residuals, home.target) {
+        model.site = kriging.shift(&cells);
+    }
 }
 
 fn target_report(task: &Task, remains: &[f64], model: &TargetModel) -> TargetReport {
@@ -411,11 +487,14 @@ fn target_report(task: &Task, remains: &[f64], model: &TargetModel) -> TargetRep
         TargetReport::unknown(task.target, model.runs as usize).with_errors(remains, &logs);
     report.sources = u32::try_from(held.laboratories()).unwrap_or(u32::MAX);
     report.calibrated = model.same_source.pooled.is_some();
-    report.calibrated_elsewhere = model.elsewhere.pooled.is_some();
+    report.calibrated_elsewhere = !model.elsewhere.is_empty();
     report.widening = [
         model.same_source.pooled.map(|t| t[0].max(t[1])),
-        model.this_cluster.pooled,
-        model.elsewhere.pooled,
+        model.this_cluster.pooled.or(model.site.reach),
+        model
+            .elsewhere
+            .all()
+            .map(|band| band.sides[0].max(band.sides[1])),
     ];
     report
 }
@@ -457,8 +536,9 @@ fn envelope(prepared: &Prepared) -> Envelope {
     envelope
 }
 
-fn sources(samples: &[Sample]) -> Vec<String> {
-    let mut names: Vec<String> = samples.iter().map(|s| s.run.source.clone()).collect();
+fn sources(samples: &[Sample], of: impl Fn(&Sample) -> bool) -> Vec<String> {
+    let chosen = samples.iter().filter(|s| of(s));
+    let mut names: Vec<String> = chosen.map(|s| s.run.source.clone()).collect();
     names.sort();
     names.dedup();
     names

@@ -36,5 +36,5 @@ mod report;
 pub mod select;
 mod table;
 
-pub use fit::{Progress, train};
+pub use fit::{Progress, settle, train};
 pub use report::{Report, TargetReport};

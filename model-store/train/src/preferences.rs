@@ -113,7 +113,12 @@ pub fn reconstruct(known: Knowledge, card: &ModelCard, past: &PastChoice) -> Opt
     let open = advice.candidates.iter().filter(|a| {
         !matches!(
             a.fallen,
-            Some(Fallen::Infeasible(_) | Fallen::OutOfSupport(_) | Fallen::NotKnown)
+            Some(
+                Fallen::Infeasible(_)
+                    | Fallen::OutOfSupport(_)
+                    | Fallen::NotKnown
+                    | Fallen::NotStartable(_)
+            )
         )
     });
     let open: Vec<_> = open.collect();

@@ -4,7 +4,7 @@ use crate::advisor::conformal::GroupKey;
 use crate::advisor::features::{Categories, Codebook, Row, row};
 use crate::advisor::model::group_key;
 use crate::advisor::physics::{Physics, physics};
-use crate::advisor::{Catalogue, Origin, Run, RunOutcome, Setup, Target};
+use crate::advisor::{Catalogue, Origin, Run, RunOutcome, Setup, Target, Workload};
 use crate::hashing::fnv1a;
 
 /// One run, ready to be fitted.
@@ -27,12 +27,26 @@ impl Sample<'_> {
         if self.contradicts && target.is_of_load() {
             return None;
         }
-        let value = self
-            .run
-            .measured
-            .target(target)
+        let stated = self.run.measured.target(target);
+        let implied = || match target {
+            Target::OutputTokS => self.implied_tok_s(),
+            _ => None,
+        };
+        let value = stated
+            .or_else(implied)
             .filter(|v| v.is_finite() && *v > 0.0)?;
         Some((value / self.physics.estimate(&self.setup, target)).ln())
+    }
+
+    /// Throughput that TTFT and TPOT imply at a fixed number in flight (Little's law): a run that
+    /// states latencies alone teaches throughput too.
+    fn implied_tok_s(&self) -> Option<f64> {
+        let (m, case) = (&self.run.measured, &self.run.case);
+        let fixed = matches!(case.workload, Workload::ClosedLoop | Workload::Static);
+        let in_flight = case.concurrency.filter(|_| fixed)?;
+        let osl = case.osl?.max(1.0);
+        let latency_s = (m.ttft_ms? + (osl - 1.0) * m.tpot_ms?) / 1e3;
+        Some(in_flight * osl / latency_s)
     }
 
     pub(super) fn is_home(&self) -> bool {
@@ -92,8 +106,8 @@ fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, Stri
         ),
         _ => "tensor-parallel degree not recorded".to_owned(),
     })?;
-    if setup.variant.disaggregated || setup.variant.speculative {
-        return Err("disaggregated or speculative serving".into());
+    if setup.variant.is_another_deployment() {
+        return Err("disaggregated, speculative, prefix-cached or multi-turn serving".into());
     }
     let physics = physics(&setup);
     let cell = cell(run, &setup);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guard::{self, Place};
 use crate::submission::Submission;
-use crate::{others, script};
+use crate::{others, script, who};
 
 /// What the child sends, in this order: once the terms, once the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,7 +87,10 @@ fn answer(submission: &Submission, config: &Config, pipe: &mut File) -> Decision
         Err(error) => return Fault::from(error).into(),
     };
     let script = submission.script.read();
-    let others = others::variables(&snapshot, config, submission, script.as_deref());
+    let by_group = config.limit.iter().any(|entry| entry.names_groups());
+    let other_nodes = others::nodes(submission, script.as_deref());
+    let who = who::of_process(by_group, other_nodes);
+    let others = others::variables(&snapshot, config, submission, script.as_deref(), &who);
     if !others.is_empty() {
         send(pipe, &Frame::Others(others));
     }
@@ -97,6 +100,7 @@ fn answer(submission: &Submission, config: &Config, pipe: &mut File) -> Decision
         script: script.as_deref(),
         read: &|name| script::read_named(name, submission.folder.as_deref()),
         component: submission.component,
+        who: &who,
     };
     decide(&snapshot, config, &known)
 }

@@ -41,6 +41,7 @@ mod say;
 mod script;
 mod session;
 mod submission;
+mod who;
 
 use std::ffi::c_int;
 

@@ -4,14 +4,22 @@
 use model_store::component::name_for;
 use model_store::config::Config;
 use model_store::decision::{self, Decision, decide};
+use model_store::job_request::{Given, nodes_asked};
 use model_store::options::OPTIONS;
 use model_store::outcome::env as names;
-use model_store::reading::{Variables, components, parts};
+use model_store::reading::{Component, Variables, components, parts};
 use model_store::snapshot::Snapshot;
+use model_store::startable::Who;
 
 use crate::environment;
 use crate::script;
 use crate::submission::Submission;
+
+/// What this process's environment says of a submission.
+const VARIABLES: Variables<'static> = Variables {
+    sbatch: &environment,
+    ours: &of_the_user,
+};
 
 /// The variables of every component but the first, under the names that the script sees; none for a job of one component.
 pub(crate) fn variables(
@@ -19,18 +27,15 @@ pub(crate) fn variables(
     config: &Config,
     submission: &Submission,
     text: Option<&str>,
+    who: &Who,
 ) -> Vec<(String, String)> {
     if submission.component != 0 || submission.words.is_empty() {
         return Vec::new();
     }
     let all = components(parts(&submission.words), text);
-    let variables = Variables {
-        sbatch: &environment,
-        ours: &of_the_user,
-    };
     let mut out = Vec::new();
     for (number, component) in (0_u32..).zip(&all).skip(1) {
-        let Ok(asked) = component.request(number, variables) else {
+        let Ok(asked) = component.request(number, VARIABLES) else {
             continue;
         };
         if asked.options.model.is_none() {
@@ -42,6 +47,7 @@ pub(crate) fn variables(
             script: text,
             read: &|name| script::read_named(name, submission.folder.as_deref()),
             component: number,
+            who,
         };
         if let Decision::Rewrite { environment, .. } | Decision::Explore { environment, .. } =
             decide(snapshot, config, &known)
@@ -50,6 +56,18 @@ pub(crate) fn variables(
         }
     }
     out
+}
+
+/// Nodes that the other components of the job take at least; 0 for a job of one component.
+pub(crate) fn nodes(submission: &Submission, text: Option<&str>) -> u32 {
+    let all = components(parts(&submission.words), text);
+    let others = (0_u32..)
+        .zip(&all)
+        .filter(|(n, _)| *n != submission.component);
+    let nodes = |component: &Component| {
+        nodes_asked(&Given::of(|name| component.value(name, VARIABLES))).unwrap_or(1)
+    };
+    others.map(|(_, component)| nodes(component)).sum()
 }
 
 /// The variables of a decision under one component's names; those of the job as a whole stay out.

@@ -108,6 +108,7 @@ pub(super) fn candidate_json(a: &Assessed) -> Value {
         "nodes": a.config.nodes(),
         "precision": a.config.precision.name(),
         "checkpoint": a.config.checkpoint,
+        "max_num_seqs": a.config.max_num_seqs,
         "targets": targets,
         "tokens_per_gpu_hour": a.tokens_per_gpu_hour,
         "tokens_per_price": a.tokens_per_price,
@@ -159,6 +160,7 @@ pub(super) fn why(fallen: &Fallen) -> String {
             format!("out of support: {}", all.join("; "))
         }
         Fallen::NotKnown => "not known: too few runs or sources to calibrate".into(),
+        Fallen::NotStartable(reason) => format!("could not be started: {reason}"),
         Fallen::MissesTarget(reason) => reason.clone(),
     }
 }

@@ -5,6 +5,7 @@ mod accounting;
 mod disk;
 mod files;
 mod plugin;
+mod rules;
 mod slurm;
 mod submission;
 mod timers;

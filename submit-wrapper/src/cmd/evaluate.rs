@@ -52,6 +52,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         protocols: args.only.clone(),
         fold_seeds: args.fold_seeds,
         row_draws: args.row_draws,
+        ..Plan::default()
     };
     let progress = Progress::start("evaluating");
     let told = |split: &str| progress.say(format!("evaluating: {split}"));

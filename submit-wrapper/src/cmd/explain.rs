@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use model_store::advisor::explain::explain;
-use model_store::advisor::{Advice, ClusterState, Knowledge, Pins, Request, advise};
+use model_store::advisor::{Advice, Bars, ClusterState, Knowledge, Pins, Request, advise};
 use model_store::config::Config;
 use model_store::consult::consult_snapshot;
 use model_store::decision::{Submission, advice_on};
@@ -24,6 +24,7 @@ use crate::ask::AskArgs;
 use crate::exit;
 use crate::site::SiteArgs;
 use crate::slurm::submitted;
+use crate::who;
 
 use again::{Again, Basis, made_again};
 pub(crate) use behind::Advices;
@@ -79,6 +80,8 @@ struct Asked {
     request: Request,
     cluster: ClusterState,
     id: Option<String>,
+    /// What the job could not be started on.
+    bars: Bars,
     /// Snapshot that is known to have answered it.
     snapshot: Option<String>,
 }
@@ -91,6 +94,7 @@ fn subject(config: &Config, args: &Args) -> anyhow::Result<Subject> {
         snapshot: published,
         cluster: asked.cluster,
         judged_at: None,
+        bars: asked.bars,
     };
     let Some(id) = id_of(args).or(asked.id) else {
         return Ok(answered(now, asked.request, None));
@@ -115,6 +119,7 @@ impl Basis {
         let known = self.snapshot.knowledge();
         Knowledge {
             cluster: &self.cluster,
+            startable: Some(&self.bars),
             now: self.judged_at.or(known.now),
             ..known
         }
@@ -172,6 +177,7 @@ fn from_options(
         request: consulted.request,
         cluster,
         id: None,
+        bars: Bars::default(),
         snapshot: None,
     })
 }
@@ -202,6 +208,7 @@ fn from_json(file: &Path, published: &Snapshot) -> anyhow::Result<Asked> {
         request: serde_json::from_value(request).map_err(|e| wrong(format!("no request: {e}")))?,
         cluster: published.body.cluster.clone(),
         id: text("advice").filter(|id| !id.is_empty()),
+        bars: Bars::default(),
         snapshot: text("snapshot"),
     })
 }
@@ -241,19 +248,24 @@ fn from_job(config: &Config, id: &str, published: &Snapshot) -> anyhow::Result<A
             "give the options that it had, as for `omnipilot advise`",
         ));
     }
-    let (consulted, cluster) = of_submission(config, &asked, job.script.as_deref(), published)
-        .ok_or_else(|| {
-            exit::fail(
-                format!(
-                    "no advice was behind job {id}: its script or options left nothing to choose"
-                ),
-                "give the options of a request, as for `omnipilot advise`",
-            )
-        })?;
+    let (consulted, cluster) = of_submission(
+        config,
+        &asked,
+        job.script.as_deref(),
+        &job.user,
+        published,
+    )
+    .ok_or_else(|| {
+        exit::fail(
+            format!("no advice was behind job {id}: its script or options left nothing to choose"),
+            "give the options of a request, as for `omnipilot advise`",
+        )
+    })?;
     Ok(Asked {
         request: consulted.request,
         cluster,
         id: job.advice,
+        bars: Bars::of(&consulted.advice.candidates),
         snapshot: None,
     })
 }
@@ -262,6 +274,7 @@ fn of_submission(
     config: &Config,
     asked: &JobRequest,
     script: Option<&str>,
+    user: &str,
     published: &Snapshot,
 ) -> Option<(model_store::consult::Consulted, ClusterState)> {
     let submission = Submission {
@@ -271,6 +284,7 @@ fn of_submission(
         // Where the job's files lay, and whether they are as they were, is not known any more.
         read: &|_| None,
         component: asked.component,
+        who: &who::named(config, user),
     };
     advice_on(published, config, &submission)
 }

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use model_store::advisor::words::count_of;
-use model_store::advisor::{Origin, Precision};
+use model_store::advisor::{Origin, Precision, Variant};
 use model_store::store::import::{self, Form, Stated};
 use model_store::store::runs_csv::{self, Defaults, RowError, RunRows};
 use model_store::store::{ImportedFile, InsertReport, Store};
@@ -44,9 +46,15 @@ pub(crate) struct Args {
     /// GPU, where the file names none: as the catalogue names it, or as Slurm does
     #[arg(long)]
     gpu: Option<String>,
-    /// Tensor-parallel degree, where the file tells none
+    /// Tensor-parallel degree of one engine, where the file tells none
     #[arg(long)]
     tp: Option<u32>,
+    /// Pipeline stages of one engine, where the file tells none
+    #[arg(long)]
+    pp: Option<u32>,
+    /// Engines behind the address, where the file does not tell: replicas and data-parallel ranks with GPUs of their own
+    #[arg(long)]
+    dp: Option<u32>,
     /// Weight format, where the file tells none
     #[arg(long, value_parser = precision)]
     precision: Option<Precision>,
@@ -56,12 +64,39 @@ pub(crate) struct Args {
     /// Version of the engine, where the file tells none
     #[arg(long)]
     engine_version: Option<String>,
+    /// Mean input tokens of a request, where the file does not tell
+    #[arg(long, value_parser = positive)]
+    isl: Option<f64>,
+    /// Mean output tokens of a request, where the file does not tell
+    #[arg(long, value_parser = positive)]
+    osl: Option<f64>,
+    /// Requests in flight, where the file tells no load; of a latency benchmark its batch
+    #[arg(long, value_parser = positive)]
+    concurrency: Option<f64>,
+    /// Requests/s that came, where the file tells no load
+    #[arg(long, value_parser = positive)]
+    request_rate: Option<f64>,
+    /// What the file does not mark: `disaggregated`, `speculative`, `prefix-cached`, `multi-turn`, `power-capped`; several with commas
+    #[arg(long, value_parser = variant, value_name = "MARKS")]
+    variant: Option<Variant>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
     /// Files to import, or folders of vec-inf jobs; one that was imported before adds nothing
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse().ok().filter(|x: &f64| *x > 0.0);
+    number.ok_or_else(|| "a number above 0 is wanted".to_owned())
+}
+
+/// Marks of another deployment, as the column `variant` of a table of runs has them.
+fn variant(text: &str) -> Result<Variant, String> {
+    runs_csv::variant(&text.replace(',', " "))
+        .ok_or_else(|| format!("known are {}", runs_csv::MARKS.join(", ")))
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
@@ -71,54 +106,53 @@ fn precision(text: &str) -> Result<Precision, String> {
     })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// Form of a file: a table of runs, or what a client writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
-    /// One run a line, columns by name
-    RunsCsv,
-    /// One JSON object a line, with the names of those columns
-    RunsJsonl,
-    /// Parquet with those columns
-    RunsParquet,
-    /// `vllm bench serve --save-result`
-    VllmBench,
-    /// `sglang.bench_serving --output-file`
-    SglangBench,
-    /// AIPerf `profile_export_aiperf.json`
-    Aiperf,
-    /// GenAI-Perf `profile_export_genai_perf.json`
-    GenaiPerf,
-    /// GuideLLM `benchmarks.json`
-    Guidellm,
-    /// llm-d benchmark report, as JSON
-    LlmDReport,
-    /// InferenceX (InferenceMAX) aggregates
-    Inferencex,
-    /// Folder or JSON file of a vec-inf job
-    VecInf,
+    Table(Encoding),
+    Results(Form),
+}
+
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Format>> = LazyLock::new(|| {
+            let tables = [Encoding::Csv, Encoding::Jsonl, Encoding::Parquet].map(Format::Table);
+            tables
+                .into_iter()
+                .chain(Form::ALL.map(Format::Results))
+                .collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Table(Encoding::Csv) => {
+                PossibleValue::new("runs-csv").help("One run a line, columns by name")
+            }
+            Self::Table(Encoding::Jsonl) => PossibleValue::new("runs-jsonl")
+                .help("One JSON object a line, with the names of those columns"),
+            Self::Table(Encoding::Parquet) => {
+                PossibleValue::new("runs-parquet").help("Parquet with those columns")
+            }
+            Self::Results(form) => PossibleValue::new(form.name()).help(form.writes()),
+        })
+    }
 }
 
 impl Format {
     const fn form(self) -> Option<Form> {
-        Some(match self {
-            Self::RunsCsv | Self::RunsJsonl | Self::RunsParquet => return None,
-            Self::VllmBench => Form::VllmBench,
-            Self::SglangBench => Form::SglangBench,
-            Self::Aiperf => Form::Aiperf,
-            Self::GenaiPerf => Form::GenaiPerf,
-            Self::Guidellm => Form::Guidellm,
-            Self::LlmDReport => Form::LlmdReport,
-            Self::Inferencex => Form::InferencexAgg,
-            Self::VecInf => Form::VecInf,
-        })
+        match self {
+            Self::Table(_) => None,
+            Self::Results(form) => Some(form),
+        }
     }
 
     /// The encoding of a table of runs; `None` for the result file of a client.
     const fn table(self) -> Option<Encoding> {
         match self {
-            Self::RunsCsv => Some(Encoding::Csv),
-            Self::RunsJsonl => Some(Encoding::Jsonl),
-            Self::RunsParquet => Some(Encoding::Parquet),
-            _ => None,
+            Self::Table(encoding) => Some(encoding),
+            Self::Results(_) => None,
         }
     }
 }
@@ -210,7 +244,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
 
 /// The files, with the JSON files of a folder in its place: vec-inf keeps each job in one.
 fn in_folders(given: &[PathBuf], format: Option<Format>) -> Vec<PathBuf> {
-    let may_be = format.is_none_or(|f| f == Format::VecInf);
+    let may_be = format.is_none_or(|f| f == Format::Results(Form::VecInf));
     let mut out = Vec::new();
     for path in given {
         let inside = match std::fs::read_dir(path) {
@@ -326,18 +360,23 @@ fn import_results(
     let wrong =
         |reason: String, hint: &str| exit::fail(format!("{}: {reason}", path.display()), hint);
     let form = args.format.and_then(Format::form);
+    let source = args.source.clone();
+    let source = source.unwrap_or_else(|| form.map_or("benchmarks", Form::name).to_owned());
     let stated = Stated {
-        origin: args.origin.into(),
-        source: args
-            .source
-            .clone()
-            .unwrap_or_else(|| form.map_or("benchmarks", Form::name).to_owned()),
         model: args.model.clone(),
         gpu: args.gpu.clone(),
         tp: args.tp,
+        pp: args.pp,
+        dp: args.dp,
         precision: args.precision,
         engine: args.engine.clone(),
         engine_version: args.engine_version.clone(),
+        isl: args.isl,
+        osl: args.osl,
+        concurrency: args.concurrency,
+        request_rate: args.request_rate,
+        variant: args.variant.unwrap_or_default(),
+        ..Stated::of(args.origin.into(), source)
     };
     let log = log_beside(path);
     let imported = import::read(text, form, &stated, log.as_deref()).map_err(|e| {
@@ -411,7 +450,8 @@ fn told(path: &Path) -> std::io::Result<Option<Encoding>> {
     }
     let first = head.iter().find(|b| !b.is_ascii_whitespace());
     let is_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
-    let is_report = is_yaml || matches!(first, Some(b'{' | b'['));
+    let is_text = import::is_client_text(&String::from_utf8_lossy(&head));
+    let is_report = is_yaml || is_text || matches!(first, Some(b'{' | b'['));
     Ok((!is_report).then_some(Encoding::Csv))
 }
 

@@ -5,32 +5,38 @@
 //! again.
 
 mod accounted;
+mod answers;
 mod batch;
 mod claims;
 mod judge;
 mod limits;
+mod listing;
 mod named;
 mod spool;
 pub(crate) mod wishes;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use model_store::advisor::drift::Drift;
 use model_store::advisor::words::count_of;
-use model_store::store::Store;
+use model_store::store::{AccountingGap, Store};
 use serde_json::json;
 
+use self::listing::{Listing, Named};
 use self::spool::Spool;
 use crate::json::document;
 use crate::progress::Progress;
 use crate::site::SiteArgs;
-use crate::{drift, exit};
+use crate::{drift, exit, shared_folder};
 
 /// Wishes of one transaction.
 const WISHES: usize = 1024;
+/// How long one call clears away what nobody reads.
+const SWEEP: Duration = Duration::from_secs(20);
 /// Reasons that are printed.
 const MOST_REASONS: usize = 20;
 /// Added runs that are printed.
@@ -59,6 +65,8 @@ struct Report {
     wishes: usize,
     more: bool,
     drifted: Vec<Drift>,
+    /// Stretches of accounting that could not be read.
+    passed_over: Vec<AccountingGap>,
     waiting: Reasons,
     quarantined: Reasons,
     unremovable: Reasons,
@@ -95,8 +103,12 @@ impl Reasons {
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
     let mut store = Store::open(&config.store).map_err(exit::store)?;
-    let listed = Spool::open(&config.spool).and_then(|s| Ok((spool::list(&s)?, s)));
-    let (listing, spool) = listed.map_err(|e| {
+    let listed = Spool::open(&config.spool).and_then(|s| {
+        // One that may not be changed is read as it is; `omnipilot doctor` tells.
+        let _ = shared_folder::adopt(s.folder());
+        Ok((listing::list(&s)?, s))
+    });
+    let (mut listing, spool) = listed.map_err(|e| {
         let reason = format!("cannot read the spool {}: {e}", config.spool.display());
         exit::fail(
             reason,
@@ -104,54 +116,71 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         )
     })?;
     let mut report = Report::default();
-    remove_surplus(&spool, &mut store, &listing.surplus, &mut report)?;
-    remove_folders(&spool, &listing.folders, &mut report);
     report.more = listing.more;
     let progress = Progress::start("reading outcome files");
     batch::take_all(
         &config,
         &spool,
         &mut store,
-        listing.names,
+        std::mem::take(&mut listing.names),
         &progress,
         &mut report,
     )?;
     for batch in listing.wishes.chunks(WISHES) {
         wishes::take(&spool, &mut store, batch, &mut report)?;
     }
-    progress.say("reading accounting");
-    accounted::read(&config, &mut store, &mut report)?;
+    progress.say("clearing the spool");
+    sweep(&spool, &mut store, listing, &mut report)?;
+    // Before accounting is read: what was taken is followed whatever accounting answers.
     if report.runs > 0 {
         report.drifted = drift::follow(&config, &mut store)?;
     }
+    progress.say("reading accounting");
+    accounted::read(&config, &mut store, &mut report)?;
     drop(progress);
     print(&report, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes what one user left beyond his share, and remembers that it did.
-fn remove_surplus(
+/// Clears away what nobody reads: further names of one file, folders, what owners left beyond their shares. It comes last, takes a part of its
+/// time for each of the three and for each owner, and goes on at the next call.
+fn sweep(
     spool: &Spool,
     store: &mut Store,
-    surplus: &BTreeMap<u32, Vec<OsString>>,
+    listing: Listing,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    for (uid, names) in surplus {
-        let flood = spool::flood(*uid, names);
+    let end = |share: u32| Some(Instant::now() + SWEEP / share);
+    let all = listing.again.len();
+    let removed = spool.remove(listing.again, end(3));
+    report.known += removed.gone as u64;
+    report.more |= removed.gone + removed.failed.len() < all;
+    report.unremovable.add_all(&removed.failed);
+    let until = end(3);
+    for Named { name, .. } in &listing.folders {
+        if until.is_some_and(|end| Instant::now() >= end) {
+            report.more = true;
+            break;
+        }
+        remove_folder(spool, name, report);
+    }
+    let owners = u32::try_from(listing.surplus.len()).unwrap_or(u32::MAX);
+    for (uid, names) in listing.surplus {
+        let removed = spool.remove(&names, end(owners.saturating_mul(3)));
+        report.more |= removed.gone + removed.failed.len() < names.len();
+        report.unremovable.add_all(&removed.failed);
+        let flood = spool::flood(uid, &names, removed.gone);
         report.quarantined.add(&flood.reason, &flood.file);
         store.quarantine(&[flood]).map_err(exit::store)?;
-        report.unremovable.add_all(&spool.remove(names));
     }
     Ok(())
 }
 
-fn remove_folders(spool: &Spool, names: &[OsString], report: &mut Report) {
-    for name in names {
-        let shown = spool::printable(name);
-        match spool::clear_folder(spool, name) {
-            Ok(()) => report.quarantined.add("a directory", &shown),
-            Err(e) => report.unremovable.add(&e.to_string(), &shown),
-        }
+fn remove_folder(spool: &Spool, name: &OsStr, report: &mut Report) {
+    let shown = spool::printable(name);
+    match spool::clear_folder(spool, name) {
+        Ok(()) => report.quarantined.add("a directory", &shown),
+        Err(e) => report.unremovable.add(&e.to_string(), &shown),
     }
 }
 
@@ -212,6 +241,14 @@ fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
             d.widening.exp()
         )?;
     }
+    for gap in &report.passed_over {
+        eprintln!(
+            "warning: {} s of accounting until {} passed over: {}",
+            gap.until - gap.since,
+            gap.until,
+            gap.reason
+        );
+    }
     if report.more {
         eprintln!("note: the spool holds more than one call looks at; the next one goes on");
     }
@@ -219,6 +256,10 @@ fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
         exit::hint("`omnipilot train` learns from them");
     }
     Ok(())
+}
+
+fn gap_json(gap: &AccountingGap) -> serde_json::Value {
+    json!({ "since": gap.since, "until": gap.until, "reason": gap.reason })
 }
 
 fn json_of(report: &Report) -> serde_json::Value {
@@ -233,6 +274,7 @@ fn json_of(report: &Report) -> serde_json::Value {
         "wishes": report.wishes,
         "more": report.more,
         "drifted": report.drifted,
+        "passed_over": report.passed_over.iter().map(gap_json).collect::<Vec<_>>(),
         "waiting": report.waiting.json(),
         "quarantined": report.quarantined.json(),
         "not_removed": report.unremovable.json(),

@@ -15,10 +15,8 @@ use serde_json::{Value, json};
 
 use crate::exit;
 use crate::json;
+use crate::shared_folder;
 use crate::site::SiteArgs;
-
-/// Everyone may add an outcome file, and only its owner and the service account may remove it.
-const SPOOL_MODE: u32 = 0o1777;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -111,18 +109,21 @@ fn init_spool(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     };
     match fs::symlink_metadata(path) {
         Ok(meta) => {
-            check_spool(path, &meta);
+            // Told below where it could not be done.
+            let _ = shared_folder::adopt_path(path);
+            check_spool(path, &fs::symlink_metadata(path).unwrap_or(meta));
             return Ok(());
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(cannot(e)),
     }
     make_folders(path).map_err(cannot)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(SPOOL_MODE)).map_err(cannot)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(shared_folder::MODE)).map_err(cannot)?;
     writeln!(
         out,
-        "made the spool {} (mode 1777: every job may leave its outcome there)",
-        path.display()
+        "made the spool {} (mode {:o}: every job may leave its outcome there)",
+        path.display(),
+        shared_folder::MODE
     )?;
     Ok(())
 }
@@ -136,14 +137,11 @@ fn check_spool(path: &Path, meta: &fs::Metadata) {
             "warning: the spool {} is no directory, so no outcome comes back",
             path.display()
         );
-    } else if mode & 0o1003 != 0o1003 {
+    } else if let Some(wrong) = shared_folder::wrong(meta) {
+        let (right, path) = (shared_folder::MODE, path.display());
+        eprintln!("warning: the spool {path} has mode {mode:o}, not {right:o}: {wrong}");
         eprintln!(
-            "warning: the spool {} has mode {mode:o}, not 1777",
-            path.display()
-        );
-        eprintln!(
-            "hint: `chmod 1777 {}` lets every job leave its outcome, and none remove another's",
-            path.display()
+            "hint: `chmod {right:o} {path}`, with the service account's group, lets every job leave its outcome, and none read or remove another's"
         );
     }
 }

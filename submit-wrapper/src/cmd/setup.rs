@@ -23,7 +23,7 @@ use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::slurm::cluster::{self, Observed};
 use crate::slurm::conf::{self, SlurmConf};
-use crate::{clock, draft, exit, json, prices};
+use crate::{clock, draft, exit, json, prices, shared_folder};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -56,9 +56,6 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 }
-
-/// Everyone may add an outcome file, and only its owner and the service account may remove it.
-const SPOOL_MODE: u32 = 0o1777;
 
 /// What was done, told as it is done.
 struct Told {
@@ -188,7 +185,7 @@ fn folders(config: &Config, account: &Account, told: &mut Told) -> anyhow::Resul
     let mut state = vec![parent(&config.store), parent(&config.snapshot)];
     state.dedup();
     let all = state.into_iter().map(|folder| (folder, 0o755));
-    for (folder, mode) in all.chain([(config.spool.clone(), SPOOL_MODE)]) {
+    for (folder, mode) in all.chain([(config.spool.clone(), shared_folder::MODE)]) {
         let changed = if told.dry {
             !folder.exists()
         } else {
@@ -196,6 +193,9 @@ fn folders(config: &Config, account: &Account, told: &mut Told) -> anyhow::Resul
                 .folder(&folder, mode)
                 .map_err(|e| cannot_make(&folder, &e))?
         };
+        if mode == shared_folder::MODE && !told.dry {
+            shared_folder::adopt_path(&folder).map_err(|e| cannot_make(&folder, &e))?;
+        }
         let words = format!("{} (mode {mode:o}, of {})", folder.display(), account.name);
         told.step("folder", changed, &words)?;
     }

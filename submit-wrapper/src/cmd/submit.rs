@@ -3,15 +3,19 @@
 
 mod launch;
 mod script;
+mod shown;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use model_store::advisor::Assessed;
 use model_store::component::name_for;
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
 use model_store::decision::{self, Decision, decide, is_left_alone};
-use model_store::job_request::{GPU_OPTIONS, JobRequest, mark_comment, without_gpus};
+use model_store::job_request::{
+    GPU_OPTIONS, Given, JobRequest, asked, mark_comment, nodes_asked, without_gpus,
+};
 use model_store::job_rewrite::{Edit, GpuForm};
 use model_store::options::OPTIONS;
 use model_store::reading::{Component, Variables, components, parts};
@@ -22,10 +26,17 @@ use model_store::wish;
 use crate::ask::AskArgs;
 use crate::exit;
 use crate::site::SiteArgs;
+use crate::who;
 use launch::Launch;
 
 /// Most lines of one message.
 const MOST_LINES: usize = 4;
+/// Seconds by which two forms of a job may start apart without any of them being later: slurmctld
+/// reckons in the steps of its scheduler.
+const LEAST_PATIENCE_S: f64 = 60.0;
+/// What to do about a directive that stands in the way.
+const STUCK_HINT: &str =
+    "one GPU request in the script, such as `#SBATCH --gres=gpu:N`, or none at all";
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -77,6 +88,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             return broken(launch, &config, &reason, &hint);
         }
     };
+    let mut patience_s = f64::INFINITY;
     for (component, asked) in all.iter().zip(&requests) {
         let (number, options) = (asked.component, &asked.options);
         if options.model.is_none() {
@@ -91,6 +103,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             script: text.as_deref(),
             read: &|name| script::read_named(name, folder.as_deref()),
             component: number,
+            who: &who::me(&config, other_nodes(&all, number)),
         };
         let decision = decide(&snapshot, &config, &known);
         if !args.dry_run {
@@ -104,7 +117,12 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
                 environment,
                 message,
             } => {
-                refuse_directives(&edits, &component.directives)?;
+                if let Some(why) = stuck(&edits, &component.directives) {
+                    return broken(launch, &config, &why, STUCK_HINT);
+                }
+                if !edits.is_empty() && !args.dry_run {
+                    patience_s = patience_s.min(patience(&snapshot, &config, &known));
+                }
                 launch.edit(number, edits);
                 note(&mut launch, number, component, &comment);
                 put(&mut launch, &environment, number, all.len() > 1);
@@ -130,6 +148,15 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             Decision::Fault { reason, hint } => return broken(launch, &config, &reason, &hint),
         }
     }
+    if !args.dry_run && launch.changes_options() {
+        let mut as_written = Launch::new(&all, &last, launch.script.clone(), false, false);
+        let written = || as_written.shown();
+        if let Some(why) = shown::against(&launch.shown(), written, patience_s) {
+            tell(&[format!("no advice: {why}; the job goes as written")]);
+            as_written.forget_all();
+            return as_written.start();
+        }
+    }
     launch.start()
 }
 
@@ -138,6 +165,39 @@ const VARIABLES: Variables<'static> = Variables {
     sbatch: &environment,
     ours: &of_the_user,
 };
+
+/// By how many seconds the advised form may start later than the form as written: as long as its
+/// utility is higher with that wait than without. Without end where the form as written is no
+/// configuration that could be advised: it does not serve what was asked for.
+fn patience(snapshot: &Snapshot, config: &Config, known: &decision::Submission) -> f64 {
+    let economy = &snapshot.body.economy;
+    let utilities = decision::advice_on(snapshot, config, known).and_then(|(consulted, _)| {
+        let advice = &consulted.advice;
+        let own = asked(known.given)?;
+        let is_own = |a: &&Assessed| {
+            own.count == Some(a.config.gpus_per_node())
+                && own
+                    .gpu
+                    .as_ref()
+                    .is_none_or(|g| g.eq_ignore_ascii_case(&a.config.gres))
+        };
+        let mut all = advice.candidates.iter().filter(|a| a.fallen.is_none());
+        Some((advice.recommended()?.utility?, all.find(is_own)?.utility?))
+    });
+    let weight = economy.weights.wait.max(1e-3);
+    let job_s = economy.job_hours * 3600.0;
+    let wait = |(best, own): (f64, f64)| ((best - own).max(0.0) / weight).exp_m1() * job_s;
+    LEAST_PATIENCE_S + utilities.map_or(f64::INFINITY, wait).min(job_s)
+}
+
+/// Nodes that the other components take at least.
+fn other_nodes(all: &[Component], number: u32) -> u32 {
+    let nodes = |component: &Component| {
+        nodes_asked(&Given::of(|name| component.value(name, VARIABLES))).unwrap_or(1)
+    };
+    let others = (0_u32..).zip(all).filter(|(n, _)| *n != number);
+    others.map(|(_, component)| nodes(component)).sum()
+}
 
 /// What one component asks for: options of ours before `sbatch`'s own are the first one's and count
 /// most, as on one command line.
@@ -180,20 +240,15 @@ fn in_form_of(config: &Config, directives: &SbatchLine) -> Config {
     config
 }
 
-/// What only the plugin could take back ends it.
-fn refuse_directives(edits: &[Edit], directives: &SbatchLine) -> anyhow::Result<()> {
+/// A directive that only the plugin could take back.
+fn stuck(edits: &[Edit], directives: &SbatchLine) -> Option<String> {
     let lost = |edit: &&Edit| edit.value.is_none() && directives.has(&edit.name);
-    let Some(edit) = edits.iter().find(lost) else {
-        return Ok(());
-    };
-    Err(exit::with_code(
-        exit_code::USAGE,
+    edits.iter().find(lost).map(|edit| {
         format!(
             "the script has `#SBATCH --{}`, which cannot be taken back from outside of it and would add to what is advised",
             edit.name
-        ),
-        "one GPU request in the script, such as `#SBATCH --gres=gpu:N`, or none at all",
-    ))
+        )
+    })
 }
 
 fn note(launch: &mut Launch, number: u32, component: &Component, comment: &str) {

@@ -8,7 +8,18 @@ use model_store::outcome::Window;
 
 use super::log::LogNotes;
 use super::reading::Reading;
+use super::verdict::{End, Exit, verdict};
 use super::window::{Cut, Windows};
+
+/// An engine that failed to start.
+const ENDED: End = End {
+    exit: Some(Exit::Code(1)),
+    elapsed_s: 60.0,
+    ready_s: None,
+    asked_s: None,
+    gave_up_s: None,
+    is_server: true,
+};
 
 fn folder() -> PathBuf {
     PathBuf::from(concat!(
@@ -156,6 +167,25 @@ fn lines_of_failures_have_their_class() {
         }
     }
     assert!(seen >= 15);
+}
+
+/// Logs of failures, whole, as an engine that ended by itself leaves them.
+#[test]
+fn logs_of_failures_have_their_class_and_its_line() {
+    let text = fs::read_to_string(folder().join("faults.txt")).unwrap();
+    let mut seen = 0;
+    for block in text.split("\n## ").skip(1) {
+        let (head, log) = block.split_once('\n').unwrap();
+        let [name, engine, class, words] =
+            head.split(" | ").collect::<Vec<_>>().try_into().unwrap();
+        let mut notes = LogNotes::default();
+        log.lines().for_each(|line| notes.line(line, 1.0));
+        let (outcome, evidence) = verdict(&ENDED, &notes);
+        assert_eq!(outcome.name(), class, "{name} of {engine}: {evidence}");
+        assert!(evidence.contains(words), "{name}: {evidence}");
+        seen += 1;
+    }
+    assert!(seen >= 30, "{seen}");
 }
 
 #[test]

@@ -2,158 +2,263 @@
 //!
 //! The last lines of a failed start are general; the cause stands in the first error block, twenty
 //! to eighty lines up. So each class keeps its first line, and nothing else is kept but the first
-//! and the last line that look like an error.
+//! lines that look like a fault.
+//!
+//! A line decides only where the engine wrote it as a fault: at a level of its own for faults, or as an exception. A line that
+//! may hold what a user wrote decides nothing at any level, nor do the lines in which such words go on. Of a chain of
+//! exceptions the first is the cause: Python prints it first.
 
 use model_store::advisor::RunOutcome;
 use model_store::options::is_hidden;
+
+use super::line::{Level, goes_on, is_exception, line as parts, may_hold_words, plain};
+use super::rules;
 
 /// Longest line that is looked at, bytes; the rest of a longer one is passed over.
 const LONGEST_LINE: usize = 4096;
 /// Longest text that is kept of a line, characters.
 const LONGEST_KEPT: usize = 300;
 
-/// Texts that tell why an engine did not start or ended. Sources: vLLM 0.32.0 and 0.33.0, PyTorch,
-/// NCCL, SGLang. First match wins, so the special ones come before the general.
-const CAUSES: &[(RunOutcome, &[&str])] = &[
-    (
-        RunOutcome::OutOfMemory,
-        &[
-            "out of memory. Tried to allocate",
-            "CUDA out of memory",
-            "CUDA error: out of memory",
-            "HIP out of memory",
-            "OutOfMemoryError",
-            "larger than the available KV cache memory",
-            "larger than the maximum number of tokens that can be stored in KV cache",
-            "No available memory for the cache blocks",
-            "is less than requested memory for kv",
-            "is less than desired GPU memory utilization",
-            "Not enough memory. Please try to increase --mem-fraction-static",
-        ],
-    ),
-    (
-        RunOutcome::Incompatible,
-        &[
-            "must be divisible by tensor parallel size",
-            "is not divisible by weight quantization",
-            "is not supported for the current GPU",
-            "Minimum capability",
-            "Min capability",
-            "is only supported on GPUs with compute capability",
-            "Unknown quantization method",
-            "Cannot find the config file for",
-            "is greater than the derived max_model_len",
-            "Not enough allowed NUMA nodes to bind threads",
-            "is larger than the number of available GPUs",
-        ],
-    ),
-    (
-        RunOutcome::Crash,
-        &[
-            "Address already in use",
-            "unrecognized arguments",
-            "HFValidationError",
-            "LocalEntryNotFoundError",
-            "Cannot find any model weights",
-            "NCCL error",
-        ],
-    ),
+/// The classes of a cause: of several that are told, the first of this list decides. A worker that ran out of memory makes
+/// the others fail in other ways, and which is first in the log is chance.
+const CLASSES: [RunOutcome; 3] = [
+    RunOutcome::OutOfMemory,
+    RunOutcome::Incompatible,
+    RunOutcome::Crash,
 ];
+
+/// The texts of every rule, which may leave the job in the record: they are the engines' own.
+pub(crate) fn rules() -> impl Iterator<Item = &'static str> {
+    let causes = rules::RULES.iter().flat_map(|rule| rule.words);
+    causes.chain(DEATHS).copied()
+}
 
 /// Texts of an engine that lost a part of itself.
 const DEATHS: &[&str] = &[
     "died unexpectedly",
-    "EngineCore encountered a fatal error",
+    FATAL,
     "engine core exited unexpectedly",
+    "Scheduler hit an exception",
+];
+/// The one of them that the exception follows.
+const FATAL: &str = "EngineCore encountered a fatal error";
+const FOLLOWED: &[&str] = &[FATAL, "Scheduler hit an exception"];
+
+const TRACE: &str = "Traceback (most recent call last):";
+
+/// Texts that announce a fault or repeat one that another process has told.
+const GENERAL: &[&str] = &[
+    TRACE,
+    "failed to start",
+    "hit an exception",
+    "encountered a fatal error",
+    "Engine core initialization failed",
+    "initialization failed due to",
+    "output_handler failed",
+    "EngineDeadError",
+    "encountered an issue",
+    "Exception in worker",
+    "Error when initializing model",
+    "Received sigquit",
+    "died unexpectedly",
+    "RuntimeError: cancelled",
+    "Shutting down shards",
 ];
 
 /// The engine says that it was asked to stop. Errors after this are part of stopping: vLLM logs
 /// `EngineDeadError` in about every second clean stop.
 const STOPPING: &[&str] = &[
     "[shutdown] API server: shutdown triggered",
-    "EngineCore: trigger received signal=SIGTERM",
+    "[shutdown] EngineCore: trigger received signal=SIGTERM",
 ];
 
 /// The engine says that it serves.
 const READY: &str = "Application startup complete.";
+/// The same in SGLang's words.
+const FIRED_UP: &str = "The server is fired up and ready to roll!";
+
+/// What joins the exceptions of a chain.
+const LINKS: &[&str] = &[
+    "The above exception was the direct cause of",
+    "During handling of the above exception",
+];
+/// Most processes whose chains are followed at once.
+const MOST_PROCESSES: usize = 64;
+/// Lines after an exception without a head of their own that still belong to it.
+const DETAILS: u8 = 12;
+
+/// The exceptions of one process.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Chain {
+    process: String,
+    /// A rule has fitted one of its exceptions.
+    known: bool,
+    /// A link was printed: the next traceback belongs to the same chain.
+    linked: bool,
+    /// Lines that may still belong to the last exception.
+    details: u8,
+    /// What a user wrote goes on.
+    words: bool,
+}
 
 /// What was seen so far.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct LogNotes {
-    /// First line of each kind of cause, in the order of [`CAUSES`].
-    causes: [Option<String>; CAUSES.len()],
+    /// First line of each kind of cause, in the order of [`CLASSES`].
+    causes: [Option<String>; CLASSES.len()],
     /// First line that tells of a death, and when, in seconds since the start.
     pub(crate) death: Option<(String, f64)>,
+    /// The next exception is that of which the engine died.
+    dying: bool,
     /// When the engine said that it was asked to stop.
     pub(crate) stopping: Option<f64>,
     /// When it said that it serves.
     pub(crate) ready: Option<f64>,
     /// Version as the log has it.
     pub(crate) version: Option<String>,
-    first_error: Option<String>,
-    last_error: Option<String>,
+    serving: bool,
+    chains: Vec<Chain>,
+    /// First exception, first other fault, first general one.
+    exception: Option<String>,
+    fault: Option<String>,
+    general: Option<String>,
 }
 
 impl LogNotes {
     /// Takes one line of the log, seen `at` seconds after the start.
-    pub(crate) fn line(&mut self, line: &str, at: f64) {
-        if self.version.is_none() {
-            self.version = version(line);
+    pub(crate) fn line(&mut self, raw: &str, at: f64) {
+        let raw = plain(raw);
+        let line = parts(&raw);
+        let said = line.said();
+        if line.begins {
+            // Words that went on behind no mark of a process are over, whoever speaks next.
+            self.chain("").words = false;
         }
-        let has = |texts: &[&str]| texts.iter().any(|t| line.contains(t));
-        if line.contains(READY) {
-            self.ready.get_or_insert(at);
-        } else if has(STOPPING) {
-            self.stopping.get_or_insert(at);
-        } else if has(DEATHS) && self.stopping.is_none() {
-            self.death.get_or_insert_with(|| (kept(line), at));
-        }
-        // Prompts of users are logged at INFO: their words decide nothing.
-        if line.contains(" INFO ") || line.starts_with("INFO") || self.stopping.is_some() {
+        let chain = self.chain(line.process);
+        if chain.words && !line.begins {
             return;
         }
-        if let Some(class) = CAUSES.iter().position(|(_, texts)| has(texts))
-            && !is_source(line)
-        {
-            self.causes[class].get_or_insert_with(|| kept(line));
+        chain.words = false;
+        if may_hold_words(&said) {
+            chain.details = 0;
+            if goes_on(&said) {
+                chain.words = true;
+                self.chain("").words = true;
+            }
+            return;
         }
-        if is_error(line) {
-            self.first_error.get_or_insert_with(|| kept(line));
-            self.last_error = Some(kept(line));
+        if self.version.is_none() {
+            self.version = version(line.text);
         }
+        self.milestone(line.text, line.level, at);
+        if self.stopping.is_some() || line.level == Level::Quiet {
+            self.chain(line.process).details = 0;
+            return;
+        }
+        let chain = self.chain(line.process);
+        if LINKS.iter().any(|link| line.text.starts_with(link)) {
+            chain.linked = true;
+            return;
+        }
+        if line.text.trim_end().ends_with(TRACE) {
+            chain.known &= std::mem::take(&mut chain.linked);
+            chain.details = 0;
+        }
+        let exception = is_exception(line.text);
+        let counts = match line.level {
+            Level::Fault => true,
+            _ if line.begins => exception,
+            _ => exception || chain.details > 0,
+        };
+        // What a traceback quotes of a program is no fault, whatever it says.
+        let quoted = line.text.starts_with([' ', '\t']) && !exception;
+        if counts && !quoted {
+            self.fault(line.text, line.process, &said, exception);
+        }
+    }
+
+    /// The words that tell of serving, stopping and dying.
+    fn milestone(&mut self, text: &str, level: Level, at: f64) {
+        let begins = |texts: &[&str]| texts.iter().any(|t| text.starts_with(t));
+        if text.trim_end() == READY {
+            self.ready.get_or_insert(at);
+            self.serving = true;
+        } else if text.starts_with(FIRED_UP) {
+            self.serving = true;
+        } else if begins(STOPPING) {
+            self.stopping.get_or_insert(at);
+        } else if self.stopping.is_none() {
+            // vLLM warns of a lost core; everything else of the kind is a fault or has no level.
+            let own = level != Level::Quiet || text.starts_with("[shutdown] ");
+            if own && DEATHS.iter().any(|t| text.contains(t)) && self.death.is_none() {
+                self.dying = FOLLOWED.iter().any(|t| text.contains(t));
+                self.death = Some((kept(text), at));
+            }
+        }
+    }
+
+    /// Takes a line that the engine wrote as a fault.
+    fn fault(&mut self, text: &str, process: &str, said: &str, exception: bool) {
+        let serving = self.serving;
+        let chain = self.chain(process);
+        if exception {
+            chain.details = DETAILS;
+        }
+        chain.details = chain.details.saturating_sub(1);
+        // A later link of a chain says what came of the first.
+        if chain.known && exception {
+            return;
+        }
+        if let Some(rule) = rules::of(said, serving) {
+            chain.known = true;
+            let class = CLASSES.iter().position(|c| *c == rule.class);
+            if let Some(cause) = class.and_then(|class| self.causes.get_mut(class)) {
+                cause.get_or_insert_with(|| kept(text));
+            }
+        }
+        if GENERAL.iter().any(|general| text.contains(general)) {
+            self.general.get_or_insert_with(|| kept(text));
+        } else if exception {
+            self.exception.get_or_insert_with(|| kept(text));
+            if std::mem::take(&mut self.dying)
+                && let Some((line, _)) = &mut self.death
+            {
+                *line = kept(text);
+            }
+        } else if !said.trim().is_empty() {
+            self.fault.get_or_insert_with(|| kept(text));
+        }
+    }
+
+    fn chain(&mut self, process: &str) -> &mut Chain {
+        let at = self.chains.iter().position(|c| c.process == process);
+        let at = at.unwrap_or_else(|| {
+            if self.chains.len() >= MOST_PROCESSES {
+                self.chains.remove(0);
+            }
+            self.chains.push(Chain {
+                process: process.to_owned(),
+                ..Chain::default()
+            });
+            self.chains.len() - 1
+        });
+        &mut self.chains[at]
     }
 
     /// The cause that the log names, and its line.
     pub(crate) fn cause(&self) -> Option<(RunOutcome, &str)> {
-        let found = CAUSES
+        let found = CLASSES
             .iter()
             .zip(&self.causes)
-            .find_map(|((outcome, _), line)| Some((*outcome, line.as_deref()?)));
+            .find_map(|(outcome, line)| Some((*outcome, line.as_deref()?)));
         found.filter(|(_, line)| !line.is_empty())
     }
 
-    /// The first line that looks like an error, else the last one.
+    /// The first exception, else the first line that tells of a fault, else one that only announces it.
     pub(crate) fn an_error(&self) -> Option<&str> {
-        self.first_error.as_deref().or(self.last_error.as_deref())
+        let all = [&self.exception, &self.fault, &self.general];
+        all.into_iter().find_map(|line| line.as_deref())
     }
-}
-
-fn is_error(line: &str) -> bool {
-    // A traceback's last line begins with the exception's name.
-    let head = line.split([':', ' ']).next().unwrap_or_default();
-    let exception = head.ends_with("Error") || head.ends_with("Exception");
-    (exception && !line.starts_with("RuntimeError: Engine core initialization failed"))
-        || line.contains(" ERROR ")
-}
-
-/// A program's own line in a traceback: it names the exception, and not what this says.
-fn is_source(line: &str) -> bool {
-    let text = kept(line);
-    let text = match text.split_once(") ") {
-        Some((process, text)) if process.starts_with('(') => text,
-        _ => &text,
-    };
-    text.trim_start().starts_with("raise ")
 }
 
 /// A line without its log prefix, on one line, cut.
@@ -224,6 +329,80 @@ mod tests {
             1.0,
         );
         assert_eq!(notes.cause(), None);
+    }
+
+    fn notes(log: &str) -> LogNotes {
+        let mut notes = LogNotes::default();
+        log.lines().for_each(|line| notes.line(line, 1.0));
+        notes
+    }
+
+    fn cause(log: &str) -> Option<(RunOutcome, String)> {
+        notes(log)
+            .cause()
+            .map(|(class, line)| (class, line.to_owned()))
+    }
+
+    /// At every level, in every engine's form, on one line and on several.
+    #[test]
+    fn no_words_of_users_decide_or_are_kept() {
+        const WORDS: &str = "torch.OutOfMemoryError: CUDA out of memory";
+        for log in [
+            "DEBUG 03-01 10:05:00 [logger.py:40] Request chatcmpl-1 details: prompt: 'WORDS'",
+            "[2026-01-05 06:10:00] Receive: obj=GenerateReqInput(rid='1', text='WORDS')",
+            "[2026-01-05 06:10:00] Finish: obj=GenerateReqInput(rid='1', text='x'), out={'text': 'WORDS'}",
+            "(APIServer pid=1) ERROR 03-01 10:05:00 [serving.py:1] failed: messages=[{'content': 'WORDS'}]",
+            "(APIServer pid=1) WARNING 03-01 10:05:00 [a.py:1] WORDS",
+            "2025-12-16T09:36:23.280687Z  INFO router: inputs=WORDS",
+            "{\"level\": \"ERROR\", \"message\": \"WORDS\"}",
+            "(APIServer pid=1) DEBUG 03-01 10:05:00 [a.py:1] prompt: 'first\n(APIServer pid=1) WORDS'",
+            "DEBUG 03-01 10:05:00 [a.py:1] prompt: 'first\nWORDS\nTraceback (most recent call last):\nWORDS'",
+            "    raise RuntimeError(\"WORDS\")",
+            "INFO 03-01 [a.py:1] prompt: 'Application startup complete.'",
+            "INFO 03-01 [a.py:1] prompt: 'Worker proc died unexpectedly'",
+        ] {
+            let log = log.replace("WORDS", WORDS);
+            let notes = notes(&log);
+            assert_eq!((notes.cause(), notes.an_error()), (None, None), "{log}");
+            assert_eq!((&notes.death, notes.ready), (&None, None), "{log}");
+        }
+        // What comes after them counts again.
+        let log = "DEBUG 1-1 [a.py:1] prompt: 'x\ny\nERROR 03-01 10:01:00 [core.py:7] RuntimeError: CUDA error: out of memory";
+        assert_eq!(cause(log).unwrap().0, RunOutcome::OutOfMemory);
+    }
+
+    #[test]
+    fn the_first_of_a_chain_is_the_cause() {
+        let chain = |link: &str| {
+            format!(
+                "Traceback (most recent call last):\n  File \"a.py\", line 1\n\
+                 ValueError: Total number of attention heads (28) must be divisible by tensor parallel size (8).\n\n\
+                 {link} exception{}\n\nTraceback (most recent call last):\n  File \"b.py\", line 2\n\
+                 RuntimeError: CUDA out of memory\n",
+                if link.starts_with("The") {
+                    " was the direct cause of the following exception:"
+                } else {
+                    ", another exception occurred:"
+                }
+            )
+        };
+        for link in ["The above", "During handling of the above"] {
+            let (class, line) = cause(&chain(link)).unwrap();
+            assert_eq!(class, RunOutcome::Incompatible, "{link}");
+            assert!(line.contains("attention heads"), "{line}");
+        }
+        // Two tracebacks that no link joins are two faults.
+        let apart =
+            chain("During handling of the above").replace("During handling of", "Some time after");
+        assert_eq!(cause(&apart).unwrap().0, RunOutcome::OutOfMemory);
+    }
+
+    #[test]
+    fn a_refusal_after_the_start_is_of_one_request() {
+        let refusal = "ERROR 03-01 10:01:00 [a.py:7] ValueError: dtype x is not supported";
+        assert_eq!(cause(refusal).unwrap().0, RunOutcome::Incompatible);
+        let served = format!("INFO:     Application startup complete.\n{refusal}");
+        assert_eq!(cause(&served), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! card       the architecture of what is served, once it is
 //! prometheus, reading, window    page -> samples -> reading -> steady windows   (pure)
 //! log, verdict                   lines -> notes -> how it ended                 (pure)
+//! evidence   what of a line may leave the job                                    (pure)
 //! session    puts these together
 //! record     all of it -> the outcome file, by `spool`
 //! ```
@@ -21,8 +22,10 @@
 mod captures;
 mod card;
 mod child;
+mod evidence;
 mod front;
 mod http;
+mod line;
 mod log;
 pub(crate) mod nvml;
 pub(crate) mod plan;
@@ -31,6 +34,7 @@ pub(crate) mod power;
 mod prometheus;
 mod reading;
 pub(crate) mod record;
+mod rules;
 pub(crate) mod say;
 pub(crate) mod session;
 mod spool;

@@ -1,6 +1,8 @@
 //! Reads the Prometheus text format: one sample a line, names with colons, labels with escapes.
 //! A line that is no sample is passed over; a page is never refused for one of them.
 
+use std::borrow::Cow;
+
 /// One sample of a page.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sample<'a> {
@@ -13,6 +15,18 @@ pub(crate) struct Sample<'a> {
 }
 
 impl<'a> Sample<'a> {
+    /// The labels as they stand, but for those of these names.
+    pub(crate) fn labels_without(&self, names: &[&str]) -> Cow<'a, str> {
+        if !names.iter().any(|name| self.labels.contains(name)) {
+            return Cow::Borrowed(self.labels);
+        }
+        let mut left = String::with_capacity(self.labels.len());
+        for (name, value) in Labels(self.labels).filter(|(name, _)| !names.contains(name)) {
+            left.extend([name, "=\"", value, "\","]);
+        }
+        Cow::Owned(left)
+    }
+
     /// The raw value of a label, its escapes left as they are.
     pub(crate) fn label(&self, name: &str) -> Option<&'a str> {
         Labels(self.labels)

@@ -3,7 +3,12 @@
 //! Names of every engine and version stand in one table: they begin differently, so that nothing
 //! is counted twice, and an engine that renames a metric needs one more word here. Counters are
 //! found with and without `_total`; `_created` beside them holds a time and never matches.
+//!
+//! Several schedulers may answer behind one address. Those of tensor, pipeline and expert ranks hold the same requests, so
+//! of them one counts; those of data-parallel ranks and engines hold requests of their own, so they add up. The usage of a
+//! cache neither adds up nor may be averaged: the fullest one decides.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::prometheus::{Sample, samples};
@@ -169,24 +174,40 @@ impl Reading {
     }
 }
 
-/// Values of a page by name, summed over labels: data-parallel engines each have a sample.
+/// Labels of ranks that work on the same requests: each tells all of them.
+const COPIES: &[&str] = &[
+    "tp_rank",
+    "pp_rank",
+    "ep_rank",
+    "moe_ep_rank",
+    "moe_tp_rank",
+    "attn_tp_rank",
+];
+
+/// Values of a page by name, over the samples of all ranks and engines.
 struct Sums<'a> {
+    /// Of each rank and engine with requests of its own, summed.
     sum: HashMap<&'a str, f64>,
+    /// Of the one with the highest.
     most: HashMap<&'a str, f64>,
 }
 
 impl<'a> Sums<'a> {
     fn of(page: &'a str) -> Self {
-        let mut sums = Self {
-            sum: HashMap::new(),
-            most: HashMap::new(),
-        };
+        // Of copies the latest: a rank may be one step behind.
+        let mut apart: HashMap<(&str, Cow<'_, str>), f64> = HashMap::new();
         for sample in samples(page).filter(counts) {
-            *sums.sum.entry(sample.name).or_default() += sample.value;
-            let most = sums.most.entry(sample.name).or_insert(sample.value);
-            *most = most.max(sample.value);
+            let own = sample.labels_without(COPIES);
+            let value = apart.entry((sample.name, own)).or_insert(sample.value);
+            *value = value.max(sample.value);
         }
-        sums
+        let (mut sum, mut most) = (HashMap::new(), HashMap::new());
+        for ((name, _), value) in apart {
+            *sum.entry(name).or_default() += value;
+            let highest = most.entry(name).or_insert(value);
+            *highest = f64::max(*highest, value);
+        }
+        Self { sum, most }
     }
 
     fn named(&self, name: &str) -> Option<f64> {
@@ -280,6 +301,48 @@ mod tests {
         assert_eq!(
             (r.load, r.preemptions, r.kv_usage),
             (Some(7.0), Some(8.0), Some(1.0))
+        );
+    }
+
+    /// Eight tensor ranks with the same 16 requests are 16 requests; with two data-parallel ranks of four each they are what
+    /// those hold; SGLang's counters come once.
+    #[test]
+    fn ranks_with_the_same_requests_count_once_and_others_add_up() {
+        let page = |dp: fn(usize) -> String, running: fn(usize) -> usize| {
+            let of = |rank: usize| {
+                let labels = format!(
+                    "model_name=\"m\",moe_ep_rank=\"0\",pp_rank=\"0\",tp_rank=\"{rank}\"{}",
+                    dp(rank)
+                );
+                let (n, tokens) = (running(rank), 100 * running(rank));
+                format!(
+                    "sglang:num_running_reqs{{{labels}}} {n}\nsglang:num_queue_reqs{{{labels}}} 1\n\
+                     sglang:token_usage{{{labels}}} 0.{n}\nsglang:num_retracted_requests_total{{{labels}}} {tokens}\n"
+                )
+            };
+            let all: String = (0..8).map(of).collect();
+            Reading::of_page(
+                &format!("{all}sglang:generation_tokens_total{{model_name=\"m\"}} 900\n"),
+                0.0,
+            )
+        };
+        let tensor = page(|_| String::new(), |_| 16);
+        assert_eq!(
+            (tensor.load, tensor.kv_usage, tensor.preemptions),
+            (Some(17.0), Some(0.16), Some(1600.0))
+        );
+        let both = page(
+            |rank| format!(",dp_rank=\"{}\"", rank / 4),
+            |rank| if rank < 4 { 3 } else { 5 },
+        );
+        assert_eq!(
+            (both.load, both.kv_usage, both.preemptions),
+            (Some(10.0), Some(0.5), Some(800.0))
+        );
+        let attention = page(|rank| format!(",dp_rank=\"{rank}\""), |_| 2);
+        assert_eq!(
+            (attention.load, attention.output_tokens),
+            (Some(24.0), Some(900.0))
         );
     }
 

@@ -6,11 +6,14 @@ use model_store::advisor::RunOutcome;
 use model_store::consult::without_number;
 use model_store::outcome::{Asked, Outcome, SCHEMA, env as names};
 
+use super::evidence;
+use super::log::{self, LogNotes};
 use super::plan::{Env, Plan};
 use super::say::warn;
+use super::spool::{self, Readers};
 use super::supervise::Supervisor;
 use super::verdict::{End, Exit, verdict};
-use super::{log::LogNotes, spool, watch::Watch};
+use super::watch::Watch;
 
 /// The job as Slurm tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,8 +42,10 @@ pub(crate) struct Recorder {
     is_server: bool,
     asked: Asked,
     started_at: f64,
-    /// Where the file goes; `None` = nowhere.
-    path: Option<PathBuf>,
+    /// Where the file goes, and for whom; `None` = nowhere.
+    path: Option<(PathBuf, Readers)>,
+    /// The spool that it goes to.
+    spool: Option<PathBuf>,
     warned: bool,
 }
 
@@ -88,9 +93,13 @@ impl Recorder {
                 std::process::id(),
             )
         };
+        let spool = match &place {
+            Some(Place::Spool(dir)) => Some(dir.clone()),
+            _ => None,
+        };
         let path = place.map(|place| match place {
-            Place::File(file) => file,
-            Place::Spool(dir) => dir.join(name()),
+            Place::File(file) => (file, Readers::Nobody),
+            Place::Spool(dir) => (dir.join(name()), Readers::Service),
         });
         let (engine, asked) = (plan.engine.clone(), plan.asked.clone());
         Self {
@@ -100,13 +109,14 @@ impl Recorder {
             asked,
             started_at,
             path,
+            spool,
             warned: false,
         }
     }
 
     /// The record as of now.
-    pub(crate) fn outcome(&self, ended: &Ended, log: &LogNotes, watch: &Watch) -> Outcome {
-        let ready_s = watch.ready_s().or(log.ready);
+    pub(crate) fn outcome(&self, ended: &Ended, notes: &LogNotes, watch: &Watch) -> Outcome {
+        let ready_s = watch.ready_s().or(notes.ready);
         let end = End {
             exit: ended.exit,
             elapsed_s: ended.elapsed_s,
@@ -115,7 +125,7 @@ impl Recorder {
             gave_up_s: ended.gave_up_s,
             is_server: self.is_server,
         };
-        let (outcome, evidence) = verdict(&end, log);
+        let (outcome, evidence) = verdict(&end, notes);
         let (exit_code, signal) = match ended.exit {
             Some(Exit::Code(code)) => (Some(code), None),
             Some(Exit::Signal(signal)) => (None, Some(signal)),
@@ -129,12 +139,13 @@ impl Recorder {
             uid: nix::unistd::geteuid().as_raw(),
             asked: Asked {
                 card: watch.card(),
+                model: evidence::plain_name(&self.asked.model),
                 ..self.asked.clone()
             },
             engine: self.engine.clone(),
             engine_version: watch
                 .version()
-                .or_else(|| log.version.clone())
+                .or_else(|| notes.version.clone())
                 .unwrap_or_default(),
             started_at: self.started_at,
             cold_start_s: ready_s,
@@ -142,15 +153,25 @@ impl Recorder {
             exit_code,
             signal,
             outcome,
-            evidence,
+            // The one place at which words of the log leave the job: what they quote stays.
+            evidence: evidence::masked(&evidence, log::rules()),
             windows: watch.windows(),
+        }
+    }
+
+    /// Hands over what earlier runs could leave for their user alone.
+    pub(crate) fn hand_over(&self) {
+        if let Some(spool) = &self.spool {
+            spool::hand_over(spool);
         }
     }
 
     /// Leaves the record in its place. A place that takes none costs one warning, nothing else.
     pub(crate) fn leave(&mut self, outcome: &Outcome) {
-        let Some(path) = &self.path else { return };
-        if let Err(error) = spool::write(path, outcome)
+        let Some((path, readers)) = &self.path else {
+            return;
+        };
+        if let Err(error) = spool::write(path, *readers, outcome)
             && !std::mem::replace(&mut self.warned, true)
         {
             warn(&without_number(&format!(

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::child::{end_like, end_rest, spawn};
+use super::evidence::plain_name;
 use super::plan::Plan;
 use super::power::PowerMeter;
 use super::record::{Ended, Job, Place, Recorder, told};
@@ -86,7 +87,7 @@ impl Session {
         match &plan.urls {
             Some(urls) if foreign => warn(&format!(
                 "{} answers already: the engine is not measured",
-                urls.ready
+                plain_name(&urls.ready)
             )),
             Some(urls) => {
                 let (urls, weights, log) = (urls.clone(), plan.weights.clone(), log.clone());
@@ -131,6 +132,7 @@ impl Session {
         for line in told(&outcome).iter().flatten() {
             warn(line);
         }
+        self.around.recorder.hand_over();
         if ended.gave_up_s.is_some() {
             ExitCode::from(NOT_READY)
         } else {

@@ -9,7 +9,7 @@ use model_store::advisor::ModelCard;
 use model_store::outcome::Window;
 
 use super::card::card_of;
-use super::http::Client;
+use super::http::{Client, Refusal};
 use super::plan::Urls;
 use super::port::{local_port, other_job};
 use super::power::PowerMeter;
@@ -83,6 +83,7 @@ impl Watch {
             stopped,
             seen: self.seen.clone(),
             client: Client::new(),
+            patience: Patience::default(),
         };
         let thread = thread::Builder::new()
             .name("watch".into())
@@ -133,6 +134,35 @@ struct Watcher {
     stopped: Receiver<()>,
     seen: Arc<Mutex<Seen>>,
     client: Client,
+    patience: Patience,
+}
+
+/// How often metrics that do not come are asked for, and what is said of it: one line, once.
+#[derive(Debug, Default, PartialEq)]
+struct Patience {
+    /// Answers in a row that were none.
+    missed: u32,
+    told: bool,
+    /// Nobody asks any more.
+    over: bool,
+}
+
+/// Answers in a row that may be missing before it is said: an engine under load may be slow.
+const MAY_MISS: u32 = 6;
+
+impl Patience {
+    fn answered(&mut self) {
+        self.missed = 0;
+    }
+
+    /// Whether this is to be said.
+    fn refused(&mut self, refusal: Refusal) -> bool {
+        self.missed += 1;
+        self.over |= refusal.lasts();
+        let say = !self.told && (self.over || self.missed >= MAY_MISS);
+        self.told |= say;
+        say
+    }
 }
 
 impl Watcher {
@@ -209,10 +239,23 @@ impl Watcher {
     }
 
     fn read(&mut self) {
-        let asked = self.now();
-        let Some(page) = self.client.text(&self.urls.metrics) else {
+        if self.patience.over {
             return;
+        }
+        let asked = self.now();
+        let page = match self.client.page(&self.urls.metrics) {
+            Ok(page) => page,
+            Err(refusal) => {
+                if self.patience.refused(refusal) {
+                    warn(&format!(
+                        "no metrics from {}: {refusal}; the engine goes on and is not measured",
+                        without_password(&self.urls.metrics)
+                    ));
+                }
+                return;
+            }
         };
+        self.patience.answered();
         // The engine looked at its counters somewhere between question and answer.
         let at = 0.5 * (asked + self.now());
         let power = self.meter.read();
@@ -222,5 +265,44 @@ impl Watcher {
             ..Reading::of_page(&page, at)
         };
         locked(&self.seen).windows.push(reading);
+    }
+}
+
+/// An address without the name and password that may stand in it.
+fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit('@').next().unwrap_or(host);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_that_do_not_come_are_told_once() {
+        let mut patience = Patience::default();
+        assert!(patience.refused(Refusal::Status(401)) && patience.over);
+        assert!(!patience.refused(Refusal::Status(401)));
+        let mut patience = Patience::default();
+        let told: Vec<bool> = (0..20).map(|_| patience.refused(Refusal::Silent)).collect();
+        assert_eq!(told.iter().filter(|t| **t).count(), 1);
+        assert!(!patience.over, "a slow engine is asked on");
+        let mut patience = Patience::default();
+        for _ in 0..20 {
+            assert!(!patience.refused(Refusal::Silent));
+            patience.answered();
+        }
+    }
+
+    #[test]
+    fn no_password_is_told() {
+        assert_eq!(
+            without_password("http://me:secret@h:1/metrics?token=x"),
+            "http://h:1/metrics"
+        );
+        assert_eq!(without_password("http://h:1"), "http://h:1");
     }
 }

@@ -1,13 +1,18 @@
 //! Nodes and queue as the state of the cluster.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::thread;
 
 use model_store::advisor::{ClusterState, GpuPool};
+use model_store::options::shorten;
+use model_store::slurm_view::{Accounting, SlurmView};
 
 use super::command::{self, CommandError};
-use super::gres;
+use super::conf::{self, SlurmConf};
+use super::gres::{self, Gpus};
 use super::nodes::{self, Node};
-use super::pending;
+use super::{limits, partitions, pending, view};
 
 /// What Slurm says of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +25,8 @@ pub(crate) struct Observed {
     pub(crate) untyped_nodes: u32,
     /// GPUs that pending jobs ask for without a type.
     pub(crate) untyped_pending: u32,
+    /// The site as Slurm sees it; `None` where it was not asked.
+    pub(crate) view: Option<SlurmView>,
 }
 
 /// The nodes of one GPU type that are down or drained.
@@ -42,15 +49,56 @@ pub(crate) fn observe(now: i64) -> Result<Observed, CommandError> {
         "scontrol",
         &["-d", "-o", "show", "nodes"],
     )?);
-    let partitions = command::output("scontrol", &["-a", "-o", "show", "partition"])?;
-    let format = pending::format();
-    let queue = command::output(
-        "squeue",
-        &["-a", "-r", "-h", "-t", "PENDING", "-O", &format],
-    )?;
-    let mut seen = assemble(&nodes, &queue, now);
+    let types = types(&nodes);
+    let ask = |words: &'static [&'static str]| move || command::output("scontrol", words);
+    // Side by side: the database and the controller answer at the same time.
+    let (partitions, reservations, waiting, (conf, accounting)) = thread::scope(|scope| {
+        let partitions = scope.spawn(ask(&["-a", "-o", "show", "partition"]));
+        let reservations = scope.spawn(ask(&["-a", "-o", "show", "reservation"]));
+        let queue = scope.spawn(|| waiting(&types));
+        let accounting = scope.spawn(|| {
+            let conf = conf::ask();
+            let accounting = conf.as_ref().map(accounting).unwrap_or_default();
+            (conf, accounting)
+        });
+        let ended = || CommandError::Failed("a thread of this command ended early".into());
+        Ok::<_, CommandError>((
+            partitions.join().map_err(|_| ended())??,
+            reservations.join().map_err(|_| ended())?,
+            queue.join().map_err(|_| ended())??,
+            accounting.join().map_err(|_| ended())?,
+        ))
+    })?;
+    let mut seen = assemble(&nodes, &types, &waiting, now);
     seen.state.default_partition = default_partition(&partitions);
+    let partitions = partitions::parse(&partitions);
+    if let (Ok(conf), Ok(reservations)) = (conf, reservations) {
+        let view = view::assemble(&nodes, partitions, &reservations, accounting, &conf, now);
+        seen.view = Some(view);
+    }
     Ok(seen)
+}
+
+/// Accounts, QOS and their limits, as far as this account may read them.
+fn accounting(conf: &SlurmConf) -> Accounting {
+    let stored = conf.get("AccountingStorageType").unwrap_or_default();
+    if !stored.ends_with("slurmdbd") {
+        return Accounting::Absent;
+    }
+    let show = |what, format| command::output("sacctmgr", &["-n", "-P", "show", what, format]);
+    let read = thread::scope(|scope| {
+        let associations = scope.spawn(move || show("assoc", limits::ASSOCIATIONS));
+        let users = scope.spawn(move || show("user", limits::USERS));
+        let qos = show("qos", limits::QOS)?;
+        let ended = || CommandError::Failed("a thread of this command ended early".into());
+        let associations = associations.join().map_err(|_| ended())??;
+        let users = users.join().map_err(|_| ended())??;
+        Ok::<_, CommandError>(limits::parse(conf.cluster(), &associations, &qos, &users))
+    });
+    match read {
+        Ok(accounts) => Accounting::Read(accounts),
+        Err(error) => Accounting::Unreadable(shorten(&error.to_string()).to_string()),
+    }
 }
 
 /// The partition that `scontrol -o show partition` marks as the default.
@@ -60,19 +108,30 @@ fn default_partition(partitions: &str) -> Option<String> {
     nodes::value(line, "PartitionName").map(str::to_owned)
 }
 
+/// The GPU types of these nodes, in order.
+fn types(nodes: &[Node]) -> Vec<String> {
+    let all = nodes.iter().flat_map(|n| &n.gpus).map(|(gres, _)| gres);
+    let types: BTreeSet<&String> = all.filter(|gres| !gres.is_empty()).collect();
+    types.into_iter().cloned().collect()
+}
+
 /// Puts nodes and queue together.
-fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
-    let types: BTreeSet<&str> = nodes
-        .iter()
-        .flat_map(|n| &n.gpus)
-        .map(|(gres, _)| gres.as_str())
-        .filter(|g| !g.is_empty())
-        .collect();
-    let names: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
-    let waiting = pending::parse(queue, &names);
+/// GPUs that pending jobs ask for, by the line: tasks of arrays may be a million.
+fn waiting(types: &[String]) -> Result<Gpus, CommandError> {
+    let format = pending::format();
+    let mut waiting = Gpus::new();
+    let words = ["-a", "-r", "-h", "-t", "PENDING", "-O", &format];
+    command::lines("squeue", &words, |line| {
+        pending::add(&mut waiting, line, types);
+        ControlFlow::Continue(())
+    })?;
+    Ok(waiting)
+}
+
+fn assemble(nodes: &[Node], types: &[String], waiting: &Gpus, now: i64) -> Observed {
     let pools = types
         .iter()
-        .map(|gres| pool(nodes, gres, gres::count(&waiting, gres)))
+        .map(|gres| pool(nodes, gres, gres::count(waiting, gres)))
         .collect();
     let untyped = nodes
         .iter()
@@ -91,7 +150,8 @@ fn assemble(nodes: &[Node], queue: &str, now: i64) -> Observed {
             .filter(|d| d.nodes > 0)
             .collect(),
         untyped_nodes: u32::try_from(untyped).unwrap_or(u32::MAX),
-        untyped_pending: gres::count(&waiting, ""),
+        untyped_pending: gres::count(waiting, ""),
+        view: None,
     }
 }
 
@@ -149,10 +209,17 @@ fn down(nodes: &[Node], gres: &str) -> Down {
 mod tests {
     use super::*;
 
+    fn assembled(nodes: &[Node], queue: &str, now: i64) -> Observed {
+        let (types, mut waiting) = (types(nodes), Gpus::new());
+        let add = |line| pending::add(&mut waiting, line, &types);
+        queue.lines().for_each(add);
+        assemble(nodes, &types, &waiting, now)
+    }
+
     #[test]
     fn a_real_cluster_is_put_together() {
         let nodes = nodes::parse(include_str!("captures/22.05/nodes.txt"));
-        let seen = assemble(&nodes, include_str!("captures/22.05/pending.txt"), 7);
+        let seen = assembled(&nodes, include_str!("captures/22.05/pending.txt"), 7);
         let brief: Vec<_> = seen
             .state
             .pools
@@ -207,7 +274,7 @@ mod tests {
     fn gpus_without_a_type_are_counted_apart() {
         let text = "NodeName=n1 Gres=gpu:4 GresUsed=gpu:1(IDX:0) State=MIXED Partitions=p\n\
                     NodeName=n2 Gres=gpu:h100:4 GresUsed=gpu:2(IDX:0-1) State=MIXED Partitions=p,q\n";
-        let seen = assemble(&nodes::parse(text), "", 0);
+        let seen = assembled(&nodes::parse(text), "", 0);
         assert_eq!(seen.untyped_nodes, 1);
         assert_eq!(seen.state.pools.len(), 1);
         assert_eq!(

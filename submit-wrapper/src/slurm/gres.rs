@@ -4,7 +4,7 @@
 pub(crate) type Gpus = Vec<(String, u32)>;
 
 /// The GPUs of a list of generic resources, as nodes and requests have it: `gpu:a100:8(S:0-1)`,
-/// `gres:gpu:8`, `gres/gpu:h100:2`, `gpu`. Types in lower case, one entry each, in order.
+/// `gres:gpu:8`, `gres/gpu:h100:2`, `gpu`. Types as they are spelled, one entry each, in order.
 pub(crate) fn parse(text: &str) -> Gpus {
     let mut gpus = Gpus::new();
     for item in split_outside_parentheses(text) {
@@ -60,10 +60,9 @@ pub(crate) fn parse_tres(text: &str) -> Gpus {
 
 /// Adds to the entry of the type.
 pub(crate) fn add(gpus: &mut Gpus, gres: &str, count: u32) {
-    let gres = gres.to_ascii_lowercase();
     match gpus.iter_mut().find(|(name, _)| *name == gres) {
         Some((_, total)) => *total = total.saturating_add(count),
-        None => gpus.push((gres, count)),
+        None => gpus.push((gres.to_owned(), count)),
     }
 }
 
@@ -72,6 +71,34 @@ pub(crate) fn count(gpus: &Gpus, gres: &str) -> u32 {
     gpus.iter()
         .find(|(name, _)| name == gres)
         .map_or(0, |(_, count)| *count)
+}
+
+/// The generic resources of a node that are no GPUs: `name` or `name:type`, and how many.
+pub(crate) fn others(text: &str) -> Vec<(String, u64)> {
+    let one = |item: &str| {
+        let item = item.split('(').next().unwrap_or_default().trim();
+        let words: Vec<&str> = item.split(':').filter(|w| *w != "no_consume").collect();
+        let (name, rest) = words.split_first()?;
+        if name.is_empty() || matches!(*name, "gpu" | "(null)" | "N/A") {
+            return None;
+        }
+        match rest {
+            [] => Some(((*name).to_owned(), 1)),
+            [count] => Some(((*name).to_owned(), amount(count)?)),
+            [kind, count, ..] => Some((format!("{name}:{kind}"), amount(count)?)),
+        }
+    };
+    let items = split_outside_parentheses(text);
+    items.into_iter().filter_map(one).collect()
+}
+
+/// `4` or `2K`
+fn amount(text: &str) -> Option<u64> {
+    let (digits, factor) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 1024),
+        None => (text, 1),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn split_outside_parentheses(text: &str) -> Vec<&str> {
@@ -104,7 +131,7 @@ mod tests {
         assert_eq!(parse("gpu:a100:8(S:0-1)"), gpus(&[("a100", 8)]));
         assert_eq!(
             parse("gpu:A100:2(IDX:0,3),shard:0,gpu:h100:4"),
-            gpus(&[("a100", 2), ("h100", 4)])
+            gpus(&[("A100", 2), ("h100", 4)])
         );
         assert_eq!(parse("gres:gpu:8"), gpus(&[("", 8)]));
         assert_eq!(parse("gres/gpu:h100:2"), gpus(&[("h100", 2)]));
@@ -114,6 +141,17 @@ mod tests {
         for none in ["(null)", "N/A", "", "shard:4", "gpu:a100:x", "mps:gpu:4"] {
             assert_eq!(parse(none), gpus(&[]), "{none}");
         }
+    }
+
+    #[test]
+    fn what_is_no_gpu_is_read_apart() {
+        let all = others("gpu:a100:8(S:0-1),shard:32,lustre:1,nic:mlx5:2,mem:2K");
+        let told: Vec<_> = all.iter().map(|(n, c)| (n.as_str(), *c)).collect();
+        assert_eq!(
+            told,
+            [("shard", 32), ("lustre", 1), ("nic:mlx5", 2), ("mem", 2048)]
+        );
+        assert_eq!(others("(null)"), []);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Nodes, from `scontrol -d -o show nodes`.
 
+use std::collections::BTreeMap;
+
 use super::gres::{self, Gpus};
 
 /// One node.
@@ -15,6 +17,24 @@ pub(crate) struct Node {
     pub(crate) gpus: Gpus,
     /// GPUs in use by type.
     pub(crate) used: Gpus,
+    /// Its state in Slurm's words.
+    pub(crate) state: String,
+    /// Since when somebody says why it cannot run jobs, Unix seconds; 0 where nobody does.
+    pub(crate) since: i64,
+    /// Other generic resources.
+    pub(crate) others: Vec<(String, u64)>,
+    /// CPUs that jobs can have.
+    pub(crate) cpus: u32,
+    /// CPUs of a core.
+    pub(crate) threads: u32,
+    /// Sockets.
+    pub(crate) sockets: u32,
+    /// Memory that jobs can have, MiB.
+    pub(crate) mib: u64,
+    /// Temporary disk, MB.
+    pub(crate) tmp_mb: u64,
+    /// Features that are active.
+    pub(crate) features: Vec<String>,
 }
 
 /// Words in a node's state that keep jobs off it.
@@ -41,8 +61,18 @@ pub(crate) fn parse(text: &str) -> Vec<Node> {
 }
 
 fn node(line: &str) -> Option<Node> {
-    let name = value(line, "NodeName").filter(|n| !n.is_empty())?;
-    let field = |key| value(line, key).unwrap_or_default();
+    // The keys of one line once: a site may have thousands of nodes.
+    let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
+    for (key, value) in line
+        .split_whitespace()
+        .filter_map(|word| word.split_once('='))
+    {
+        keys.entry(key).or_insert(value);
+    }
+    let field = |key| keys.get(key).copied().unwrap_or_default();
+    let number = |key| field(key).parse::<u64>().unwrap_or(0);
+    let small = |key| u32::try_from(number(key)).unwrap_or(u32::MAX);
+    let name = Some(field("NodeName")).filter(|n| !n.is_empty())?;
     let used = field("GresUsed");
     // Without `-d`, or where it is not known, what is allocated stands in the trackable resources.
     let used = if used.is_empty() {
@@ -60,7 +90,31 @@ fn node(line: &str) -> Option<Node> {
             .collect(),
         gpus: gres::parse(field("Gres")),
         used,
+        state: field("State").to_owned(),
+        since: since(line),
+        others: gres::others(field("Gres")),
+        cpus: if small("CPUEfctv") > 0 {
+            small("CPUEfctv")
+        } else {
+            small("CPUTot")
+        },
+        threads: small("ThreadsPerCore"),
+        sockets: small("Sockets").saturating_mul(small("Boards").max(1)),
+        mib: number("RealMemory").saturating_sub(number("MemSpecLimit")),
+        tmp_mb: number("TmpDisk"),
+        features: field("ActiveFeatures")
+            .split(',')
+            .filter(|f| !f.is_empty() && *f != "(null)")
+            .map(str::to_owned)
+            .collect(),
     })
+}
+
+/// `Reason=... [root@1795412684]` ends a line.
+fn since(line: &str) -> i64 {
+    let end = line.trim_end().strip_suffix(']');
+    let stamp = end.and_then(|text| Some(text.rsplit_once(" [")?.1.rsplit_once('@')?.1));
+    stamp.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// The value of a key where it stands first: `Reason` and `Comment`, which an administrator writes
@@ -96,6 +150,19 @@ mod tests {
         // Drained, with a reason that looks like fields.
         assert_eq!(brief[2], ("h2", false, one("h200", 8), one("h200", 1)));
         assert_eq!(nodes[0].partitions, ["serve"]);
+        let first = &nodes[0];
+        assert_eq!(
+            (
+                first.cpus,
+                first.threads,
+                first.sockets,
+                first.mib,
+                first.tmp_mb
+            ),
+            (64, 1, 2, 512_000, 0)
+        );
+        assert_eq!(first.features, ["a100", "gpu"]);
+        assert_eq!([first.since, nodes[2].since], [0, 1_795_412_684]);
     }
 
     #[test]

@@ -15,16 +15,15 @@ const COLUMNS: [(&str, usize); 8] = [
     ("Reason", 64),
 ];
 
-/// Reasons for which a job would not start even if GPUs were free.
-const NOT_WAITING_FOR_GPUS: [&str; 7] = [
-    "JobHeldUser",
-    "JobHeldAdmin",
-    "Dependency",
-    "DependencyNeverSatisfied",
-    "BeginTime",
-    "BadConstraints",
-    "InvalidAccount",
-];
+/// Reasons, in Slurm's words, of a job that waits for nodes and what is on them. Every other one (a limit of its user, account or QOS, a hold, a
+/// dependency, a reservation, a license) would keep it waiting beside free GPUs. Accounting writes `None` for these, and the queue for a job that
+/// was not looked at yet.
+const FOR_RESOURCES: [&str; 4] = ["", "None", "Resources", "Priority"];
+
+/// Whether a reason, as queue and accounting tell it, leaves GPUs as what a job waits for.
+pub(crate) fn is_for_resources(reason: &str) -> bool {
+    FOR_RESOURCES.contains(&reason.trim())
+}
 
 /// The value of `--Format`.
 pub(crate) fn format() -> String {
@@ -33,36 +32,33 @@ pub(crate) fn format() -> String {
         .join(",")
 }
 
-/// GPUs that pending jobs wait for, by type. A request without a type counts for the type that
+/// Adds the GPUs that the pending job of this line waits for, by type. A request without a type counts for the type that
 /// its features name, among `types`; else under the empty name.
-pub(crate) fn parse(text: &str, types: &[String]) -> Gpus {
-    let mut waiting = Gpus::new();
-    for job in text.lines().filter_map(columns) {
-        let [
-            nodes,
-            tasks,
-            per_job,
-            per_node,
-            per_task,
-            tres,
-            feature,
-            reason,
-        ] = &job;
-        if NOT_WAITING_FOR_GPUS.contains(&reason.as_str()) {
-            continue;
-        }
-        let (nodes, tasks) = (nodes.parse().unwrap_or(1), tasks.parse().unwrap_or(1));
-        let asked = asked(tres, [(per_job, 1), (per_node, nodes), (per_task, tasks)]);
-        for (gres, count) in asked {
-            let gres = if gres.is_empty() {
-                named_by(feature, types)
-            } else {
-                gres
-            };
-            gres::add(&mut waiting, &gres, count);
-        }
+pub(crate) fn add(waiting: &mut Gpus, line: &str, types: &[String]) {
+    let Some(job) = columns(line) else { return };
+    let [
+        nodes,
+        tasks,
+        per_job,
+        per_node,
+        per_task,
+        tres,
+        feature,
+        reason,
+    ] = &job;
+    if !is_for_resources(reason) {
+        return;
     }
-    waiting
+    let (nodes, tasks) = (nodes.parse().unwrap_or(1), tasks.parse().unwrap_or(1));
+    let asked = asked(tres, [(per_job, 1), (per_node, nodes), (per_task, tasks)]);
+    for (gres, count) in asked {
+        let gres = if gres.is_empty() {
+            named_by(feature, types)
+        } else {
+            gres
+        };
+        gres::add(waiting, &gres, count);
+    }
 }
 
 fn columns(line: &str) -> Option<[String; COLUMNS.len()]> {
@@ -102,18 +98,56 @@ fn asked(tres: &str, requests: [(&String, u32); 3]) -> Gpus {
 }
 
 fn named_by(feature: &str, types: &[String]) -> String {
-    let feature = feature.to_ascii_lowercase();
-    let mut words =
+    let words =
         feature.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-' && c != '.');
-    words
-        .find(|word| types.iter().any(|t| t == word))
-        .unwrap_or_default()
-        .to_owned()
+    let of = |word: &str| types.iter().find(|t| t.eq_ignore_ascii_case(word)).cloned();
+    words.filter_map(of).next().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str, types: &[String]) -> Gpus {
+        let mut waiting = Gpus::new();
+        text.lines().for_each(|line| add(&mut waiting, line, types));
+        waiting
+    }
+
+    #[test]
+    fn who_stands_at_a_limit_of_his_own_does_not_wait_for_gpus() {
+        let waiting = |reason| {
+            let cells = [
+                "1",
+                "1",
+                "N/A",
+                "gres/gpu:h100:4",
+                "N/A",
+                "cpu=1",
+                "(null)",
+                reason,
+            ];
+            !parse(&line(cells), &types()).is_empty()
+        };
+        assert!(
+            ["Resources", "Priority", "None", ""]
+                .into_iter()
+                .all(waiting)
+        );
+        for reason in [
+            "AssocMaxJobsLimit",
+            "QOSMaxGRESPerUser",
+            "AssocGrpGRES",
+            "JobArrayTaskLimit",
+            "Licenses",
+            "Reservation",
+            "PartitionTimeLimit",
+            "BadConstraints",
+            "BeginTime",
+        ] {
+            assert!(!waiting(reason), "{reason}");
+        }
+    }
 
     fn types() -> Vec<String> {
         ["a100", "h100", "h200"].map(str::to_owned).to_vec()

@@ -1,5 +1,6 @@
 //! How a job was submitted, from accounting: enough to ask for its advice again.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use model_store::job_request::{JobRequest, advice_in_comment};
@@ -18,6 +19,8 @@ const SINCE: &str = "now-30days";
 /// A submission as accounting has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Submitted {
+    /// Who submitted it; empty where that is not known.
+    pub(crate) user: String,
     /// Advice id in the comment.
     pub(crate) advice: Option<String>,
     /// What it asked for; `None` where accounting does not tell, or not in one way alone.
@@ -31,17 +34,27 @@ pub(crate) struct Submitted {
 /// # Errors
 /// `sacct` is absent, late or fails.
 pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
-    let format = "--format=JobID,SubmitLine,WorkDir,Comment";
-    let text = command::output(
+    let format = "--format=JobID,User,SubmitLine,WorkDir,Comment";
+    let mut row = None;
+    // An array's id is answered with all of its tasks, each with its line.
+    command::lines(
         "sacct",
         &["-X", "-P", "-n", "--delimiter=\t", format, "-j", id],
+        |line| {
+            if line.trim().is_empty() {
+                return ControlFlow::Continue(());
+            }
+            row = Some(line.to_owned());
+            ControlFlow::Break(())
+        },
     )?;
-    let Some(row) = text.lines().find(|l| !l.trim().is_empty()) else {
+    let Some(row) = row else {
         return Ok(None);
     };
-    let mut cells = row.splitn(4, '\t');
+    let mut cells = row.splitn(5, '\t');
     let mut next = || cells.next().unwrap_or_default().to_owned();
-    let (shown, submit, work_dir, comment) = (next(), next(), next(), next());
+    let (shown, user, submit) = (next(), next(), next());
+    let (work_dir, comment) = (next(), next());
     // `123+1` is the second component of a heterogeneous job.
     let component = shown.split_once('+').and_then(|(_, n)| n.parse().ok());
     let script = script(id, &submit, &work_dir);
@@ -50,6 +63,7 @@ pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
         advice: advice_in_comment(&comment).map(str::to_owned),
         asked: request(&all, component.unwrap_or(0)),
         script,
+        user,
     }))
 }
 
@@ -58,24 +72,28 @@ pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
 /// # Errors
 /// As [`job`].
 pub(crate) fn job_with_advice(advice: &str) -> Result<Option<String>, CommandError> {
-    let text = command::output(
-        "sacct",
-        &[
-            "-X",
-            "-P",
-            "-n",
-            "-S",
-            SINCE,
-            "-E",
-            "now",
-            "--delimiter=\t",
-            "--format=JobIDRaw,Comment",
-        ],
-    )?;
-    let found = text.lines().rev().find_map(|row| {
-        let (id, comment) = row.split_once('\t')?;
-        (advice_in_comment(comment) == Some(advice)).then(|| id.to_owned())
-    });
+    let mut found = None;
+    let format = "--format=JobIDRaw,Comment";
+    let question = [
+        "-X",
+        "-P",
+        "-n",
+        "-S",
+        SINCE,
+        "-E",
+        "now",
+        "--delimiter=\t",
+        format,
+    ];
+    command::lines("sacct", &question, |row| {
+        let id = row
+            .split_once('\t')
+            .and_then(|(id, comment)| (advice_in_comment(comment) == Some(advice)).then_some(id));
+        if let Some(id) = id {
+            found = Some(id.to_owned());
+        }
+        ControlFlow::Continue(())
+    })?;
     Ok(found)
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use model_store::outcome::Outcome;
 use proptest::prelude::*;
 
-use crate::site::{COMMENT, Site, TRES, outcome, row};
+use crate::site::{COMMENT, Site, TRES, outcome, row, uid, with};
 
 /// The only reason for which the only file was refused.
 fn refused(site: &Site) -> String {
@@ -221,6 +221,80 @@ fn folders_get_out_of_the_way_and_are_met_once() {
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].starts_with(".refused-"), "{left:?}");
     assert!(site.ingest()["quarantined"].as_array().unwrap().is_empty());
+}
+
+/// Whoever knew the hidden name that a folder would get could have something there before.
+#[test]
+fn a_folder_gets_out_of_the_way_whatever_lies_under_hidden_names() {
+    let site = site();
+    for n in 0..300 {
+        let name = format!("d{n}.json");
+        std::fs::create_dir(site.spool().join(&name)).unwrap();
+        std::fs::write(site.spool().join(&name).join("x"), "").unwrap();
+        // As an earlier release named them: 64 bits of SHA-256 of the name.
+        let hash = <sha2::Sha256 as sha2::Digest>::digest(name.as_bytes());
+        let short: String = hash.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        std::fs::write(site.spool().join(format!(".refused-{short}-1")), "").unwrap();
+    }
+    let report = site.ingest();
+    assert_eq!(report["quarantined"][0]["files"], 300, "{report}");
+    assert!(
+        report["not_removed"].as_array().unwrap().is_empty(),
+        "{report}"
+    );
+    assert!(site.ingest()["quarantined"].as_array().unwrap().is_empty());
+}
+
+/// Many names of one user: folders, links, files. `OMNIPILOT_FLOOD` says how many of them; a million was tried by hand.
+#[test]
+fn a_flood_of_one_user_keeps_back_no_file_of_twenty_others() {
+    const OTHERS: u32 = 20;
+    const EACH: u64 = 5;
+    let flood: usize = std::env::var("OMNIPILOT_FLOOD").map_or(6_000, |n| n.parse().unwrap());
+    let site = Site::new();
+    if uid(site.dir.path()) != 0 {
+        println!("skipped: giving files to other users takes root");
+        return;
+    }
+    let alice = |name: &str| {
+        std::os::unix::fs::lchown(site.spool().join(name), Some(4242), Some(4242)).unwrap();
+    };
+    for n in 0..flood / 3 {
+        let (folder, file, link) = (
+            format!("d{n}.json"),
+            format!("f{n}.json"),
+            format!("l{n}.json"),
+        );
+        std::fs::create_dir(site.spool().join(&folder)).unwrap();
+        site.put_text(&file, "junk");
+        std::fs::hard_link(site.spool().join("f0.json"), site.spool().join(&link)).unwrap();
+        alice(&folder);
+        alice(&file);
+    }
+    let mut rows = Vec::new();
+    for job in 1..=u64::from(OTHERS) * EACH {
+        let owner = 5000 + (job % u64::from(OTHERS)) as u32;
+        let uid = owner.to_string();
+        rows.push(with(
+            &row(&site, job, "COMPLETED", TRES, COMMENT),
+            &[(3, &uid)],
+        ));
+        let mut told = outcome(&site, job);
+        told.uid = owner;
+        let name = format!("z-{job}.json");
+        site.put(&name, &told);
+        std::os::unix::fs::chown(site.spool().join(&name), Some(owner), Some(owner)).unwrap();
+    }
+    site.accounting(&rows);
+    let report = site.ingest();
+    assert_eq!(report["runs"], u64::from(OTHERS) * EACH, "{report}");
+    let left = std::fs::read_dir(site.spool()).unwrap();
+    let honest = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(b"z-");
+    assert_eq!(
+        left.filter(|e| honest(e.as_ref().unwrap().file_name()))
+            .count(),
+        0
+    );
 }
 
 #[test]

@@ -398,10 +398,10 @@ fn what_was_missed_is_read_by_the_day_and_from_where_it_broke_off() {
     site.store()
         .save_accounting(&[], &[], &[], ("sacct", now - 30 * DAY))
         .unwrap();
-    // Tells what it was asked for; the fifth question is one too many.
+    // Tells what it was asked for; from the fifth question on nothing is answered, until somebody mends it.
     site.command_that(
         "sacct",
-        "#!/bin/sh\necho \"$*\" >> \"${0%/*}/asked\"\n[ \"$(wc -l < \"${0%/*}/asked\")\" -ne 5 ] || { echo 'sacct: error: slurmdbd: no route' >&2; exit 1; }\n",
+        "#!/bin/sh\nhere=${0%/*}\necho \"$*\" >> \"$here/asked\"\n[ -e \"$here/mended\" ] || [ \"$(wc -l < \"$here/asked\")\" -lt 5 ] || { echo 'sacct: error: slurmdbd: no route' >&2; exit 1; }\n",
     );
     let asked = || -> Vec<(i64, i64)> {
         let text = std::fs::read_to_string(site.path("bin/asked")).unwrap();
@@ -418,13 +418,16 @@ fn what_was_missed_is_read_by_the_day_and_from_where_it_broke_off() {
             .collect()
     };
     assert!(!site.run(&["ingest"]).status.success());
-    assert_eq!(asked().len(), 5);
+    // The fifth, and whether anything is answered at all.
+    assert_eq!((asked().len(), asked()[5]), (6, (0, 0)));
     let read_to = site.store().watermark("sacct").unwrap().unwrap();
     assert!(
         (read_to - (now - 26 * DAY + 3 * 3600)).abs() < 60,
         "{}",
         now - read_to
     );
+    assert!(site.store().accounting_gaps().unwrap().is_empty());
+    std::fs::write(site.path("bin/mended"), "").unwrap();
     site.ingest();
     let asked = asked();
     assert!(
@@ -432,7 +435,7 @@ fn what_was_missed_is_read_by_the_day_and_from_where_it_broke_off() {
         "{asked:?}"
     );
     // Without a gap, from an hour before it broke off to now.
-    let later = &asked[5..];
+    let later = &asked[6..];
     assert!(
         (later[0].0 - (26 * DAY - 2 * 3600)).abs() < 180,
         "{later:?}"
@@ -441,6 +444,48 @@ fn what_was_missed_is_read_by_the_day_and_from_where_it_broke_off() {
     assert_eq!(later.last().unwrap().1, 0);
     let read_to = site.store().watermark("sacct").unwrap().unwrap();
     assert!((read_to - now).abs() < 120);
+}
+
+/// What users made of one hour cannot be read: half of the time is asked for, and what fails even so is passed over, and told.
+#[test]
+fn accounting_that_fails_for_a_while_is_passed_over_and_the_rest_is_read() {
+    let site = Site::new();
+    // It ends by a signal where the question reaches to three hours ago, and answers anything else.
+    site.command_that(
+        "sacct",
+        "#!/bin/sh\nfrom=0 to=0\nwhile [ $# -gt 0 ]; do case $1 in -S) from=$2; shift ;; -E) to=$2; shift ;; esac; shift; done\n\
+         ago() { case $1 in now) echo 0 ;; *) echo \"$1\" | tr -dc 0-9 ;; esac; }\n\
+         [ \"$(ago $from)\" -gt 10800 ] && [ \"$(ago $to)\" -lt 10800 ] && kill -PIPE $$\nexit 0\n",
+    );
+    let report = site.ingest();
+    let gaps = report["passed_over"].as_array().unwrap();
+    assert_eq!(gaps.len(), 1, "{report}");
+    let seconds = gaps[0]["until"].as_i64().unwrap() - gaps[0]["since"].as_i64().unwrap();
+    assert!((60..240).contains(&seconds), "{report}");
+    let read_to = site.store().watermark("sacct").unwrap().unwrap();
+    assert!(
+        read_to > gaps[0]["until"].as_i64().unwrap() + 3600,
+        "{report}"
+    );
+    assert_eq!(site.store().accounting_gaps().unwrap().len(), 1);
+}
+
+/// An array's id is answered with all of its tasks: a hundred thousand rows that nobody asked for, each with a long line.
+#[test]
+fn an_answer_full_of_what_was_not_asked_for_costs_nobody_his_outcome() {
+    let site = Site::new();
+    site.accounting(&[row(&site, 7, "COMPLETED", TRES, COMMENT)]);
+    let real = std::fs::read_to_string(site.path("bin/sacct")).unwrap();
+    site.command_that("real-sacct", &real);
+    site.command_that(
+        "sacct",
+        "#!/bin/sh\nhere=${0%/*}\nfor word; do case $word in --delimiter=*) d=${word#*=} ;; esac; done\n\
+         case \"$*\" in *' -j '*) awk -v d=\"$d\" 'BEGIN { line = sprintf(\"%60000s\", \"x\"); for (n = 1000; n < 6000; n++) \
+         print n d \"c\" d \"a\" d 1 d \"CANCELLED\" d \"0:0\" d 0 d 1 d 1 d 1 d 1 d \"None assigned\" d d \"p\" d \"j\" d line d d \"None\" }' ;; esac\n\
+         exec \"$here/real-sacct\" \"$@\"\n",
+    );
+    site.put("a.json", &outcome(&site, 7));
+    assert_eq!(site.ingest()["runs"], 1);
 }
 
 /// Outcomes of jobs 1 to this in the spool, and the jobs in accounting.

@@ -16,7 +16,7 @@ fn init_makes_a_working_store_and_a_spool_for_everyone_and_changes_nothing_after
     assert_eq!(site.store().count().unwrap(), 717);
     assert_eq!(
         site.spool().metadata().unwrap().permissions().mode() & 0o7777,
-        0o1777
+        0o3777
     );
     assert_eq!(
         site.path("db/store.db")
@@ -35,7 +35,7 @@ fn init_makes_a_working_store_and_a_spool_for_everyone_and_changes_nothing_after
         "{again:?}"
     );
     assert!(
-        text(&again.stderr).contains("has mode 755, not 1777"),
+        text(&again.stderr).contains("has mode 755, not 3777"),
         "{again:?}"
     );
     assert_eq!(
@@ -77,7 +77,7 @@ fn init_works_under_any_umask() {
             .permissions()
             .mode()
             & 0o7777,
-        0o1777
+        0o3777
     );
     for folder in ["a", "a/spool"] {
         let mode = dir

@@ -9,6 +9,7 @@ mod export;
 mod harvest;
 mod import;
 mod influence;
+mod loads;
 mod observe;
 mod own_models;
 mod probes;

@@ -264,7 +264,7 @@ fn a_wish_can_be_read_by_the_service_account_under_any_umask() {
     assert_eq!(wishes.len(), 1, "{wishes:?}");
     assert_eq!(
         wishes[0].metadata().unwrap().permissions().mode() & 0o777,
-        0o644
+        0o640
     );
     assert_eq!(site.ingest()["wishes"], 1);
 }

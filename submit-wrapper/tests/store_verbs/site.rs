@@ -27,7 +27,7 @@ done
 here=${0%/*}
 [ -n "$ids" ] || { cat "$here/window" 2>/dev/null | sed "s/@X@/$delimiter/g"; exit 0; }
 awk -F'@X@' -v ids="$ids" 'BEGIN { n = split(ids, list, ","); for (i = 1; i <= n; i++) asked[list[i]] = 1 }
-  asked[$1] || NF < 17' "$here/accounting" | sed "s/@X@/$delimiter/g"
+  asked[$1] || NF < 18' "$here/accounting" | sed "s/@X@/$delimiter/g"
 "#;
 
 /// The built-in published figures.
@@ -200,7 +200,7 @@ pub(crate) fn uid(dir: &Path) -> u32 {
     std::fs::metadata(dir).unwrap().uid()
 }
 
-/// A row of accounting: a job of 100 s that began at [`BEGAN`].
+/// A row of accounting: a job of 100 s that began at [`BEGAN`] and had nothing to wait for.
 pub(crate) fn row(site: &Site, job: u64, state: &str, tres: &str, comment: &str) -> String {
     let uid = uid(site.dir.path());
     let (end, nodes) = match state {
@@ -226,6 +226,7 @@ pub(crate) fn row(site: &Site, job: u64, state: &str, tres: &str, comment: &str)
         "job",
         "sbatch serve.sh",
         comment,
+        "None",
     ]
     .join("@X@")
 }

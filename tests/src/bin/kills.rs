@@ -38,7 +38,7 @@ done
 read -r begin end uid < "${0%/*}/when"
 echo "$ids" | tr , '\n' | awk -v d="$d" -v b="$begin" -v e="$end" -v u="$uid" '{
   print $1 d "kills" d "alice" d u d "COMPLETED" d "0:0" d e-b d b d b d b d e d "h1" d \
-    "billing=1,cpu=1,gres/gpu:h100=2,gres/gpu=2,mem=1G,node=1" d "serve" d "job" d "sbatch serve.sh" d "" }'
+    "billing=1,cpu=1,gres/gpu:h100=2,gres/gpu=2,mem=1G,node=1" d "serve" d "job" d "sbatch serve.sh" d "" d "None" }'
 "#;
 
 fn main() -> ExitCode {

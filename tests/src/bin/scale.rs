@@ -100,7 +100,7 @@ done
 printf %s "$ids" | tr , '\n' | awk -v d="$d" 'BEGIN {{ split("{types}", gpus) }} {{
   b = {base} + $1 * {EVERY}; u = {user}
   print $1 d "scale" d "user" u d u d "COMPLETED" d "0:0" d {ELAPSED} d b - 60 d b - 60 d b d b + {ELAPSED} d "h1" d \
-    "billing=1,cpu=1,gres/gpu:" gpus[$1 % {kinds} + 1] "=4,gres/gpu=4,mem=1G,node=1" d "serve" d "job" d "sbatch serve.sh" d "" }}'
+    "billing=1,cpu=1,gres/gpu:" gpus[$1 % {kinds} + 1] "=4,gres/gpu=4,mem=1G,node=1" d "serve" d "job" d "sbatch serve.sh" d "" d "None" }}'
 "#,
         types = types.join(" "),
         kinds = GPUS.len(),

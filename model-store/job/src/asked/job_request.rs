@@ -23,7 +23,7 @@ pub struct Given(BTreeMap<&'static str, String>);
 
 impl Given {
     /// Long names of the options that matter.
-    pub const NAMES: [&'static str; 26] = [
+    pub const NAMES: [&'static str; 42] = [
         "gres",
         "gpus",
         "gpus-per-node",
@@ -50,6 +50,22 @@ impl Given {
         "nodefile",
         "exclude",
         "test-only",
+        "time",
+        "mincpus",
+        "tmp",
+        "reservation",
+        "clusters",
+        "cluster-constraint",
+        "cores-per-socket",
+        "threads-per-core",
+        "extra-node-info",
+        "ntasks-per-socket",
+        "ntasks-per-core",
+        "core-spec",
+        "thread-spec",
+        "batch",
+        "hint",
+        "contiguous",
     ];
 
     /// Looks each of them up.

@@ -56,6 +56,13 @@ pub fn adapt(constraint: &str, wanted: &str, types: &[TypeNames]) -> Adapted {
     }
 }
 
+/// True where a node with these features meets a constraint; `None` for one that is not taken apart,
+/// or that counts nodes. Slurm compares features letter by letter.
+pub fn satisfied(constraint: &str, features: &[String]) -> Option<bool> {
+    let tree = parse(constraint).filter(|tree| !tree.counts())?;
+    Some(tree.is_met(features))
+}
+
 /// A constraint that asks for this feature too; `None` where it is not a plain list of features,
 /// to which another cannot be joined.
 pub fn with_feature(constraint: &str, feature: &str) -> Option<String> {
@@ -165,6 +172,15 @@ enum Node {
 }
 
 impl Node {
+    fn is_met(&self, features: &[String]) -> bool {
+        match self {
+            Self::Feature(name, _) => features.iter().any(|f| f == name),
+            Self::All(parts) => parts.iter().all(|p| p.is_met(features)),
+            Self::Any(parts) => parts.iter().any(|p| p.is_met(features)),
+            Self::Group(_, inner, _) => inner.is_met(features),
+        }
+    }
+
     fn counts(&self) -> bool {
         match self {
             Self::Feature(_, count) => count.is_some(),
@@ -351,6 +367,24 @@ mod tests {
         });
         assert_eq!(adapt("a100-80gb", "a100", &types), rest(""));
         assert_eq!(adapt("a100-80gb", "a100-80gb", &types), Adapted::Same);
+    }
+
+    #[test]
+    fn what_a_node_has_meets_a_constraint_or_does_not() {
+        let node = ["ib".to_owned(), "gpu80".to_owned()];
+        for (constraint, met) in [
+            ("ib", Some(true)),
+            ("IB", Some(false)),
+            ("ib&gpu80", Some(true)),
+            ("ib,ssd", Some(false)),
+            ("ssd|gpu80", Some(true)),
+            ("[ib|ssd]", Some(true)),
+            ("(ssd&ib)|nvme", Some(false)),
+            ("ib*2", None),
+            ("ib**", None),
+        ] {
+            assert_eq!(satisfied(constraint, &node), met, "{constraint}");
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::advisor::advise::settle_layout;
 use crate::advisor::{
-    Advice, Assessed, ClusterState, Knowledge, Load, ModelCard, Pins, Precision, Request, Verdict,
-    advise, precision_in_name, words,
+    Advice, Assessed, ClusterState, Knowledge, Load, ModelCard, Pins, Precision, Request,
+    Startable, Verdict, advise, precision_in_name, words,
 };
 use crate::config::Config;
 use crate::engine_args::{Choice, EngineKind};
@@ -142,6 +142,21 @@ pub fn consult_snapshot(
     options: &RawOptions,
     script_pins: &Pins,
 ) -> Result<Consulted, Fault> {
+    consult_startable(snapshot, cluster, config, options, script_pins, None)
+}
+
+/// As [`consult_snapshot`], on what the job at hand could be started on.
+///
+/// # Errors
+/// As [`consult_snapshot`].
+pub fn consult_startable(
+    snapshot: &Snapshot,
+    cluster: &ClusterState,
+    config: &Config,
+    options: &RawOptions,
+    script_pins: &Pins,
+    startable: Option<&dyn Startable>,
+) -> Result<Consulted, Fault> {
     let name = options.model.as_deref().ok_or_else(|| Fault {
         reason: "no model is named".into(),
         hint: "--llm-model=meta-llama/Llama-3.1-8B-Instruct".into(),
@@ -153,6 +168,7 @@ pub fn consult_snapshot(
     };
     let known = Knowledge {
         cluster,
+        startable,
         ..snapshot.knowledge()
     };
     settle_layout(known, &mut request);

@@ -2,14 +2,15 @@
 //! ask for. Plugin and `omnipilot submit` both carry out what [`decide`] says, so that a site with
 //! the plugin and one without it treat a job alike.
 
+mod as_asked;
 mod place;
 mod policy;
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::{Advice, ClusterState, Layout, Pins, Precision, words};
+use crate::advisor::{Advice, ClusterState, Layout, Pins, Precision, Startable, words};
 use crate::config::Config;
-use crate::consult::{Action, Consulted, Fault, Refusal, Rewrite, consult_snapshot, exit_code};
+use crate::consult::{Action, Consulted, Fault, Refusal, Rewrite, consult_startable, exit_code};
 use crate::engine_args::{Fixed, ScriptPins, scan_script_with};
 use crate::job_request::{Asked, Given, asked, nodes_asked};
 use crate::job_rewrite::{Edit, plan};
@@ -17,6 +18,7 @@ use crate::options::{AdviceMode, RawOptions};
 use crate::outcome::env;
 use crate::policy::PolicyMode;
 use crate::snapshot::Snapshot;
+use crate::startable::{Ground, Job, Who, rules};
 use place::Place;
 
 /// What is known of a submission.
@@ -33,6 +35,8 @@ pub struct Submission<'a> {
     pub read: &'a dyn Fn(&str) -> Option<String>,
     /// Which component of a heterogeneous job this is; 0 for any other job.
     pub component: u32,
+    /// Who submits it.
+    pub who: &'a Who,
 }
 
 /// True where a submission in this mode needs no decision at all: nothing is to be read then but
@@ -150,7 +154,10 @@ pub fn advice_on(
     let consulted = if submission.options.mode == AdviceMode::Explore {
         site.consult(submission, &Pins::default())
     } else {
-        let pins = script_pins(submission, script.as_ref(), site.asked.as_ref()).ok()?;
+        let mut pins = script_pins(submission, script.as_ref(), site.asked.as_ref()).ok()?;
+        if let Ground::Unknown(reason) = &site.ground {
+            pins = site.pins_as_asked(submission, &pins, reason).ok()?;
+        }
         let own_format = script.is_some_and(|s| s.takes_checkpoint_format());
         site.consult_for(submission, &pins, own_format)
     };
@@ -240,6 +247,8 @@ struct Site<'a> {
     nodes: u32,
     /// True where its engines may run one on each of its nodes.
     spread: bool,
+    /// What of the cluster it could be started on.
+    ground: Ground<'a>,
 }
 
 impl<'a> Site<'a> {
@@ -247,8 +256,8 @@ impl<'a> Site<'a> {
     fn of(
         snapshot: &'a Snapshot,
         config: &'a Config,
-        submission: &Submission,
-        place: &Place,
+        submission: &Submission<'a>,
+        place: &'a Place,
     ) -> (Self, Option<ScriptPins>) {
         let read = |text| scan_script_with(text, submission.read);
         let script = submission
@@ -260,13 +269,23 @@ impl<'a> Site<'a> {
         let spread = counted || script.as_ref().is_none_or(ScriptPins::is_spread);
         let asked_nodes = nodes_asked(submission.given).filter(|_| spread);
         let nodes = asked_nodes.unwrap_or(1);
+        let body = &snapshot.body;
+        let job = Job {
+            given: submission.given,
+            partitions: &place.partitions,
+            spread,
+            who: submission.who,
+        };
+        let now = snapshot.knowledge().now;
+        let ground = Ground::of(body.slurm.as_ref(), &body.cluster, config, now, job);
         let site = Self {
             config,
             snapshot,
-            reached: place.within(&snapshot.body.cluster, nodes),
+            reached: place.within(&body.cluster, nodes, matches!(ground, Ground::Seen(_))),
             asked: asked(submission.given),
             nodes,
             spread,
+            ground,
         };
         (site, script)
     }
@@ -276,19 +295,30 @@ impl<'a> Site<'a> {
             return self.explore(submission, vec![EXPLORED.into()]);
         }
         let own_format = script.is_some_and(ScriptPins::takes_checkpoint_format);
-        match script_pins(submission, script, self.asked.as_ref()) {
-            Ok(pins) => self.advise(submission, &pins, own_format),
-            Err(decision) => decision,
+        match (
+            script_pins(submission, script, self.asked.as_ref()),
+            &self.ground,
+        ) {
+            (Ok(pins), Ground::Unknown(reason)) => {
+                self.as_asked(submission, &pins, own_format, reason)
+            }
+            (Ok(pins), _) => self.advise(submission, &pins, own_format),
+            (Err(decision), _) => decision,
         }
     }
 
     fn consult(&self, submission: &Submission, pins: &Pins) -> Result<Consulted, Fault> {
-        consult_snapshot(
+        let startable = match &self.ground {
+            Ground::Seen(checker) => Some(&**checker as &dyn Startable),
+            _ => None,
+        };
+        consult_startable(
             self.snapshot,
             &self.reached,
             self.config,
             submission.options,
             pins,
+            startable,
         )
     }
 
@@ -327,6 +357,9 @@ impl<'a> Site<'a> {
             Action::Rewrite(rewrite) => {
                 self.rewritten(submission, &consulted.advice, rewrite, checked)
             }
+            Action::Refuse(_) if as_asked::is_barred(&consulted.advice) => Decision::Left {
+                reason: as_asked::why_barred(&consulted.advice),
+            },
             Action::Refuse(refusal) if checked => check(refusal.message, "refused"),
             Action::Refuse(Refusal { code, message }) => Decision::Refuse { code, message },
         }
@@ -339,9 +372,13 @@ impl<'a> Site<'a> {
         rewrite: Rewrite,
         checked: bool,
     ) -> Decision {
-        let rules = self
-            .config
-            .rules(&rewrite.allocation.gpu, &self.gpu_types());
+        let view = self.snapshot.body.slurm.as_ref();
+        let rules = rules(
+            self.config,
+            view,
+            &rewrite.allocation.gpu,
+            &self.gpu_types(),
+        );
         let plan = match plan(submission.given, &rewrite.allocation, &rules, self.spread) {
             Ok(plan) => plan,
             Err(reason) => return Decision::Left { reason },

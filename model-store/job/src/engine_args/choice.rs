@@ -20,6 +20,8 @@ pub struct Choice {
     pub checkpoint: Option<String>,
     /// Longest context to serve, tokens, where the model's own would not fit beside the weights.
     pub max_len: Option<u32>,
+    /// Most requests in flight, where the stated latencies hold no longer.
+    pub max_num_seqs: Option<u32>,
 }
 
 impl Choice {
@@ -32,6 +34,7 @@ impl Choice {
             precision: c.quantise_at_load.then_some(c.precision),
             checkpoint: c.checkpoint.clone(),
             max_len: c.max_len,
+            max_num_seqs: c.max_num_seqs,
         }
     }
 
@@ -65,6 +68,9 @@ impl Choice {
         {
             words.extend([(*flag).to_owned(), tokens.to_string()]);
         }
+        if let Some(sequences) = self.max_num_seqs {
+            words.extend([most_sequences(kind).to_owned(), sequences.to_string()]);
+        }
         words
     }
 
@@ -74,6 +80,16 @@ impl Choice {
         let mut choice = self.clone();
         choice.checkpoint = choice.checkpoint.filter(|c| !blank(c));
         choice.args(kind).join(" ")
+    }
+}
+
+/// The flag that bounds the requests in flight.
+const fn most_sequences(kind: EngineKind) -> &'static str {
+    match kind {
+        EngineKind::Vllm => "--max-num-seqs",
+        EngineKind::Sglang => "--max-running-requests",
+        EngineKind::TensorRtLlm => "--max_batch_size",
+        EngineKind::Tgi => "--max-concurrent-requests",
     }
 }
 
@@ -112,6 +128,7 @@ mod tests {
             precision: Some(precision),
             checkpoint: checkpoint.map(Into::into),
             max_len: None,
+            max_num_seqs: None,
         }
     }
 

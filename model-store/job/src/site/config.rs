@@ -10,6 +10,7 @@ use crate::engine_args::EngineKind;
 use crate::job_rewrite::{GpuForm, Rules, TypeNames};
 use crate::options::shorten;
 use crate::policy::{Policies, PolicyEntry};
+pub use crate::site_limit::LimitEntry;
 
 /// Where the configuration is looked for when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/omnipilot/omnipilot.toml";
@@ -42,6 +43,9 @@ pub struct Config {
     /// What advice may do to jobs of a partition, an account or a QOS; the first entry that fits counts.
     #[serde(default)]
     pub policy: Vec<PolicyEntry>,
+    /// What jobs may have beside what Slurm tells; every entry that fits counts.
+    #[serde(default)]
+    pub limit: Vec<LimitEntry>,
     /// Slurm GPU types (gres) by name.
     #[serde(default)]
     pub gpu: BTreeMap<String, GpuEntry>,
@@ -285,6 +289,7 @@ impl Config {
             ));
         }
         self.check_rules()?;
+        self.limit.iter().try_for_each(LimitEntry::is_sound)?;
         self.probe.check()?;
         for (name, entry) in &self.gpu {
             if let Some(price) = entry
@@ -347,7 +352,7 @@ impl Config {
             .and_then(|e| e.mem_per_gpu.as_deref())
             .or(self.rewrite.mem_per_gpu.as_deref());
         let named = types.iter().chain(self.gpu.keys()).map(|name| TypeNames {
-            name: name.to_ascii_lowercase(),
+            name: name.clone(),
             features: key(name).map_or_else(Vec::new, |(_, entry)| entry.features.clone()),
         });
         Rules {
@@ -377,6 +382,7 @@ impl Config {
             on_fault: OnFault::default(),
             rewrite: RewriteEntry::default(),
             policy: Vec::new(),
+            limit: Vec::new(),
             gpu: BTreeMap::new(),
             model: BTreeMap::new(),
             utility: Economy::default(),
@@ -504,7 +510,7 @@ mod tests {
         );
         assert_eq!(config.rules("h100", &[]).cpus_per_gpu, Some(8));
         let names: Vec<&str> = rules.types.iter().map(|t| t.name.as_str()).collect();
-        assert_eq!(names, ["h100", "a100"]);
+        assert_eq!(names, ["h100", "A100"]);
         assert_eq!(rules.types[1].features, ["sxm-old"]);
     }
 

@@ -53,11 +53,25 @@ pub enum Names {
 impl Names {
     /// A job that names none has the cluster's default, of which a submitting command knows
     /// nothing: it fits no name.
-    fn fit(&self, name: Option<&str>) -> bool {
+    pub(crate) fn fit(&self, name: Option<&str>) -> bool {
         match self {
             Self::Any => true,
             Self::One(one) => name == Some(one),
             Self::Several(several) => name.is_some_and(|n| several.iter().any(|s| s == n)),
+        }
+    }
+
+    /// True where one of these names fits; where none is given, always.
+    pub(crate) fn fit_any(&self, names: &[String]) -> bool {
+        *self == Self::Any || names.iter().any(|name| self.fit(Some(name)))
+    }
+
+    /// The names that are given.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::Any => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Several(several) => several,
         }
     }
 

@@ -17,12 +17,13 @@ use crate::advisor::model::Model;
 use crate::advisor::{
     Catalogue, ClusterState, Economy, Knowledge, ModelCard, Preferences, SiteGpu,
 };
+use crate::slurm_view::{Accounting, SlurmView};
 
 /// First bytes of every snapshot.
 const MARK: &[u8; 16] = b"OmniPilot model\n";
 
-/// Version of the body; a snapshot of another version is refused, not guessed at.
-pub const FORMAT: u32 = 6;
+/// Version of what is written. A snapshot of a version that is not known is refused, not guessed at.
+pub const FORMAT: u32 = 7;
 
 /// Largest snapshot that is read, bytes.
 pub const LARGEST: u64 = 64 << 20;
@@ -61,11 +62,16 @@ pub struct Body {
     /// What the operator's past choices say of it.
     #[serde(default)]
     pub preferences: Preferences,
+    /// The site as Slurm sees it: a section of its own behind the others. `None` where it was not
+    /// observed.
+    #[serde(skip)]
+    pub slurm: Option<SlurmView>,
 }
 
 impl Body {
-    /// Everything but the learnt model and the catalogue: what an observation can change. A few
-    /// kilobytes, from which and an earlier body [`Self::with_site`] makes this one again.
+    /// Everything but the learnt model, the catalogue and what accounting says: what an observation
+    /// changes each time. A few kilobytes, from which and an earlier body [`Self::with_site`] makes
+    /// this one again.
     pub fn site(&self) -> Vec<u8> {
         let parts = (
             &self.cluster,
@@ -73,26 +79,52 @@ impl Body {
             &self.models,
             &self.engine,
             &self.economy,
+            self.slurm.as_ref().map(SlurmView::without_accounting),
         );
         // Encoding plain values into memory has no way to fail.
         postcard::to_allocvec(&parts).unwrap_or_default()
     }
 
+    /// What accounting says, which is large and seldom changes.
+    pub fn accounting(&self) -> Vec<u8> {
+        let accounting = self.slurm.as_ref().map(|view| &view.accounting);
+        postcard::to_allocvec(&accounting).unwrap_or_default()
+    }
+
+    /// This body with what accounting said; `None` for bytes that are none of ours.
+    pub fn with_accounting(mut self, accounting: &[u8]) -> Option<Self> {
+        let accounting: Option<Accounting> = postcard::from_bytes(accounting).ok()?;
+        if let (Some(view), Some(accounting)) = (&mut self.slurm, accounting) {
+            view.accounting = accounting;
+        }
+        Some(self)
+    }
+
     /// True where an advice can be reckoned with what the site has and values.
     fn site_is_sound(&self) -> bool {
         let price = |g: &SiteGpu| g.price_per_hour.is_finite() && g.price_per_hour > 0.0;
-        self.gpus.iter().all(price) && self.economy.check().is_ok() && self.cluster.is_sound()
+        self.gpus.iter().all(price)
+            && self.economy.check().is_ok()
+            && self.cluster.is_sound()
+            && self.slurm.as_ref().is_none_or(SlurmView::is_sound)
     }
 
     /// This body with the site of another one; `None` for bytes that are none of ours.
     pub fn with_site(self, site: &[u8]) -> Option<Self> {
-        let (cluster, gpus, models, engine, economy) = postcard::from_bytes(site).ok()?;
+        // Written before there was a view of Slurm, it ends here.
+        let ((cluster, gpus, models, engine, economy), rest) =
+            postcard::take_from_bytes(site).ok()?;
+        let slurm = match rest {
+            [] => None,
+            rest => postcard::from_bytes(rest).ok()?,
+        };
         Some(Self {
             cluster,
             gpus,
             models,
             engine,
             economy,
+            slurm,
             ..self
         })
     }
@@ -218,8 +250,10 @@ impl Snapshot {
         if crc32fast::hash(rest) != sum {
             return Err(damaged("its checksum does not match"));
         }
-        let (body, left): (Body, &[u8]) =
-            postcard::take_from_bytes(rest).map_err(|_| damaged("its body cannot be decoded"))?;
+        let undecodable = |_| damaged("its body cannot be decoded");
+        let (mut body, mut left): (Body, &[u8]) =
+            postcard::take_from_bytes(rest).map_err(undecodable)?;
+        (body.slurm, left) = postcard::take_from_bytes(left).map_err(undecodable)?;
         if !left.is_empty() {
             return Err(damaged("something lies behind its body"));
         }
@@ -271,6 +305,7 @@ impl Snapshot {
             gpus: &self.body.gpus,
             economy: &self.body.economy,
             now: Some(now()),
+            startable: None,
         }
     }
 }
@@ -296,7 +331,9 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn encode_body(body: &Body) -> Vec<u8> {
     // Encoding plain values into memory has no way to fail.
-    postcard::to_allocvec(body).unwrap_or_default()
+    let mut bytes = postcard::to_allocvec(body).unwrap_or_default();
+    bytes.extend(postcard::to_allocvec(&body.slurm).unwrap_or_default());
+    bytes
 }
 
 fn name_of(body: &[u8]) -> String {
@@ -387,7 +424,27 @@ mod tests {
         let mut bytes = sample().encode();
         bytes[16] = 9;
         let text = decode(&bytes).unwrap_err().to_string();
-        assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 6");
+        assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 7");
+    }
+
+    #[test]
+    fn a_view_of_slurm_comes_back_with_the_site() {
+        let mut body = sample().body;
+        body.slurm = Some(SlurmView {
+            limits_enforced: true,
+            accounting: Accounting::Unreadable("no slurmdbd".into()),
+            ..SlurmView::default()
+        });
+        let site = body.site();
+        assert_eq!(
+            decode(&Snapshot::new(body.clone(), 0).encode())
+                .unwrap()
+                .body,
+            body
+        );
+        let again = sample().body.with_site(&site).unwrap();
+        let again = again.with_accounting(&body.accounting()).unwrap();
+        assert_eq!(again.slurm, body.slurm);
     }
 
     #[test]
@@ -401,7 +458,7 @@ mod tests {
                 b.model.targets[0].same_source.pooled = Some([1.0, f64::NAN])
             }),
             ("widening", |b| {
-                b.model.targets[0].elsewhere.groups = vec![((0, 0), f64::NAN)]
+                b.model.targets[0].drifted.groups = vec![((0, 0), f64::NAN)]
             }),
             ("economy", |b| b.economy.weights.slo = f64::NAN),
             ("gpus", |b| {
@@ -410,7 +467,7 @@ mod tests {
                     ..GpuPool::default()
                 };
                 let again = GpuPool {
-                    gres: "H100".into(),
+                    gres: "h100".into(),
                     ..GpuPool::default()
                 };
                 b.cluster.pools = vec![pool, again];

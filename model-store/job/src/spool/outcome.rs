@@ -44,7 +44,7 @@ pub struct Outcome {
     pub signal: Option<i32>,
     /// How it ended, judged from exit status and log.
     pub outcome: RunOutcome,
-    /// The log line that the judgement rests on; empty where none.
+    /// The engine's own words that the judgement rests on, without what they quote; empty where none.
     pub evidence: String,
     /// Steady windows of load; empty where the engine stayed idle.
     pub windows: Vec<Window>,

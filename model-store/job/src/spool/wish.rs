@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{OpenOptions, Permissions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -116,17 +117,37 @@ pub fn leave(spool: &Path, options: &RawOptions, decision: &Decision) {
     }
 }
 
+/// Under a name that says whose it is and what; where somebody else has taken that name, under one that he could not know.
 fn write(spool: &Path, wish: &WishFile) -> std::io::Result<()> {
     let uid = std::fs::metadata("/proc/self")?.uid();
     let text = serde_json::to_string(wish)?;
-    let name = format!("{uid}-{:016x}{SUFFIX}", fnv1a(text.bytes()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(spool.join(name))?;
-    // The service account reads it, whatever the user's umask says.
-    file.set_permissions(Permissions::from_mode(0o644))?;
+    let name = format!("{uid}-{:016x}", fnv1a(text.bytes()));
+    let path = spool.join(format!("{name}{SUFFIX}"));
+    let made = make(spool, &path, &text);
+    let is_taken = |e: &std::io::Error| e.kind() == std::io::ErrorKind::AlreadyExists;
+    if made.as_ref().is_err_and(is_taken)
+        && std::fs::symlink_metadata(&path).is_ok_and(|there| there.uid() != uid)
+    {
+        let random = RandomState::new().build_hasher().finish();
+        return make(
+            spool,
+            &spool.join(format!("{name}-{random:016x}{SUFFIX}")),
+            &text,
+        );
+    }
+    made
+}
+
+/// A new file: where a link, a FIFO or anything else lies under the name, there is none.
+fn make(spool: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(path)?;
+    let (folder, data) = (std::fs::metadata(spool)?, file.metadata()?);
+    // The service account's group reads it, whatever the user's umask says; where the folder gives files none, nobody does.
+    let is_shared = folder.mode() & 0o2000 != 0 && folder.gid() == data.gid();
+    let mode = if is_shared { 0o640 } else { 0o600 };
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())
 }
 
@@ -173,6 +194,39 @@ mod tests {
         let text = std::fs::read(files[0].as_ref().unwrap().path()).unwrap();
         let wish: WishFile = serde_json::from_slice(&text).unwrap();
         assert_eq!((wish.why, wish.raw().unwrap()), (WishWhy::Refused, asked()));
+    }
+
+    /// What somebody else may have put into a folder where everybody may: the name can be known before.
+    #[test]
+    fn what_lies_under_its_name_is_neither_written_nor_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let precious = dir.path().join("precious");
+        std::fs::write(&precious, "precious").unwrap();
+        let spool = dir.path().join("spool");
+        std::fs::create_dir(&spool).unwrap();
+        let refused = refuse(exit_code::OUT_OF_SUPPORT);
+        leave(&spool, &asked(), &refused);
+        let name = std::fs::read_dir(&spool)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!(mode(&name), 0o600, "nobody has a group to read it");
+        std::fs::remove_file(&name).unwrap();
+        std::os::unix::fs::symlink(&precious, &name).unwrap();
+        leave(&spool, &asked(), &refused);
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+        std::fs::remove_file(&name).unwrap();
+        // Of another user, which root alone can make.
+        if std::fs::metadata(&spool).unwrap().uid() == 0 {
+            std::fs::write(&name, "taken").unwrap();
+            std::os::unix::fs::chown(&name, Some(4242), None).unwrap();
+            leave(&spool, &asked(), &refused);
+            assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 2);
+            assert_eq!(std::fs::read_to_string(&name).unwrap(), "taken");
+        }
     }
 
     proptest! {

@@ -49,18 +49,17 @@ impl<'a> Bag<'a> {
 
     /// A text; empty where it is not there.
     pub(super) fn text(&mut self, keys: &[&str]) -> String {
-        self.take(keys)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+        self.take(keys).and_then(as_text).unwrap_or_default()
     }
 
     /// A count from 1 up.
     pub(super) fn count(&mut self, keys: &[&str]) -> Option<u32> {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // filtered
-        self.positive(keys)
-            .filter(|x| x.fract() == 0.0 && *x <= 65_536.0)
-            .map(|x| x as u32)
+        self.take(keys).and_then(as_count)
+    }
+
+    /// Yes or no.
+    pub(super) fn flag(&mut self, keys: &[&str]) -> Option<bool> {
+        self.take(keys).and_then(as_flag)
     }
 
     /// What was not taken, as `name=value`: plain values, short ones, and of a statistic its mean with its unit.
@@ -99,6 +98,37 @@ pub(super) fn as_number(value: &Value) -> Option<f64> {
         other => other.as_f64()?,
     };
     (0.0..=LARGEST).contains(&number).then_some(number)
+}
+
+/// Yes or no, as a truth value, a number or a word.
+pub(super) fn as_flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(on) => Some(*on),
+        Value::Number(n) => n.as_f64().map(|x| x != 0.0),
+        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "on" | "yes" | "1" => Some(true),
+            "false" | "off" | "no" | "0" | "none" | "null" | "" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A text, or a number as it was written: versions like 0.9 are numbers to YAML.
+pub(super) fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(n) => Some(n.to_string()),
+        _ => None,
+    }
+}
+
+/// A count from 1 up.
+pub(super) fn as_count(value: &Value) -> Option<u32> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // filtered
+    as_number(value)
+        .filter(|x| x.fract() == 0.0 && (1.0..=65_536.0).contains(x))
+        .map(|x| x as u32)
 }
 
 /// Requests/s that were asked for: infinite where all come at once.

@@ -3,100 +3,36 @@
 //! One module a form, each with the units that its tool writes: seconds or milliseconds, of the
 //! instance or of one GPU, TPOT with or without the first token. What a file does not say (most say
 //! neither GPU nor precision) comes from [`Stated`]; what is not understood goes into the notes as
-//! `name=value`; a missing key is a missing figure.
+//! `name=value`; a missing key is a missing figure. What has to be known and cannot be told from the
+//! file is asked for, never filled in.
 
 mod aiperf;
 mod bag;
+mod deployment;
+mod form;
 mod guidellm;
+mod inference_perf;
 mod inferencex;
 mod llmd;
+mod llmperf;
+mod mlperf;
+mod reuse;
 mod sglang;
+mod trtllm;
 mod vecinf;
 mod vllm;
+mod vllm_offline;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use self::bag::python_json;
+pub use self::form::Form;
 use crate::advisor::plain::is_hidden;
 use crate::advisor::{
-    Case, Measured, Origin, Precision, Run, Variant, Workload, canonical_engine, gpu_name_of_gres,
+    Case, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload, canonical_engine,
+    gpu_name_of_gres, named_disaggregated, served_by,
 };
-
-/// A form of result file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// `vllm bench serve --save-result`, and `benchmark_serving.py` before it.
-    VllmBench,
-    /// `sglang.bench_serving --output-file`.
-    SglangBench,
-    /// AIPerf `profile_export_aiperf.json`.
-    Aiperf,
-    /// GenAI-Perf `profile_export_genai_perf.json`.
-    GenaiPerf,
-    /// GuideLLM `benchmarks.json`.
-    Guidellm,
-    /// The llm-d benchmark report, as JSON.
-    LlmdReport,
-    /// InferenceX (InferenceMAX) aggregates.
-    InferencexAgg,
-    /// The JSON file of a vec-inf job, with the engine's log beside it.
-    VecInf,
-}
-
-impl Form {
-    /// Every form.
-    pub const ALL: [Self; 8] = [
-        Self::VllmBench,
-        Self::SglangBench,
-        Self::Aiperf,
-        Self::GenaiPerf,
-        Self::Guidellm,
-        Self::LlmdReport,
-        Self::InferencexAgg,
-        Self::VecInf,
-    ];
-
-    /// Name in options and in the store.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::VllmBench => "vllm-bench",
-            Self::SglangBench => "sglang-bench",
-            Self::Aiperf => "aiperf",
-            Self::GenaiPerf => "genai-perf",
-            Self::Guidellm => "guidellm",
-            Self::LlmdReport => "llm-d-report",
-            Self::InferencexAgg => "inferencex",
-            Self::VecInf => "vec-inf",
-        }
-    }
-
-    /// The form of a document, by the keys that only it has.
-    fn of(document: &Value) -> Option<Self> {
-        let has = |key: &str| document.get(key).is_some();
-        let all = |keys: &[&str]| keys.iter().all(|key| has(key));
-        if has("aiperf_version") || (all(&["schema_version", "input_config"])) {
-            Some(Self::Aiperf)
-        } else if all(&["input_config", "request_throughput"]) {
-            Some(Self::GenaiPerf)
-        } else if document["benchmarks"].is_array() {
-            Some(Self::Guidellm)
-        } else if has("scenario") && (has("metrics") || has("results")) {
-            Some(Self::LlmdReport)
-        } else if all(&["hw", "tput_per_gpu"]) {
-            Some(Self::InferencexAgg)
-        } else if all(&["server_address", "resource_type"]) || all(&["server_address", "vllm_args"])
-        {
-            Some(Self::VecInf)
-        } else if has("mean_e2e_latency_ms") || all(&["input_throughput", "output_throughput"]) {
-            Some(Self::SglangBench)
-        } else if all(&["output_throughput", "total_input_tokens", "completed"]) {
-            Some(Self::VllmBench)
-        } else {
-            None
-        }
-    }
-}
 
 /// What the one who imports says of files that do not.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,12 +47,59 @@ pub struct Stated {
     pub gpu: Option<String>,
     /// Tensor-parallel degree.
     pub tp: Option<u32>,
+    /// Pipeline stages.
+    pub pp: Option<u32>,
+    /// Engines behind the address, each with TP x PP GPUs.
+    pub dp: Option<u32>,
     /// Weight format.
     pub precision: Option<Precision>,
     /// Engine.
     pub engine: Option<String>,
     /// Its version.
     pub engine_version: Option<String>,
+    /// Mean input tokens of a request.
+    pub isl: Option<f64>,
+    /// Mean output tokens of a request.
+    pub osl: Option<f64>,
+    /// Requests in flight, or the batch.
+    pub concurrency: Option<f64>,
+    /// Requests/s that arrive; infinite where all come at once.
+    pub request_rate: Option<f64>,
+    /// Marks that the file does not carry.
+    pub variant: Variant,
+}
+
+impl Stated {
+    /// Nothing but where the runs come from.
+    pub const fn of(origin: Origin, source: String) -> Self {
+        Self {
+            origin,
+            source,
+            model: None,
+            gpu: None,
+            tp: None,
+            pp: None,
+            dp: None,
+            precision: None,
+            engine: None,
+            engine_version: None,
+            isl: None,
+            osl: None,
+            concurrency: None,
+            request_rate: None,
+            variant: Variant {
+                disaggregated: false,
+                speculative: false,
+                prefix_cached: false,
+                multi_turn: false,
+                power_capped: false,
+                moe_tp: 0,
+                moe_ep: 0,
+                sched_steps: 0,
+                chunked: None,
+            },
+        }
+    }
 }
 
 /// What a file came to.
@@ -149,20 +132,61 @@ struct Reading {
     model: String,
     gpu: String,
     tp: Option<u32>,
-    pp: u32,
-    dp: u32,
+    pp: Option<u32>,
+    dp: Option<u32>,
+    /// The figures are of a whole system: how many engines it has must be known.
+    is_of_a_system: bool,
     precision: String,
+    kv_precision: String,
     engine: String,
     engine_version: String,
     isl: Option<f64>,
     osl: Option<f64>,
-    workload: Option<Workload>,
-    concurrency: Option<f64>,
-    request_rate: Option<f64>,
+    load: Load,
     variant: Variant,
     measured: Measured,
     /// What else the file says, `name=value`.
     notes: Vec<String>,
+}
+
+/// How requests reached the engine. Without a kind the file does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Load {
+    kind: Option<Workload>,
+    concurrency: Option<f64>,
+    request_rate: Option<f64>,
+}
+
+impl Load {
+    /// From what was asked for: at a finite rate; so many at once; at an infinite rate all at once.
+    /// `reached` is the mean number in flight, where it was measured: a limit on requests that come at a rate is none.
+    fn asked(rate: Option<f64>, at_once: Option<f64>, reached: Option<f64>) -> Self {
+        let (kind, concurrency) = match (rate, at_once) {
+            (Some(rate), _) if rate.is_finite() => (Some(Workload::Poisson), reached),
+            (_, Some(_)) => (Some(Workload::ClosedLoop), at_once),
+            (Some(_), None) => (Some(Workload::Offline), reached),
+            (None, None) => (None, reached),
+        };
+        Self {
+            kind,
+            concurrency,
+            request_rate: rate,
+        }
+    }
+
+    /// The same with what was stated of a file that does not tell.
+    fn or_stated(self, stated: &Stated) -> Self {
+        if self.kind.is_some() {
+            return self;
+        }
+        let rate = self.request_rate.or(stated.request_rate);
+        Self::asked(rate, stated.concurrency, self.concurrency)
+    }
+}
+
+/// True where a file begins as the text of a client does that writes no JSON.
+pub fn is_client_text(head: &str) -> bool {
+    mlperf::is(head)
 }
 
 /// Reads a file's text; `form` where it is known, `log` for what lies beside it (vec-inf).
@@ -181,14 +205,15 @@ pub fn read(
         .ok_or(ImportError::Unknown)?;
     let mut out = Imported {
         form,
-        tool: documents.first().map(|d| tool(form, d)).unwrap_or_default(),
+        tool: documents.first().map(|d| form.tool(d)).unwrap_or_default(),
         runs: Vec::new(),
         skipped: Vec::new(),
     };
     let mut entry = 0;
     for document in &documents {
         let name = name(form, document);
-        for (at, reading) in entries(form, document, log).into_iter().enumerate() {
+        let readings = form.read(document, stated, log.unwrap_or_default());
+        for (at, reading) in readings.into_iter().enumerate() {
             entry += 1;
             match reading.and_then(|r| run(r, stated, format!("{name}-{}", at + 1), form)) {
                 Ok(run) => out.runs.push(run),
@@ -207,8 +232,11 @@ fn name(form: Form, document: &Value) -> String {
     format!("{}-{short}", form.name())
 }
 
-/// The documents of a file: JSON, one or several, or a YAML mapping.
+/// The documents of a file: JSON, one or several, a YAML mapping, or the text of a client that writes neither.
 fn documents(text: &str) -> Result<Vec<Value>, ImportError> {
+    if is_client_text(text) {
+        return Ok(vec![mlperf::document(text)]);
+    }
     if !text.trim_start().starts_with(['{', '[']) {
         let document: Value =
             serde_yaml_ng::from_str(text).map_err(|e| ImportError::NotJson(e.to_string()))?;
@@ -228,32 +256,6 @@ fn documents(text: &str) -> Result<Vec<Value>, ImportError> {
     Ok(documents)
 }
 
-fn entries(form: Form, document: &Value, log: Option<&str>) -> Vec<Result<Reading, String>> {
-    match form {
-        Form::VllmBench => vec![vllm::read(document)],
-        Form::SglangBench => vec![sglang::read(document)],
-        Form::Aiperf | Form::GenaiPerf => vec![aiperf::read(document)],
-        Form::Guidellm => guidellm::read(document),
-        Form::LlmdReport => vec![llmd::read(document)],
-        Form::InferencexAgg => vec![inferencex::read(document)],
-        Form::VecInf => vecinf::read(document, log.unwrap_or_default()),
-    }
-}
-
-/// The tool and its version, where the file names it.
-fn tool(form: Form, document: &Value) -> String {
-    let version = match form {
-        Form::Aiperf => document["aiperf_version"].as_str(),
-        Form::Guidellm => document["metadata"]["guidellm_version"].as_str(),
-        Form::LlmdReport => document["version"].as_str(),
-        _ => None,
-    };
-    version.map_or_else(
-        || form.name().to_owned(),
-        |v| format!("{} {v}", form.name()),
-    )
-}
-
 /// A reading with what is stated filled in.
 ///
 /// # Errors
@@ -265,25 +267,38 @@ fn run(r: Reading, stated: &Stated, run_id: String, form: Form) -> Result<Run, S
     let gpu = own(&r.gpu).or_else(|| stated.gpu.clone());
     let gpu = gpu.ok_or("it names no GPU: `--gpu` states it")?;
     let gpu = gpu_name_of_gres(&gpu).map_or(gpu, str::to_owned);
-    let m = &r.measured;
-    let figures = [
-        m.output_tok_s,
-        m.ttft_ms,
-        m.tpot_ms,
-        m.e2e_ms,
-        m.cold_start_s,
-    ];
-    if m.outcome == crate::advisor::RunOutcome::Ok && figures.iter().all(Option::is_none) {
+    if r.measured.outcome == RunOutcome::Ok && !has_figure(&r.measured) {
         return Err("it holds no figure that is known here".into());
     }
-    let precision = Precision::parse(&r.precision).or(stated.precision);
-    let mut notes = r.notes;
-    if precision.is_none() && !r.precision.is_empty() {
-        notes.push(format!("precision={}", r.precision));
+    let load = r.load.or_stated(stated);
+    let kind = load.kind.filter(|_| r.measured.outcome == RunOutcome::Ok);
+    let workload = match (kind, r.measured.outcome) {
+        (Some(kind), _) => kind,
+        (None, RunOutcome::Ok) => {
+            return Err(
+                "it does not tell how many requests came: `--concurrency` or `--request-rate` states it"
+                    .into(),
+            );
+        }
+        // A start that failed saw no load.
+        (None, _) => load.kind.unwrap_or(Workload::ClosedLoop),
+    };
+    let tp = r.tp.or(stated.tp).filter(|tp| *tp > 0);
+    let dp = r.dp.or(stated.dp);
+    if r.is_of_a_system && (tp.is_none() || dp.is_none()) {
+        return Err(
+            "its figures are of a whole system: `--tp` and `--dp` state its engines".into(),
+        );
     }
-    let engine = own(&r.engine).or_else(|| stated.engine.clone());
+    let mut notes = r.notes;
+    let precision = format_of(&r.precision, "precision", &mut notes).or(stated.precision);
+    let kv_precision = format_of(&r.kv_precision, "kv_cache_dtype", &mut notes);
+    let engine = own(&r.engine)
+        .or_else(|| stated.engine.clone())
+        .unwrap_or_default();
+    notes.extend(served_by(&engine).map(|front| format!("served_by={front}")));
     let version = own(&r.engine_version).or_else(|| stated.engine_version.clone());
-    let names = [Some(&model), Some(&gpu), engine.as_ref(), version.as_ref()];
+    let names = [Some(&model), Some(&gpu), Some(&engine), version.as_ref()];
     if names
         .iter()
         .flatten()
@@ -291,6 +306,16 @@ fn run(r: Reading, stated: &Stated, run_id: String, form: Form) -> Result<Run, S
     {
         return Err("a name in it has control characters or hidden ones".into());
     }
+    let variant = Variant {
+        disaggregated: r.variant.disaggregated
+            || stated.variant.disaggregated
+            || named_disaggregated(&engine),
+        speculative: r.variant.speculative || stated.variant.speculative,
+        prefix_cached: r.variant.prefix_cached || stated.variant.prefix_cached,
+        multi_turn: r.variant.multi_turn || stated.variant.multi_turn,
+        power_capped: r.variant.power_capped || stated.variant.power_capped,
+        ..r.variant
+    };
     Ok(Run {
         run_id,
         origin: stated.origin,
@@ -302,21 +327,45 @@ fn run(r: Reading, stated: &Stated, run_id: String, form: Form) -> Result<Run, S
             active_params_b: None,
             gpu,
             gpu_mem_gb: None,
-            tp: r.tp.or(stated.tp).filter(|tp| *tp > 0),
-            pp: r.pp.max(1),
-            dp: r.dp.max(1),
+            tp,
+            pp: r.pp.or(stated.pp).unwrap_or(1).max(1),
+            dp: dp.unwrap_or(1).max(1),
             precision,
-            kv_precision: None,
-            isl: r.isl,
-            osl: r.osl,
-            workload: r.workload.unwrap_or(Workload::ClosedLoop),
-            concurrency: r.concurrency,
-            request_rate: r.request_rate,
-            engine: canonical_engine(&engine.unwrap_or_default()),
+            kv_precision,
+            isl: r.isl.or(stated.isl),
+            osl: r.osl.or(stated.osl),
+            workload,
+            concurrency: load.concurrency,
+            request_rate: load.request_rate,
+            engine: canonical_engine(&engine),
             engine_version: version.unwrap_or_default(),
-            variant: r.variant,
+            variant,
         },
         measured: r.measured,
         notes: notes.join("; "),
     })
+}
+
+fn has_figure(m: &Measured) -> bool {
+    let figures = [
+        m.output_tok_s,
+        m.ttft_ms,
+        m.tpot_ms,
+        m.e2e_ms,
+        m.cold_start_s,
+    ];
+    figures.iter().any(Option::is_some)
+}
+
+/// The format that a text names. One that is not known here is kept in the notes under this name.
+fn format_of(text: &str, name: &str, notes: &mut Vec<String>) -> Option<Precision> {
+    let format = Precision::parse(text);
+    let says_nothing = matches!(
+        text.trim().to_ascii_lowercase().as_str(),
+        "" | "auto" | "none" | "null"
+    );
+    if format.is_none() && !says_nothing {
+        notes.push(format!("{name}={text}"));
+    }
+    format
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Reading;
 use super::bag::{Bag, as_number};
-use crate::advisor::{Measured, RunOutcome, Workload};
+use super::{Load, Reading};
+use crate::advisor::{Measured, RunOutcome};
 
 /// Lines of one load from which its rate is taken.
 const FEWEST_LINES: usize = 3;
@@ -46,7 +46,7 @@ pub(super) fn read(document: &Value, log: &str) -> Vec<Result<Reading, String>> 
         )];
     }
     let one = |(running, rate, usage): (f64, f64, f64)| Reading {
-        concurrency: Some(running),
+        load: Load::asked(None, Some(running), None),
         measured: Measured {
             output_tok_s: Some(rate),
             kv_usage: Some(usage),
@@ -79,10 +79,10 @@ fn asked(document: &Value) -> Reading {
         model: bag.text(&["model_name", "model"]),
         gpu: bag.text(&["resource_type"]),
         tp: count("--tensor-parallel-size").or(gpus),
-        pp: count("--pipeline-parallel-size").unwrap_or(1),
+        pp: count("--pipeline-parallel-size"),
+        dp: count("--data-parallel-size"),
         precision: dtype.to_owned(),
         engine: "vllm".to_owned(),
-        workload: Some(Workload::ClosedLoop),
         notes: bag.rest(),
         ..Reading::default()
     }

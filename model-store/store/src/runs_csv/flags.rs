@@ -5,6 +5,8 @@ use crate::advisor::Variant;
 const DISAGGREGATED: &str = "disaggregated";
 const SPECULATIVE: &str = "speculative";
 const POWER_CAPPED: &str = "power-capped";
+const PREFIX_CACHED: &str = "prefix-cached";
+const MULTI_TURN: &str = "multi-turn";
 const MOE_TP: &str = "moe_tp";
 const MOE_EP: &str = "moe_ep";
 const SCHED_STEPS: &str = "sched_steps";
@@ -23,6 +25,21 @@ const SETTINGS: [&str; 6] = [
 ];
 const OFF: [&str; 6] = ["", "0", "none", "no", "off", "false"];
 
+/// Words of the column `variant` that mark another deployment.
+pub const MARKS: [&str; 5] = [
+    DISAGGREGATED,
+    SPECULATIVE,
+    POWER_CAPPED,
+    PREFIX_CACHED,
+    MULTI_TURN,
+];
+
+/// Reads words of [`MARKS`], separated by blanks; `None` for another word.
+pub fn marks(text: &str) -> Option<Variant> {
+    let known = text.split_whitespace().all(|word| MARKS.contains(&word));
+    known.then(|| parse(text, "", ""))
+}
+
 /// Reads the flags from the column `variant`, the notes and the engine's name.
 pub(super) fn parse(column: &str, notes: &str, engine: &str) -> Variant {
     let notes = notes.to_ascii_lowercase();
@@ -35,6 +52,9 @@ pub(super) fn parse(column: &str, notes: &str, engine: &str) -> Variant {
         speculative: listed(SPECULATIVE) || words(&notes).any(speculates),
         power_capped: listed(POWER_CAPPED)
             || words(&notes).any(|w| w == POWER_CAPPED || w.split('-').any(|part| part == "pcap")),
+        // Notes name data sets of conversations whose requests were sent one by one.
+        prefix_cached: listed(PREFIX_CACHED),
+        multi_turn: listed(MULTI_TURN),
         moe_tp: number(column, &notes, MOE_TP),
         moe_ep: number(column, &notes, MOE_EP),
         sched_steps: number(column, &notes, SCHED_STEPS),
@@ -66,6 +86,8 @@ pub(super) fn text(variant: Variant) -> String {
         (variant.disaggregated, DISAGGREGATED),
         (variant.speculative, SPECULATIVE),
         (variant.power_capped, POWER_CAPPED),
+        (variant.prefix_cached, PREFIX_CACHED),
+        (variant.multi_turn, MULTI_TURN),
     ];
     let mut out: Vec<String> = flags
         .iter()
@@ -127,11 +149,13 @@ mod tests {
 
     #[test]
     fn the_column_round_trips() {
-        for bits in 0..8u8 {
+        for bits in 0..32u8 {
             let variant = Variant {
                 disaggregated: bits & 1 != 0,
                 speculative: bits & 2 != 0,
                 power_capped: bits & 4 != 0,
+                prefix_cached: bits & 8 != 0,
+                multi_turn: bits & 16 != 0,
                 moe_tp: u16::from(bits & 1),
                 moe_ep: u16::from(bits & 6),
                 sched_steps: u16::from(bits) * 2,

@@ -16,6 +16,7 @@ mod flags;
 mod read;
 mod write;
 
+pub use flags::{MARKS, marks as variant};
 pub use read::{
     CaseRow, CaseRows, Defaults, HeaderError, RowError, RunRows, read_cases, read_runs,
 };

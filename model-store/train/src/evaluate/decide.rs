@@ -123,11 +123,11 @@ fn alternative(f: &Foreseen) -> Option<Alternative> {
     })
 }
 
-/// Decisions of cross-validation by cell.
-pub(super) fn decisions(foreseen: &[Foreseen]) -> Option<Decisions> {
+/// Decisions of one protocol.
+pub(super) fn decisions(foreseen: &[Foreseen], protocol: Protocol) -> Option<Decisions> {
     let mut cells: BTreeMap<(String, String), BTreeMap<&str, Alternative>> = BTreeMap::new();
     let mut cell_of: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for f in foreseen.iter().filter(|f| f.protocol == Protocol::Cells) {
+    for f in foreseen.iter().filter(|f| f.protocol == protocol) {
         let Some(a) = alternative(f) else { continue };
         let seed = f.split.split('.').next().unwrap_or_default().to_owned();
         let key = (seed, f.option.key.clone());

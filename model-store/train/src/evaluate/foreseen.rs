@@ -4,6 +4,7 @@ use super::super::prepare::prepare;
 use super::super::train;
 use super::choice::{Choice, Nearest};
 use super::split::{Protocol, Split};
+use crate::advisor::model::Model;
 use crate::advisor::{Catalogue, Prediction, Run, Target};
 
 /// One held-out row with what a model that never saw it said.
@@ -39,10 +40,27 @@ pub(super) fn of_split(runs: &[Run], catalogue: &Catalogue, split: &Split) -> Ve
     let (kept, held) = (pick(&split.kept), pick(&split.held));
     let (model, _) = train(&kept, catalogue, &|_, _| {});
     let near = Nearest::new(&prepare(&kept, catalogue));
-    let prepared = prepare(&held, catalogue);
+    of_runs(
+        &held,
+        catalogue,
+        &model,
+        &near,
+        (split.protocol, &split.name),
+    )
+}
+
+/// Predicts these runs.
+pub(super) fn of_runs(
+    held: &[Run],
+    catalogue: &Catalogue,
+    model: &Model,
+    near: &Nearest,
+    (protocol, name): (Protocol, &str),
+) -> Vec<Foreseen> {
+    let prepared = prepare(held, catalogue);
     let foresee = |s: &super::super::prepare::Sample| Foreseen {
-        protocol: split.protocol,
-        split: split.name.clone(),
+        protocol,
+        split: name.to_owned(),
         cell: s.cell,
         source: s.run.source.clone(),
         group_name: format!("{} {}", s.setup.gpu.name, s.setup.precision.pooled()),
@@ -54,7 +72,7 @@ pub(super) fn of_split(runs: &[Run], catalogue: &Catalogue, split: &Split) -> Ve
         }),
         predicted: model.predict(&s.setup, model.step_to(&s.run.source)),
         flagged: !model.axes_out(&s.setup, &s.physics).is_empty(),
-        option: Choice::of(s, &near),
+        option: Choice::of(s, near),
     };
     prepared.samples.iter().map(foresee).collect()
 }

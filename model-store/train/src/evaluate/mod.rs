@@ -12,6 +12,7 @@ mod decide;
 mod foreseen;
 mod leakage;
 mod learners;
+pub mod new_site;
 mod score;
 mod split;
 mod statistics;
@@ -24,6 +25,7 @@ pub use decide::{Decisions, Policy};
 pub use foreseen::Foreseen;
 pub use leakage::Leakage;
 pub use learners::LearnerScore;
+pub use new_site::NewSite;
 pub use score::{Answered, GroupScore, LeftOut, TargetScore};
 pub use split::{Protocol, Split, splits};
 pub use statistics::Figure;
@@ -39,6 +41,8 @@ pub struct Plan {
     pub fold_seeds: u64,
     /// How many draws of unseen rows are made.
     pub row_draws: u64,
+    /// How many draws of a new site's own runs are made.
+    pub site_draws: u64,
 }
 
 impl Default for Plan {
@@ -47,6 +51,7 @@ impl Default for Plan {
             protocols: Protocol::ALL.to_vec(),
             fold_seeds: 1,
             row_draws: 2,
+            site_draws: 2,
         }
     }
 }
@@ -70,6 +75,8 @@ pub struct Evaluation {
     pub leakage: Option<Leakage>,
     /// Each learner alone beside their mixture.
     pub learners: Vec<LearnerScore>,
+    /// Each source as a new site, by how many of its own runs are known.
+    pub new_site: Vec<NewSite>,
 }
 
 /// Evaluates. `progress` is told the name of each split before it is fitted.
@@ -98,12 +105,18 @@ pub fn evaluate(
     } else {
         Vec::new()
     };
+    let new_site = if wanted(Protocol::NewSite) {
+        new_site::each(runs, catalogue, plan.site_draws, progress)
+    } else {
+        Vec::new()
+    };
     Evaluation {
         learners,
+        new_site,
         scored_rows: split::scored_rows(runs, catalogue).len(),
         runs: runs.len(),
         targets: score::targets(&foreseen),
-        decisions: decide::decisions(&foreseen),
+        decisions: decide::decisions(&foreseen, Protocol::Cells),
         false_abstention: score::false_abstention(&foreseen),
         left_out: score::left_out(&foreseen),
         leakage,

@@ -35,11 +35,13 @@ pub enum Protocol {
     Leakage,
     /// No rows of its own: each learner alone, on the folds that training holds out.
     Learners,
+    /// Each source in turn as a new site, of whose own runs some are known.
+    NewSite,
 }
 
 impl Protocol {
     /// All, in the order in which they are reported.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Cells,
         Self::Rows,
         Self::Source,
@@ -47,6 +49,7 @@ impl Protocol {
         Self::Gpu,
         Self::Leakage,
         Self::Learners,
+        Self::NewSite,
     ];
 
     /// Name in options and output.
@@ -59,6 +62,7 @@ impl Protocol {
             Self::Gpu => "gpu",
             Self::Leakage => "leakage",
             Self::Learners => "learners",
+            Self::NewSite => "new-site",
         }
     }
 

@@ -256,6 +256,7 @@ mod tests {
                 checkpoint: None,
                 quantise_at_load: false,
                 max_len: None,
+                max_num_seqs: None,
             },
             predictions: vec![prediction],
             tokens_per_gpu_hour: None,

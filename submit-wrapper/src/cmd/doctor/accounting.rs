@@ -1,8 +1,8 @@
 //! Slurm's accounting: without it no outcome is believed.
 
-use super::{Seen, ago};
+use super::{Seen, ago, span};
 use crate::clock;
-use crate::slurm::command;
+use crate::slurm::accounting;
 use model_store::advisor::words::count_of;
 use model_store::store::Store;
 
@@ -21,8 +21,8 @@ pub(super) fn check(seen: &mut Seen) {
             "set `AccountingStorageType=accounting_storage/slurmdbd` in slurm.conf",
         );
     }
-    match command::output("sacct", &["-n", "-X", "-S", "now-1hours"]) {
-        Ok(_) => seen.ok("accounting", format!("{kind}, `sacct` answers")),
+    match accounting::answers() {
+        Ok(()) => seen.ok("accounting", format!("{kind}, `sacct` answers")),
         Err(e) => seen.error("accounting", e.to_string(), e.hint()),
     }
     if slurm.has("AccountingStoreFlags", "job_comment") {
@@ -76,18 +76,56 @@ fn gpu_tres(seen: &mut Seen, slurm: &crate::slurm::conf::SlurmConf) {
     );
 }
 
+/// Gaps of longer ago are history, s.
+const GAP_TOLD: i64 = 14 * 86_400;
+/// Longest time for which accounting is asked in vain before that is told, s: three rounds of the timer.
+const IN_VAIN: i64 = 900;
+
 fn freshness(seen: &mut Seen) {
     let Some(config) = &seen.config else { return };
-    let read = Store::open(&config.store).and_then(|s| s.watermark("sacct"));
+    let read = Store::open(&config.store).and_then(|s| {
+        let gaps = s.accounting_gaps()?;
+        Ok((s.watermark("sacct")?, s.watermark("sacct-asked")?, gaps))
+    });
     let now = clock::now();
     let hint = "`omnipilot ingest` does; `omnipilot-ingest.timer` does so each five minutes";
-    match read {
-        Err(_) => {} // said of the store already
-        Ok(None) => seen.warning("ingestion", "accounting has never been read", hint),
-        Ok(Some(at)) => {
+    let Ok((read_to, asked, gaps)) = read else {
+        return; // said of the store already
+    };
+    match (read_to, asked) {
+        (None, _) => seen.warning("ingestion", "accounting has never been read", hint),
+        // It is asked and asked, and gets no further.
+        (Some(at), Some(asked)) if asked - at > IN_VAIN => seen.warning(
+            "ingestion",
+            format!(
+                "accounting was asked {} and has been read up to {} only",
+                ago(now - asked),
+                ago(now - at)
+            ),
+            "`omnipilot ingest` says what `sacct` answers",
+        ),
+        (Some(at), _) => {
             let age = now - at;
             let words = format!("accounting was read {}", ago(age));
             seen.aged("ingestion", words, age, STALE, hint);
         }
+    }
+    let recent: Vec<_> = gaps
+        .iter()
+        .filter(|gap| gap.noted_at > now - GAP_TOLD)
+        .collect();
+    if let Some(last) = recent.last() {
+        let seconds: i64 = recent.iter().map(|gap| gap.until - gap.since).sum();
+        seen.warning(
+            "ingestion",
+            format!(
+                "{} of accounting passed over as it could not be read, last the {} until {}: {}",
+                span(seconds),
+                span(last.until - last.since),
+                ago(now - last.until),
+                last.reason
+            ),
+            "waits, launches and demand of that time are not learnt from; outcome files are taken all the same",
+        );
     }
 }

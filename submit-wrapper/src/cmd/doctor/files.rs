@@ -12,7 +12,7 @@ use model_store::store::Store;
 
 use super::{Seen, ago, span};
 use crate::site::SiteArgs;
-use crate::{clock, publish};
+use crate::{clock, publish, shared_folder};
 
 /// An observation older than this, s, no longer says what is free; the timer brings one each five minutes.
 const STALE_OBSERVATION: i64 = 3600;
@@ -213,11 +213,12 @@ fn spool(config: &Config, seen: &mut Seen) {
         }
     };
     let mode = data.permissions().mode() & 0o7777;
-    if mode & 0o1003 != 0o1003 {
+    if let Some(wrong) = shared_folder::wrong(&data) {
+        let (right, path) = (shared_folder::MODE, path.display());
         return seen.error(
             "spool",
-            format!("{} has mode {mode:o}, not 1777, so jobs cannot leave outcomes in it, or take away those of others", path.display()),
-            format!("`chmod 1777 {}`", path.display()),
+            format!("{path} has mode {mode:o}, not {right:o}: {wrong}"),
+            format!("`omnipilot setup`, or `chmod {right:o} {path}` with the service account's group on it"),
         );
     }
     if let Some((why, hint)) = unreachable(path) {

@@ -94,6 +94,7 @@ pub(super) fn check_gpus(seen: &mut Seen) {
     if !known.is_empty() {
         seen.ok("gpus", known.join(", "));
     }
+    super::rules::check(seen, &found);
 }
 
 #[cfg(test)]

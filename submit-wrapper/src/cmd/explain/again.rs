@@ -2,7 +2,7 @@
 //! the snapshot's name, the GPU types in reach and the request.
 
 use model_store::advisor::advise::id_of;
-use model_store::advisor::{ClusterState, QueueWaits, Request};
+use model_store::advisor::{Bars, ClusterState, QueueWaits, Request};
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
@@ -36,6 +36,8 @@ pub(crate) struct Basis {
     pub(super) cluster: ClusterState,
     /// When ages were judged, Unix seconds; `None` = now.
     pub(super) judged_at: Option<i64>,
+    /// What the job could not be started on.
+    pub(super) bars: Bars,
 }
 
 /// The snapshot and the part of its cluster that give this id, else what is published now.
@@ -56,7 +58,7 @@ pub(super) fn made_again(
             .map(|m| m.id)
             .take(MOST_SNAPSHOTS),
     );
-    let Some(found) = find(&names, &now.snapshot.body.cluster, request, id) else {
+    let Some(found) = find(&names, &now.snapshot.body.cluster, request, &now.bars, id) else {
         return (now, Again::NotFound);
     };
     let snapshot = if found.snapshot == now.snapshot.id {
@@ -75,6 +77,7 @@ pub(super) fn made_again(
         snapshot,
         cluster,
         judged_at,
+        bars: now.bars,
     };
     (basis, Again::Same)
 }
@@ -92,9 +95,10 @@ pub(super) fn find(
     names: &[String],
     cluster: &ClusterState,
     request: &Request,
+    bars: &Bars,
     id: &str,
 ) -> Option<Found> {
-    let text = serde_json::to_string(request).ok()?;
+    let text = serde_json::to_string(request).ok()? + &bars.text();
     let all: Vec<&str> = cluster.pools.iter().map(|p| p.gres.as_str()).collect();
     let selections = selections(&all);
     let mut tries = names.iter().flat_map(|name| {

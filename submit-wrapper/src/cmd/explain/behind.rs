@@ -3,7 +3,7 @@
 //! The id is a hash over snapshot, reach and request. The request depends on the script, which accounting keeps at few sites: so the scripts are
 //! tried that say nothing but which engine they start. One that gives the id is what was asked; where none does, nothing is said.
 
-use model_store::advisor::{Configuration, Verdict, advise};
+use model_store::advisor::{Bars, Configuration, Verdict, advise};
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
@@ -52,31 +52,42 @@ impl<'a> Advices<'a> {
     pub(crate) fn behind(
         &self,
         job: u64,
+        user: &str,
         submit_line: &str,
         id: &str,
     ) -> Option<(String, Configuration)> {
         let tried = SCRIPTS
             .iter()
-            .find_map(|script| self.under(submit_line, *script, id));
+            .find_map(|script| self.under(user, submit_line, *script, id));
         // One more command, so only where nothing else has told.
-        tried.or_else(|| self.under(submit_line, Some(&kept_script(&job.to_string())?), id))
+        tried.or_else(|| self.under(user, submit_line, Some(&kept_script(&job.to_string())?), id))
     }
 
     fn under(
         &self,
+        user: &str,
         submit_line: &str,
         script: Option<&str>,
         id: &str,
     ) -> Option<(String, Configuration)> {
         let asked = request_of_line(submit_line, script)?.ok()?;
         let model = asked.options.model.clone()?;
-        let (consulted, cluster) = of_submission(self.config, &asked, script, &self.published)?;
+        let (consulted, cluster) =
+            of_submission(self.config, &asked, script, user, &self.published)?;
         let request = consulted.request;
-        find(&self.names, &self.published.body.cluster, &request, id)?;
+        let bars = Bars::of(&consulted.advice.candidates);
+        find(
+            &self.names,
+            &self.published.body.cluster,
+            &request,
+            &bars,
+            id,
+        )?;
         let now = Basis {
             snapshot: self.published.clone(),
             cluster,
             judged_at: None,
+            bars,
         };
         let (basis, Again::Same) = made_again(self.config, now, &request, id, None) else {
             return None;

@@ -9,17 +9,21 @@ use model_store::advisor::{
 };
 use model_store::config::Config;
 use model_store::options::RawOptions;
-use model_store::store::{AccountedJob, Demand, Store, Wait};
+use model_store::store::{AccountedJob, AccountingGap, Demand, Store, Wait};
 
 use super::Report;
 use crate::cmd::explain::Advices;
 use crate::slurm::accounting::{self, Row, Stage};
+use crate::slurm::command::CommandError;
+use crate::slurm::pending::is_for_resources;
 use crate::slurm::serving;
 use crate::slurm::submitted::request_of_line;
 use crate::{clock, exit, prices};
 
 /// Under this name the store remembers how far accounting has been read.
 const WATERMARK: &str = "sacct";
+/// And under this one when it was asked last.
+const ASKED: &str = "sacct-asked";
 /// How far back the first call reads, s.
 const FIRST_LOOK: i64 = 24 * 3600;
 /// A job may reach accounting late by this, s. Its outcome file has come by then, too.
@@ -31,30 +35,79 @@ const START_S: u64 = 1800;
 /// Advices that one call makes again; what is beyond is met again as long as it lies in the overlap.
 const MOST_REMADE: usize = 200;
 
-/// Most of accounting that is asked for at once, s: what a command prints is bounded, and sites bound how long a time may be asked for.
+/// Most of accounting that is asked for at once, s: sites bound how long a time may be asked for.
 const STEP: i64 = FIRST_LOOK + OVERLAP;
+/// Shortest stretch that is asked for, s; one that cannot be read is passed over.
+const SHORTEST: i64 = 60;
 /// By how much two questions overlap, s: `sacct` reckons from its own moment.
 const SEAM: i64 = 60;
 
-/// Reads what has ended since the last call, a day at a time; what was read counts from day to day.
+/// Reads what has ended since the last call, a day at a time; what was read counts from stretch to stretch. Users decide how long an answer
+/// is: where one fails, half of its time is asked for, and what cannot be read even so is passed over and told.
 ///
 /// # Errors
-/// `sacct` or the store.
+/// Accounting that answers nothing at all, or the store.
 pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> anyhow::Result<()> {
     let now = clock::now();
+    store.asked_accounting(ASKED, now).map_err(exit::store)?;
     let since = store
         .watermark(WATERMARK)
         .map_err(exit::store)?
         .unwrap_or(now - FIRST_LOOK);
     let mut from = since.min(now) - OVERLAP;
+    let mut step = STEP;
     let mut left = MOST_REMADE;
     while from < now {
-        let to = (from + STEP).min(now);
-        let rows = accounting::ended_between(now - from + SEAM, now - to)
-            .map_err(|e| exit::fail(e.to_string(), e.hint()))?;
-        keep(config, store, &rows, (to, now), &mut left, report)?;
-        from = to;
+        let to = (from + step).min(now);
+        match accounting::ended_between(now - from + SEAM, now - to) {
+            Ok(rows) => {
+                keep(config, store, &rows, (to, now), &mut left, report)?;
+                step = (step * 2).min(STEP);
+                from = to;
+            }
+            Err(error) => {
+                in_vain(&error)?;
+                step = (to - from) / 2;
+                if step < SHORTEST {
+                    pass_over(store, (from, to, now), &error, report)?;
+                    (step, from) = (SHORTEST, to);
+                }
+            }
+        }
     }
+    Ok(())
+}
+
+/// Whether accounting answers at all, though not to this question.
+///
+/// # Errors
+/// It does not: that is for an administrator to mend, and nothing is passed over meanwhile.
+pub(super) fn in_vain(error: &CommandError) -> anyhow::Result<()> {
+    let failed = |e: &CommandError| exit::fail(e.to_string(), e.hint());
+    match error {
+        CommandError::Absent(_) => Err(failed(error)),
+        _ => accounting::answers().map_err(|_| failed(error)),
+    }
+}
+
+/// Goes on behind a stretch, and says so.
+fn pass_over(
+    store: &mut Store,
+    (since, until, now): (i64, i64, i64),
+    error: &CommandError,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let gap = AccountingGap {
+        since,
+        until,
+        reason: error.to_string(),
+        noted_at: now,
+    };
+    store.passed_over(&gap).map_err(exit::store)?;
+    store
+        .save_accounting(&[], &[], &[], (WATERMARK, until))
+        .map_err(exit::store)?;
+    report.passed_over.push(gap);
     Ok(())
 }
 
@@ -76,7 +129,7 @@ fn keep(
     let mut backlogs = BTreeMap::new();
     let waits: Vec<Wait> = over
         .iter()
-        .filter_map(|row| wait(store, &row.job, &mut backlogs))
+        .filter_map(|row| wait(store, row, &mut backlogs))
         .collect();
     let demand: Vec<Demand> = over.iter().filter_map(|row| demand(row)).collect();
     let explored: Vec<_> = over
@@ -92,7 +145,7 @@ fn keep(
         let id = row.job.advice_id.as_deref()?;
         advices
             .as_ref()?
-            .behind(row.job.job_id, &row.submit_line, id)
+            .behind(row.job.job_id, &row.job.user, &row.submit_line, id)
     };
     let launches: Vec<(AccountedJob, Run)> = over
         .iter()
@@ -113,31 +166,36 @@ fn keep(
     Ok(())
 }
 
-/// How long a job with GPUs of one type waited. Requeued runs count from when they could begin
-/// again.
+/// How long a job with GPUs of one type waited for them. Requeued runs count from when they could begin
+/// again. A job that stood at a limit of its user, account or QOS, or for anything else but GPUs, says nothing of them.
 fn wait(
     store: &Store,
-    job: &AccountedJob,
+    row: &Row,
     backlogs: &mut BTreeMap<(String, i64), Option<u32>>,
 ) -> Option<Wait> {
+    let job = &row.job;
     let [(gres, gpus)] = job.gpus.as_slice() else {
         return None;
     };
     let eligible = job.eligible.filter(|at| *at <= job.start)?;
-    if gres.is_empty() || *gpus == 0 {
+    if gres.is_empty() || *gpus == 0 || !is_for_resources(&row.reason) {
         return None;
     }
     let backlog = *backlogs
         .entry((gres.clone(), eligible))
         .or_insert_with(|| store.backlog_at(gres, eligible).unwrap_or_default());
+    // Whatever it waited for while all of them were idle, it was something else.
+    let idle = store.all_idle_in(gres, eligible, job.start);
+    let since = idle.ok().flatten().unwrap_or(eligible);
     Some(Wait {
         cluster: job.cluster.clone(),
         job_id: job.job_id,
         eligible,
-        wait_s: u64::try_from(job.start - eligible).unwrap_or(0),
+        wait_s: u64::try_from(job.start - since).unwrap_or(0),
         gres: gres.clone(),
         gpus: *gpus,
         backlog,
+        uid: job.uid,
     })
 }
 
@@ -274,6 +332,7 @@ mod tests {
             job,
             stage: Stage::Over,
             submit_line: line.into(),
+            reason: "None".into(),
         }
     }
 

@@ -3,8 +3,9 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
 
 use model_store::advisor::words::grouped;
 use model_store::advisor::{Catalogue, Precision, Run};
@@ -13,11 +14,14 @@ use model_store::options::shorten;
 use model_store::outcome::Outcome;
 use model_store::store::{FileFate, Ingested, Quarantined, Store};
 
+use serde_json::error::Category;
+
+use super::answers::{self, Answers, Ledger};
 use super::judge::{self, Verdict};
+use super::listing::Named;
 use super::spool::{self, Entry, FRESH, Spool, SpoolFile};
-use super::{MOST_SHOWN, Report, limits, named, remove_folders};
+use super::{MOST_SHOWN, Report, limits, named, remove_folder};
 use crate::progress::Progress;
-use crate::slurm::accounting::{self, Row};
 use crate::{exit, prices, publish};
 
 /// Files of one transaction. A run's hashes lie anywhere in three indexes: the more runs are written at once, the more of them
@@ -25,8 +29,10 @@ use crate::{exit, prices, publish};
 const BATCH: usize = 16_384;
 /// Bytes of files beyond which a transaction takes no more of them.
 const BATCH_BYTES: usize = 32 << 20;
-/// Jobs of one question to accounting, whose answer has a limit.
-const QUESTION: usize = 1024;
+/// Why a file waits whose owner asked for too much; after a week it is refused.
+const UNANSWERED: &str =
+    "what accounting has of the jobs that its owner's files name is too long for one call";
+const LOST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What lay under one name, and the outcome that it reads as.
 struct Read {
@@ -38,7 +44,9 @@ struct Read {
 /// What lay under some names, and what accounting says of the jobs that the outcomes name, in the order of their numbers.
 struct Loaded {
     read: Vec<Read>,
-    rows: Vec<Row>,
+    answers: Answers,
+    /// Some were left for the next call: their owners have had their time.
+    more: bool,
 }
 
 /// Takes the outcome files of these names, a transaction for each batch. Memory holds three batches at most: one that is
@@ -50,36 +58,38 @@ pub(super) fn take_all(
     config: &Config,
     spool: &Spool,
     store: &mut Store,
-    names: Vec<OsString>,
+    names: Vec<Named>,
     progress: &Progress,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let all = names.len();
+    let ledger = &Ledger::default();
     std::thread::scope(|scope| {
         let (give, batches) = sync_channel(1);
         scope.spawn(move || {
             let mut names = names.into_iter();
             while names.len() > 0 {
                 // Nobody takes it once an error has ended the other side.
-                if give.send(load(spool, &mut names)).is_err() {
+                if give.send(load(spool, ledger, &mut names)).is_err() {
                     break;
                 }
             }
         });
         let (committed, to_remove) = sync_channel::<Vec<OsString>>(1);
-        let remover = scope.spawn(move || spool.remove(to_remove.into_iter().flatten()));
+        let remover = scope.spawn(move || spool.remove(to_remove.into_iter().flatten(), None));
         let mut done = 0;
         for batch in batches {
             let batch = batch?;
             progress.say(format!("reading outcome files: {done} of {all}"));
             done += batch.read.len();
+            report.more |= batch.more;
             // It ends after this side alone.
             let _ = committed.send(take(config, spool, store, batch, report)?);
         }
         drop(committed);
         report
             .unremovable
-            .add_all(&remover.join().unwrap_or_default());
+            .add_all(&remover.join().unwrap_or_default().failed);
         Ok(())
     })
 }
@@ -87,47 +97,50 @@ pub(super) fn take_all(
 /// The next batch.
 fn load(
     spool: &Spool,
-    names: &mut (impl Iterator<Item = OsString> + Send),
+    ledger: &Ledger,
+    names: &mut (impl Iterator<Item = Named> + Send),
 ) -> anyhow::Result<Loaded> {
-    let bytes = AtomicUsize::new(0);
+    let (bytes, more) = (AtomicUsize::new(0), AtomicBool::new(false));
     let next = || {
         let room = bytes.load(Relaxed) < BATCH_BYTES;
         room.then(|| names.next()).flatten()
     };
-    let mut read = spool::each(std::iter::from_fn(next).take(BATCH), |name| {
-        let entry = spool::read(spool, &name);
-        let outcome = match &entry {
-            Entry::File(file) => {
-                bytes.fetch_add(file.bytes.len(), Relaxed);
-                Some(serde_json::from_slice(&file.bytes))
+    let mut read = spool::each(
+        std::iter::from_fn(next).take(BATCH),
+        |Named { name, uid }| {
+            if ledger.is_spent(uid) {
+                more.store(true, Relaxed);
+                return None;
             }
-            _ => None,
-        };
-        Some(Read {
-            name,
-            entry,
-            outcome,
-        })
-    });
+            let begun = Instant::now();
+            let entry = spool::read(spool, &name);
+            let outcome = match &entry {
+                Entry::File(file) => {
+                    bytes.fetch_add(file.bytes.len(), Relaxed);
+                    Some(serde_json::from_slice(&file.bytes))
+                }
+                _ => None,
+            };
+            ledger.charge(uid, begun.elapsed());
+            Some(Read {
+                name,
+                entry,
+                outcome,
+            })
+        },
+    );
     // Of files that contradict one another the first one counts, whichever thread was faster.
     read.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    let outcomes = read
-        .iter()
-        .filter_map(|r| r.outcome.as_ref()?.as_ref().ok());
-    let rows = accounted(outcomes.map(|outcome| outcome.job_id).collect())?;
-    Ok(Loaded { read, rows })
-}
-
-/// What accounting says of these jobs, in the order of their numbers.
-fn accounted(mut ids: Vec<u64>) -> anyhow::Result<Vec<Row>> {
-    ids.sort_unstable();
-    ids.dedup();
-    let mut rows = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(QUESTION) {
-        rows.extend(accounting::jobs(ids).map_err(|e| exit::fail(e.to_string(), e.hint()))?);
-    }
-    rows.sort_by_key(|row| row.job.job_id);
-    Ok(rows)
+    let asked = read.iter().filter_map(|r| match (&r.entry, &r.outcome) {
+        (Entry::File(file), Some(Ok(outcome))) => Some((file.uid, outcome.job_id)),
+        _ => None,
+    });
+    let answers = answers::of_jobs(asked.collect(), ledger)?;
+    Ok(Loaded {
+        read,
+        answers,
+        more: more.into_inner(),
+    })
 }
 
 /// One batch: sort, judge, commit. Returns the names that may be removed now.
@@ -147,7 +160,7 @@ fn take(
     for one in loaded.read {
         batch.sort(spool, one, &known, report);
     }
-    batch.judge(config, &loaded.rows, report);
+    batch.judge(config, &loaded.answers, report);
     batch.commit(store, report)?;
     Ok(batch.done)
 }
@@ -169,7 +182,7 @@ impl Batch {
             Entry::Gone => return,
             // It has taken the place of a file since the names were read.
             Entry::Folder => {
-                remove_folders(spool, std::slice::from_ref(&name), report);
+                remove_folder(spool, &name, report);
                 return;
             }
             Entry::Leave(reason) => {
@@ -201,10 +214,18 @@ impl Batch {
         }
     }
 
-    fn judge(&mut self, config: &Config, rows: &[Row], report: &mut Report) {
+    fn judge(&mut self, config: &Config, answers: &Answers, report: &mut Report) {
+        let rows = &answers.rows;
         // A `config.json` of the site's that is gone is told by `train`; outcomes are taken all the same.
         let catalogue = publish::catalogue(config).unwrap_or_else(|_| Catalogue::built_in());
         for (name, file, outcome) in std::mem::take(&mut self.files) {
+            if answers.unanswered.contains(&(file.uid, outcome.job_id)) {
+                match file.age > LOST {
+                    true => self.refused.push((name, file.refused(UNANSWERED))),
+                    false => report.waiting.add(UNANSWERED, &file.name),
+                }
+                continue;
+            }
             let from = rows.partition_point(|row| row.job.job_id < outcome.job_id);
             let to = rows.partition_point(|row| row.job.job_id <= outcome.job_id);
             match judge::judge(&file, &outcome, &rows[from..to], |gres| {
@@ -279,7 +300,18 @@ impl Batch {
 
 /// A file that is no outcome, refused; `None` while it may still be being written.
 fn unreadable(file: &SpoolFile, error: &serde_json::Error) -> Option<Quarantined> {
-    (file.age >= FRESH).then(|| file.refused(format!("no outcome file: {error}")))
+    (file.age >= FRESH).then(|| file.refused(format!("no outcome file: {}", misread(error))))
+}
+
+/// What is wrong with a file as JSON: where, and in no word of the file's own, which the reader's message would quote.
+pub(super) fn misread(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Syntax => "no JSON",
+        Category::Eof => "JSON that ends too early",
+        Category::Data => "a value of another kind than it has to be",
+        Category::Io => "not readable",
+    };
+    format!("{what} at line {}, column {}", error.line(), error.column())
 }
 
 /// `job 4711 window 0: Llama-3.1-8B on H100-SXM x 1, fp8: 9,870 tok/s with 64 in flight`.
@@ -314,8 +346,6 @@ fn beyond(catalogue: &Catalogue, ingested: &Ingested) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -330,6 +360,13 @@ mod tests {
         };
         assert_eq!(unreadable(&file(59), &error), None);
         let refused = unreadable(&file(60), &error).unwrap();
-        assert!(refused.reason.starts_with("no outcome file: "));
+        assert!(
+            refused
+                .reason
+                .starts_with("no outcome file: JSON that ends")
+        );
+        let error = serde_json::from_str::<Outcome>(r#"{"schema":"SECRET"}"#).unwrap_err();
+        let refused = unreadable(&file(60), &error).unwrap();
+        assert!(!refused.reason.contains("SECRET"), "{refused:?}");
     }
 }

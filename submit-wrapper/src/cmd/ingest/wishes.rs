@@ -1,14 +1,14 @@
 //! Wishes in the spool: requests that had no answer. They claim nothing; what is kept is who asked for what, and how often.
 
-use std::ffi::OsString;
-
-use model_store::options::{AdviceMode, RawOptions};
+use model_store::options::{AdviceMode, OPTIONS, RawOptions};
 use model_store::store::{NewWish, Quarantined, Store};
 use model_store::wish::{self, WishFile, WishWhy};
 use sha2::{Digest, Sha256};
 
+use super::batch::misread;
+use super::listing::Named;
 use super::spool::{self, Entry, FRESH, Spool, SpoolFile};
-use super::{Report, remove_folders};
+use super::{Report, remove_folder};
 use crate::slurm::accounting::Row;
 use crate::slurm::submitted::request_of_line;
 use crate::{clock, exit};
@@ -20,11 +20,12 @@ const LONGEST_MODEL: usize = 512;
 pub(super) fn take(
     spool: &Spool,
     store: &mut Store,
-    names: &[OsString],
+    names: &[Named],
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let (mut wishes, mut refused, mut done) = (Vec::new(), Vec::new(), Vec::new());
-    for name in names {
+    for named in names {
+        let name = &named.name;
         let file = match spool::read(spool, name) {
             Entry::File(file) => file,
             Entry::Junk(junk) => {
@@ -33,7 +34,7 @@ pub(super) fn take(
                 continue;
             }
             Entry::Folder => {
-                remove_folders(spool, std::slice::from_ref(name), report);
+                remove_folder(spool, name, report);
                 continue;
             }
             Entry::Leave(_) | Entry::Gone => continue,
@@ -50,7 +51,7 @@ pub(super) fn take(
     store.quarantine(&refused).map_err(exit::store)?;
     report.wishes += wishes.len();
     note(&refused, report);
-    report.unremovable.add_all(&spool.remove(done));
+    report.unremovable.add_all(&spool.remove(done, None).failed);
     Ok(())
 }
 
@@ -65,7 +66,7 @@ fn read(file: &SpoolFile) -> Result<NewWish, String> {
         return Err(format!("a wish larger than {} bytes", wish::LARGEST));
     }
     let found: WishFile =
-        serde_json::from_slice(&file.bytes).map_err(|e| format!("no wish: {e}"))?;
+        serde_json::from_slice(&file.bytes).map_err(|e| format!("no wish: {}", misread(&e)))?;
     if found.schema > wish::SCHEMA {
         let known = wish::SCHEMA;
         return Err(format!(
@@ -73,7 +74,7 @@ fn read(file: &SpoolFile) -> Result<NewWish, String> {
             found.schema
         ));
     }
-    let options = found.raw().map_err(|e| format!("no wish: {e}"))?;
+    let options = found.raw().map_err(|_| wrong(&found))?;
     let age = i64::try_from(file.age.as_secs()).unwrap_or(i64::MAX);
     new_wish(
         &options,
@@ -81,6 +82,18 @@ fn read(file: &SpoolFile) -> Result<NewWish, String> {
         found.why,
         clock::now().saturating_sub(age),
     )
+}
+
+/// Which option is not taken, by its name alone: whoever may read the store reads it, and the value is the user's.
+fn wrong(found: &WishFile) -> String {
+    let is_wrong = |name: &str| {
+        let value = found.options.get(name);
+        value.is_some_and(|value| RawOptions::default().set(name, value).is_err())
+    };
+    match OPTIONS.iter().find(|spec| is_wrong(spec.name)) {
+        Some(spec) => format!("no wish: the value of --{} is not taken", spec.name),
+        None => "no wish: an option that there is not".into(),
+    }
 }
 
 fn new_wish(options: &RawOptions, uid: u32, why: WishWhy, at: i64) -> Result<NewWish, String> {
@@ -155,16 +168,19 @@ mod tests {
             ("{}", "a wish without a model"),
             (
                 r#"{"llm-model":"a","llm-isl":"1e308"}"#,
-                "no wish: --llm-isl=1e308 is not",
+                "no wish: the value of --llm-isl is not taken",
             ),
             (
                 r#"{"llm-model":"a","llm-isl":"NaN"}"#,
-                "no wish: --llm-isl=NaN is not",
+                "no wish: the value of --llm-isl is not taken",
             ),
-            (r#"{"llm-model":"a\nb"}"#, "no wish: --llm-model=a?b is not"),
+            (
+                r#"{"llm-model":"a\nb"}"#,
+                "no wish: the value of --llm-model is not taken",
+            ),
             (
                 r#"{"llm-model":"a","rm":"-rf"}"#,
-                "no wish: unknown option --rm",
+                "no wish: an option that there is not",
             ),
         ] {
             let told = wish(options);

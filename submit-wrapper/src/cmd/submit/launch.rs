@@ -16,6 +16,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::script::Script;
 use crate::exit;
 use crate::shell::quoted;
+use crate::slurm::test_only::{Word, ask};
 
 /// True inside a job.
 pub(super) fn inside_job() -> bool {
@@ -107,16 +108,44 @@ impl Launch {
         out
     }
 
+    /// What slurmctld says of the form as it stands now.
+    pub(super) fn shown(&self) -> Word {
+        let mut words = self.words();
+        words.insert(0, "--test-only".to_owned());
+        match self.command(words) {
+            Ok((mut command, _held)) => ask(&mut command),
+            Err(_) => Word::Silent,
+        }
+    }
+
+    /// True where something is to be changed in what the job asks for.
+    pub(super) fn changes_options(&self) -> bool {
+        let option = |e: &Edit| e.name != "comment";
+        self.parts.iter().any(|part| part.edits.iter().any(option))
+    }
+
     /// Prints the command, or becomes it. Names that begin with `SLURM_` reach the job under every
     /// form of `--export`.
     pub(super) fn start(self) -> anyhow::Result<ExitCode> {
         let mut words = self.words();
-        let stripped = self.script.text().and_then(script_without_llm);
         if self.dry_run {
+            let stripped = self.script.text().and_then(script_without_llm);
             words.extend(self.tail.iter().cloned());
             self.print(&words, stripped.is_some())?;
             return Ok(ExitCode::SUCCESS);
         }
+        let (mut command, held) = self.command(words)?;
+        let error = command.exec();
+        drop(held);
+        Err(exit::fail(
+            format!("cannot start sbatch: {error}"),
+            "Slurm's client commands must be in PATH",
+        ))
+    }
+
+    /// `sbatch` with these options, ready to be run, and the file that must stay open until then.
+    fn command(&self, mut words: Vec<String>) -> anyhow::Result<(Command, Option<File>)> {
+        let stripped = self.script.text().and_then(script_without_llm);
         let mut command = Command::new("sbatch");
         let mut tail = self.tail.clone();
         // The file must stay open until `sbatch` has read it.
@@ -140,16 +169,11 @@ impl Launch {
             _ => {}
         }
         self.leave_out(&mut command);
-        let error = command
+        command
             .args(words)
             .args(tail)
-            .envs(self.environment.iter().map(|(n, v)| (n, v)))
-            .exec();
-        drop(held);
-        Err(exit::fail(
-            format!("cannot start sbatch: {error}"),
-            "Slurm's client commands must be in PATH",
-        ))
+            .envs(self.environment.iter().map(|(n, v)| (n, v)));
+        Ok((command, held))
     }
 
     /// Variables that would undo an edit, and the advice of the job around this command.

@@ -15,6 +15,7 @@ const LARGEST: u64 = 4 << 20;
 const LARGEST_NAMED: u64 = 1 << 20;
 
 /// Where a script came from.
+#[derive(Clone)]
 pub(super) enum Script {
     /// Out of sight.
     Unseen,

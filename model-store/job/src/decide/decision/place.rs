@@ -54,10 +54,10 @@ impl Place {
 
     /// The GPU types that a job on so many nodes can reach. A type whose partitions were not
     /// observed is taken to be in reach; with nodes excluded, one more must be there than is
-    /// needed.
-    pub(super) fn within(&self, cluster: &ClusterState, nodes: u32) -> ClusterState {
-        let needed = nodes + u32::from(self.excludes_nodes);
-        let named = |p: &GpuPool| {
+    /// needed, unless the nodes are `named`: then each configuration is held against them.
+    pub(super) fn within(&self, cluster: &ClusterState, nodes: u32, named: bool) -> ClusterState {
+        let needed = nodes + u32::from(self.excludes_nodes && !named);
+        let reaches = |p: &GpuPool| {
             p.partitions.is_empty()
                 || self.partitions.is_empty()
                 || self.partitions.iter().any(|n| p.partitions.contains(n))
@@ -65,7 +65,7 @@ impl Place {
         let mut reached = cluster.clone();
         reached
             .pools
-            .retain(|p| named(p) && (p.nodes >= needed || needed == 1));
+            .retain(|p| reaches(p) && (p.nodes >= needed || needed == 1));
         reached
     }
 

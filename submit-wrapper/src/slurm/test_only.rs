@@ -1,0 +1,71 @@
+//! What slurmctld says of a job without taking it: `sbatch --test-only`.
+
+use std::process::{Command, Stdio};
+
+/// What slurmctld says of a form of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// It would take the job, to start at this time, Unix seconds, where it told one.
+    Takes(Option<i64>),
+    /// It would not; its words.
+    Refuses(String),
+    /// It could not be asked.
+    Silent,
+}
+
+/// Words with which `sbatch` says that it did not reach slurmctld: they tell nothing of the job.
+const UNREACHED: [&str; 3] = ["Unable to contact", "timed out", "Connection refused"];
+
+/// Runs a `sbatch --test-only` that is ready to be run.
+pub(crate) fn ask(command: &mut Command) -> Word {
+    let out = command
+        .env("SLURM_TIME_FORMAT", "%s")
+        .env("LC_ALL", "C")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output();
+    out.map_or(Word::Silent, |out| {
+        read(out.status.success(), &String::from_utf8_lossy(&out.stderr))
+    })
+}
+
+fn read(taken: bool, text: &str) -> Word {
+    if UNREACHED.iter().any(|words| text.contains(words)) {
+        return Word::Silent;
+    }
+    if taken {
+        let starts = text.lines().filter_map(|line| {
+            let (_, rest) = line.split_once(" to start at ")?;
+            rest.split_whitespace().next()?.parse().ok()
+        });
+        return Word::Takes(starts.max());
+    }
+    let said = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let last = said.last().unwrap_or("it gave no reason");
+    let bare = ["allocation failure: ", "sbatch: error: "];
+    let last = bare
+        .iter()
+        .fold(last, |text, head| text.strip_prefix(head).unwrap_or(text));
+    Word::Refuses(last.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAKEN: &str =
+        "sbatch: Job 4 to start at 1796019083 using 1 processors on nodes a1 in partition serve\n";
+
+    #[test]
+    fn what_slurm_says_is_read() {
+        assert_eq!(read(true, TAKEN), Word::Takes(Some(1_796_019_083)));
+        assert_eq!(read(true, ""), Word::Takes(None));
+        let refused = "sbatch: error: QOSMaxGRESPerJob\nallocation failure: Job violates accounting/QOS policy\n";
+        assert_eq!(
+            read(false, refused),
+            Word::Refuses("Job violates accounting/QOS policy".into())
+        );
+        let away = "allocation failure: Unable to contact slurm controller (connect failure)\n";
+        assert_eq!(read(false, away), Word::Silent);
+    }
+}
