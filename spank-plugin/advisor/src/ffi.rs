@@ -69,6 +69,20 @@ pub(crate) fn c_string(text: impl Into<Vec<u8>>) -> CString {
 mod tests {
     use super::*;
 
+    /// The types above are those of Slurm's own headers: it does not compile where one differs. `slurm_opt.h` of 26.05 could not be had.
+    macro_rules! same_as {
+        ($release:ident: $($name:ident $kind:ty),*) => {
+            const _: () = {
+                $(const _: $kind = spank_abi::$release::$name;)*
+            };
+        };
+    }
+    same_as!(v22_05: slurm_option_get OptionGet, slurm_option_set OptionSet, slurm_option_isset OptionIs,
+        slurm_option_reset OptionIs, slurm_info Log, slurm_error Log);
+    same_as!(v24_11: slurm_option_get OptionGet, slurm_option_set OptionSet, slurm_option_isset OptionIs,
+        slurm_option_reset OptionIs, slurm_info Log, slurm_error Log);
+    same_as!(v26_05: slurm_info Log, slurm_error Log);
+
     #[test]
     fn a_symbol_that_is_not_there_is_none() {
         assert!(symbol(c"slurm_option_get_of_another_world").is_none());

@@ -4,9 +4,19 @@
 //! overflows then cost the user an advice and never the submission. The child has nothing of its parent's open but the
 //! pipe, so that a launcher which waits for the end of `sbatch`'s output does not wait for it.
 
-use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::fs::{File, OpenOptions};
+use std::io::PipeWriter;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork};
 
 use crate::guard;
 
@@ -15,7 +25,7 @@ const LAST_WAIT: Duration = Duration::from_millis(10);
 
 /// A child process; ended when dropped.
 pub(crate) struct Child {
-    pid: libc::pid_t,
+    pid: Pid,
     /// What it writes.
     pub(crate) pipe: File,
 }
@@ -26,17 +36,15 @@ impl Child {
     /// # Errors
     /// The system's: no pipe, or no process.
     pub(crate) fn start(body: impl FnOnce(&mut File)) -> std::io::Result<Self> {
-        let (ours, theirs) = pipe()?;
-        // SAFETY: takes and touches nothing.
-        let parent = unsafe { libc::getpid() };
+        let (ours, theirs) = std::io::pipe()?;
+        let parent = std::process::id();
         // SAFETY: a submitting command has one thread, so the child has no lock that nobody would release; it leaves
         // through `_exit` alone.
-        match unsafe { libc::fork() } {
-            -1 => Err(std::io::Error::last_os_error()),
-            0 => in_child(&theirs, parent, body),
-            pid => Ok(Self {
-                pid,
-                pipe: File::from(ours),
+        match unsafe { fork() }? {
+            ForkResult::Child => in_child(&theirs, parent, body),
+            ForkResult::Parent { child } => Ok(Self {
+                pid: child,
+                pipe: File::from(OwnedFd::from(ours)),
             }),
         }
     }
@@ -45,8 +53,7 @@ impl Child {
 impl Drop for Child {
     /// Ends the child and takes its status; a process that hangs in the kernel is left to it.
     fn drop(&mut self) {
-        // SAFETY: a child of this process that nobody else waits for.
-        unsafe { libc::kill(self.pid, libc::SIGKILL) };
+        let _ = kill(self.pid, Signal::SIGKILL); // a child of this process that nobody else waits for
         if self.has_ended() {
             return;
         }
@@ -63,14 +70,14 @@ impl Drop for Child {
 impl Child {
     /// Takes its status if it has one.
     fn has_ended(&self) -> bool {
-        // SAFETY: as above; a null pointer for a status that is not wanted.
-        unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::WNOHANG) != 0 }
+        let status = waitpid(self.pid, Some(WaitPidFlag::WNOHANG));
+        status != Ok(WaitStatus::StillAlive)
     }
 
     /// A descriptor that becomes readable when the child ends; kernels before 5.3 have none.
     fn watched(&self) -> Option<OwnedFd> {
         // SAFETY: takes numbers; no status was taken, so the number is still this child's.
-        let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) };
+        let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid.as_raw(), 0) };
         let opened = RawFd::try_from(opened).ok().filter(|fd| *fd >= 0)?;
         // SAFETY: just opened, and owned by nobody else.
         Some(unsafe { OwnedFd::from_raw_fd(opened) })
@@ -84,49 +91,34 @@ impl Child {
     }
 }
 
-fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
-    let mut ends: [RawFd; 2] = [-1; 2];
-    // SAFETY: room for two descriptors.
-    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: just opened, and owned by nobody else.
-    Ok(ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }).into())
-}
-
 /// Runs the body and ends the process, without any of the parent's exit handlers.
-fn in_child(pipe: &OwnedFd, parent: libc::pid_t, body: impl FnOnce(&mut File)) -> ! {
-    guard::quietly(|| withdraw(pipe.as_raw_fd(), parent).map(|mut pipe| body(&mut pipe)));
+fn in_child(pipe: &PipeWriter, parent: u32, body: impl FnOnce(&mut File)) -> ! {
+    guard::quietly(|| withdraw(pipe, parent).map(|mut pipe| body(&mut pipe)));
     // SAFETY: ends the process at once.
     unsafe { libc::_exit(0) }
 }
 
 /// Lets go of everything of the parent's: no descriptor but the pipe, no output, no core file, no life of its own.
-fn withdraw(pipe: RawFd, parent: libc::pid_t) -> Option<File> {
-    // SAFETY: these calls take numbers, and a limit and a path that live through them; the duplicate belongs to the
-    // `File` alone.
-    unsafe {
-        let no_core = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        // A parent that was killed before the call sends no signal any more, and keeps no time limit.
-        if libc::getppid() != parent {
-            return None;
-        }
-        let kept = libc::fcntl(pipe, libc::F_DUPFD_CLOEXEC, 3);
-        if kept < 3 {
-            return None;
-        }
-        close_all_from_3_but(kept);
-        let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
-        for standard in 0..3 {
-            libc::dup2(nothing, standard);
-        }
-        Some(File::from_raw_fd(kept))
+fn withdraw(pipe: &PipeWriter, parent: u32) -> Option<File> {
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = set_pdeathsig(Signal::SIGKILL);
+    // A parent that was killed before the call sends no signal any more, and keeps no time limit.
+    if parent_id() != parent {
+        return None;
     }
+    // A duplicate is never one of the standard three, which are about to be replaced.
+    let kept = File::from(pipe.as_fd().try_clone_to_owned().ok()?);
+    if kept.as_raw_fd() < 3 {
+        return None;
+    }
+    close_all_from_3_but(kept.as_raw_fd());
+    let nothing = OpenOptions::new().read(true).write(true).open("/dev/null");
+    if let Ok(nothing) = nothing {
+        let _ = dup2_stdin(&nothing);
+        let _ = dup2_stdout(&nothing);
+        let _ = dup2_stderr(&nothing);
+    }
+    Some(kept)
 }
 
 fn close_all_from_3_but(kept: RawFd) {
@@ -150,24 +142,16 @@ fn close_range(first: RawFd, last: RawFd) {
 }
 
 /// Waits until there is something to read (or its end); false when the time is up.
-pub(crate) fn wait_readable(source: &impl AsRawFd, left: Duration) -> bool {
+pub(crate) fn wait_readable(source: &impl AsFd, left: Duration) -> bool {
     let until = Instant::now() + left;
     loop {
         let ms = until.saturating_duration_since(Instant::now()).as_millis();
-        let ms = libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX);
-        let mut wanted = libc::pollfd {
-            fd: source.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one entry, valid through the call.
-        match unsafe { libc::poll(&raw mut wanted, 1, ms) } {
-            0 => return false,
-            n if n > 0 => return true,
-            _ if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted => {
-                return false;
-            }
-            _ => {}
+        let most = PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX);
+        let mut wanted = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut wanted, most) {
+            Ok(ready) => return ready > 0,
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
         }
     }
 }
