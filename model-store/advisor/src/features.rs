@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::case::{Precision, Workload};
 use super::physics::Physics;
 use super::setup::Setup;
+use super::version::version;
 
 /// Number of features.
 pub const FEATURES: usize = 69;
@@ -130,19 +131,6 @@ fn names(s: &Setup, version: &str) -> [String; CATEGORIES] {
     ]
 }
 
-/// The first three numbers of a version as one (`0.11.2` is 11.02); not a number where there is
-/// none, and for dates.
-pub(crate) fn version(text: &str) -> f64 {
-    let head = text.split('(').next().unwrap_or_default();
-    let mut numbers = head
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|p| p.parse::<f64>().ok());
-    let Some(major) = numbers.next().filter(|m| *m < 1000.0) else {
-        return f64::NAN;
-    };
-    major * 100.0 + numbers.next().unwrap_or(0.0) + numbers.next().unwrap_or(0.0) / 100.0
-}
-
 fn log(x: f64) -> f64 {
     x.max(1e-12).ln()
 }
@@ -263,15 +251,3 @@ pub fn for_trees(mut row: Row) -> Row {
 }
 
 const _: () = assert!(Precision::ALL.len() < 256 && Workload::ALL.len() < 256);
-
-#[cfg(test)]
-mod tests {
-    use super::version;
-
-    #[test]
-    fn versions_are_ordered_as_people_read_them() {
-        let ordered = ["0.5.4 (2024-09)", "v0.11.2", "0.17", "1.0", "1.2", "1.2.1"];
-        let numbers: Vec<f64> = ordered.iter().map(|v| version(v)).collect();
-        assert!(numbers.windows(2).all(|w| w[0] < w[1]), "{numbers:?}");
-    }
-}

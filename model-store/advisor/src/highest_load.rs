@@ -6,9 +6,9 @@
 //! is a best load, and never one at which a latency is more likely missed than held.
 
 use super::advice::{Assessed, Configuration, Fallen};
-use super::advise::assess;
+use super::assess::assess;
 use super::knowledge::Knowledge;
-use super::rank::{Limit, limits};
+use super::rank::limits;
 use super::request::{Load, Request};
 use super::run::Target;
 use super::utility;
@@ -17,13 +17,6 @@ use super::utility;
 const MOST: u32 = 10;
 /// Halvings of the step between the last load that holds and the first that does not.
 const REFINEMENTS: u32 = 2;
-
-/// True where the load is to be found: a latency is stated, and neither concurrency nor rate.
-pub(super) fn is_sought(request: &Request) -> bool {
-    let load = &request.load;
-    let latency = limits(request).iter().any(Limit::is_latency);
-    latency && load.concurrency.is_none() && load.rate.is_none()
-}
 
 /// The configuration at the load at which it is worth most. Where not even one request in flight
 /// holds the latencies, it is the assessment of that one, with its reason.

@@ -14,6 +14,7 @@ pub mod advise;
 mod agree;
 mod architecture;
 mod architectures;
+mod assess;
 mod candidates;
 mod card;
 mod case;
@@ -67,6 +68,7 @@ mod towers;
 #[allow(unsafe_code)] // the vector instructions that the machine has
 mod units;
 pub mod utility;
+mod version;
 mod wish;
 pub mod words;
 mod working;

@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 
 use super::advice::{Assessed, LeftOut, Prediction, Ranking};
 use super::economy::Term;
-use super::highest_load::is_sought;
 use super::knowledge::Knowledge;
 use super::queue::QueueWaits;
 use super::request::Request;
@@ -74,6 +73,13 @@ impl Limit {
     pub(super) fn is_latency(&self) -> bool {
         self.kind != Kind::Least
     }
+}
+
+/// True where the load is to be found: a latency is stated, and neither concurrency nor rate.
+pub(super) fn is_sought(request: &Request) -> bool {
+    let load = &request.load;
+    let latency = limits(request).iter().any(Limit::is_latency);
+    latency && load.concurrency.is_none() && load.rate.is_none()
 }
 
 /// Mean end-to-end latency, ms: TTFT and `OSL - 1` times TPOT. Their errors are taken to move

@@ -6,8 +6,8 @@
 //! (`docs/model.md`, "Working memory").
 
 use super::card::ModelCard;
-use super::features::version;
 use super::setup::Setup;
+use super::version::version;
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 

@@ -30,6 +30,7 @@ pub(crate) struct Args {
     ask: AskArgs,
     /// Most GPUs to choose from, as TYPE:PER_NODE[xNODES] separated by commas, such as h100:8,a100:8x2; where no site is
     /// configured, the GPUs that there are
+    #[allow(rustdoc::broken_intra_doc_links)] // brackets of a help text
     #[arg(long, value_name = "GPUS", value_parser = stated::cluster)]
     gpus: Option<ClusterState>,
     /// Print the advice as JSON

@@ -24,6 +24,7 @@ use crate::{clock, exit, prices, publish, stated};
 pub(crate) struct Args {
     /// State the GPUs instead of asking Slurm, to try it without one: TYPE:PER_NODE[xNODES], separated by commas, such as
     /// h100:8x4,a100:8
+    #[allow(rustdoc::broken_intra_doc_links)] // brackets of a help text
     #[arg(long, value_name = "GPUS", value_parser = stated::cluster)]
     gpus: Option<ClusterState>,
     /// Print what was seen as JSON
