@@ -7,6 +7,7 @@
 //! * [`site`] holds what an administrator publishes: configuration, policy, snapshot.
 //! * [`decide`] asks the advisor and says what is to be done.
 //! * [`change`] says which of the job's options an advice changes.
+//! * [`carry_out`] does what was decided, for plugin and command alike.
 //! * [`spool`] is what jobs and requests without an answer leave behind.
 
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ extern crate advisor; // so that `crate::advisor` names it
 use advisor::hashing;
 
 pub mod asked;
+pub mod carry_out;
 pub mod change;
 pub mod decide;
 pub mod engine_args;

@@ -1,12 +1,11 @@
 //! The other components of a heterogeneous job. The environment that a job's script gets is that of its first component, as it
 //! was when that one was decided; so the first looks ahead, and puts every component's advice into it.
 
-use model_store::component::name_for;
+use model_store::component::of_component;
 use model_store::config::Config;
 use model_store::decision::{self, Decision, decide};
 use model_store::job_request::{Given, nodes_asked};
 use model_store::options::OPTIONS;
-use model_store::outcome::env as names;
 use model_store::reading::{Component, Variables, components, parts};
 use model_store::snapshot::Snapshot;
 use model_store::startable::Who;
@@ -68,17 +67,6 @@ pub(crate) fn nodes(submission: &Submission, text: Option<&str>) -> u32 {
         nodes_asked(&Given::of(|name| component.value(name, VARIABLES))).unwrap_or(1)
     };
     others.map(|(_, component)| nodes(component)).sum()
-}
-
-/// The variables of a decision under one component's names; those of the job as a whole stay out.
-pub(crate) fn of_component(
-    environment: &[(String, String)],
-    component: u32,
-) -> impl Iterator<Item = (String, String)> {
-    let own = environment
-        .iter()
-        .filter(|(name, _)| name.starts_with("SLURM_LLM_") && name != names::SPOOL);
-    own.map(move |(name, value)| (name_for(name, component), value.clone()))
 }
 
 fn environment(name: &str) -> Option<String> {

@@ -64,14 +64,6 @@ pub(crate) fn apply(
     carry_out(job, &plan)
 }
 
-/// Appends to the comment alone.
-///
-/// # Errors
-/// As [`apply`].
-pub(crate) fn note(job: &mut impl JobOptions, comment: &str) -> Result<(), String> {
-    apply(job, &[], comment)
-}
-
 /// The user's comment, byte for byte, with a blank and the note after it.
 fn appended(job: &impl JobOptions, note: &str) -> CString {
     let mut bytes = Some(c"comment")
@@ -274,7 +266,7 @@ mod tests {
         let mut job = Fake::default();
         job.values
             .insert(c"comment".into(), c_string(b"caf\xe9".to_vec()));
-        note(&mut job, "omnipilot:1").unwrap();
+        apply(&mut job, &[], "omnipilot:1").unwrap();
         assert_eq!(
             job.get(c"comment").unwrap().as_bytes(),
             b"caf\xe9 omnipilot:1"

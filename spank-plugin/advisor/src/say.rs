@@ -1,12 +1,10 @@
 //! What the plugin says, always on stderr: stdout is the command's own.
 
+use model_store::carry_out::{MOST_LINES, no_advice};
 use model_store::options::is_hidden;
 
 use crate::environment;
 use crate::host::{self, JobOptions, Level};
-
-/// Most lines of one message.
-const MOST_LINES: usize = 4;
 
 /// Longest line, characters: names and reasons come from files that anybody may have written.
 const LONGEST_LINE: usize = 600;
@@ -28,13 +26,7 @@ pub(crate) fn lines(level: Level, lines: &[String]) {
 
 /// Says why there is no advice though one was asked for; the job goes as it was written.
 pub(crate) fn fault(reason: &str) {
-    host::log(
-        Level::Info,
-        &format!(
-            "omnipilot: no advice: {}; the job goes as written",
-            printable(reason)
-        ),
-    );
+    lines(Level::Info, &[no_advice(reason)]);
 }
 
 /// On one line, without what a terminal would obey: control characters, and those that turn the direction of writing.

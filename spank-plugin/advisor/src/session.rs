@@ -2,20 +2,21 @@
 
 use std::ffi::{CStr, CString};
 
+use model_store::carry_out::{Job, Part, Then as Go, Tone, carry_out};
 use model_store::component::name_for;
-use model_store::consult::exit_code;
+use model_store::consult::{Fault, exit_code};
 use model_store::decision::Decision;
+use model_store::job_rewrite::Edit;
 use model_store::options::AdviceMode;
 use model_store::outcome::env::ADVICE;
 use plugin_contract::question::Question;
 
 use crate::ask::ask;
-use crate::child::Terms;
 use crate::guard::{self, Place, Then};
 use crate::host::{JobOptions, Level, SlurmOptions};
 use crate::options::Typed;
 use crate::submission::Submission;
-use crate::{environment, ffi, others, rewrite, say};
+use crate::{environment, ffi, rewrite, say};
 
 /// Decides on a submission.
 pub(crate) fn decide(question: &Question) -> Then {
@@ -66,19 +67,24 @@ fn advised(typed: Typed, arguments: &[CString], component: u32) -> Then {
         Decision::Fault { .. } | Decision::Left { .. } if off => Decision::Leave,
         answer => within_reach(answer, component, is_batch),
     };
-    let several = component == 0 && !heard.others.is_empty();
-    if let (Decision::Rewrite { environment, .. }, true) = (&answer, several) {
-        others::of_component(environment, 0)
-            .for_each(|(name, value)| environment::set(&name, &value));
+    let part = Part {
+        component,
+        several: component > 0 || !heard.others.is_empty(),
+    };
+    let then = carry_out(
+        &mut InSlurm(&mut job),
+        answer,
+        part,
+        heard.terms.refuse_on_fault,
+    );
+    if let Go::End(code) = then {
+        return Then::Exit(code);
     }
-    let then = carry_out(&mut job, answer, heard.terms, component);
-    if then == Then::Continue {
-        heard
-            .others
-            .iter()
-            .for_each(|(name, value)| environment::set(name, value));
-    }
-    then
+    heard
+        .others
+        .iter()
+        .for_each(|(name, value)| environment::set(name, value));
+    Then::Continue
 }
 
 /// What the script of a batch job is to know of a further component stands in the first one's environment by now, or cannot
@@ -103,88 +109,33 @@ fn within_reach(answer: Decision, component: u32, is_batch: bool) -> Decision {
     }
 }
 
-fn carry_out(job: &mut impl JobOptions, answer: Decision, terms: Terms, component: u32) -> Then {
-    match answer {
-        Decision::Leave => Then::Continue,
-        Decision::Rewrite {
-            edits,
-            comment,
-            environment,
-            message,
-        } => {
-            if let Err(reason) = rewrite::apply(job, &edits, &comment) {
-                return broken(job, &reason, "", terms);
-            }
-            put(&environment, component);
-            tell(job, &message);
-            Then::Continue
-        }
-        Decision::Explore {
-            comment,
-            environment,
-            message,
-        } => {
-            if !comment.is_empty() && rewrite::note(job, &comment).is_err() {
-                say::fault("Slurm does not take --comment");
-                return Then::Continue;
-            }
-            put(&environment, component);
-            tell(job, &message);
-            Then::Continue
-        }
-        Decision::Check { message } => {
-            say::lines(Level::Info, &message);
-            Then::Continue
-        }
-        Decision::Refuse { code, message } => {
-            say::lines(Level::Error, &message);
-            Then::Exit(code)
-        }
-        Decision::Left { reason } => {
-            say::fault(&reason);
-            Then::Continue
-        }
-        Decision::Fault { reason, hint } => broken(job, &reason, &hint, terms),
-    }
-}
+/// The options of the submitting process.
+struct InSlurm<'a, O: JobOptions>(&'a mut O);
 
-/// Gives the job its variables: the first component under their own names, and every component of a heterogeneous job under
-/// names that say which one it is.
-fn put(environment: &[(String, String)], component: u32) {
-    if component == 0 {
-        for (name, value) in environment {
-            match value.as_str() {
-                "" if !name.starts_with("SLURM_LLM_") => environment::remove(name),
-                value => environment::set(name, value),
-            }
+impl<O: JobOptions> Job for InSlurm<'_, O> {
+    fn change(&mut self, edits: &[Edit], note: &str) -> Result<(), Fault> {
+        if edits.is_empty() && note.is_empty() {
+            return Ok(());
         }
-        return;
+        rewrite::apply(self.0, edits, note).map_err(|reason| Fault {
+            reason,
+            hint: String::new(),
+        })
     }
-    others::of_component(environment, component)
-        .for_each(|(name, value)| environment::set(&name, &value));
-}
 
-fn tell(job: &impl JobOptions, message: &[String]) {
-    if say::is_wanted(job) {
-        say::lines(Level::Info, message);
+    fn set(&mut self, name: &str, value: &str) {
+        environment::set(name, value);
     }
-}
 
-/// Something is broken: the job goes as written, unless the site wants otherwise.
-fn broken(job: &impl JobOptions, reason: &str, hint: &str, terms: Terms) -> Then {
-    let hint = Some(format!("hint: {hint}")).filter(|_| !hint.is_empty());
-    if terms.refuse_on_fault {
-        let reason = format!("no advice: {reason}");
-        say::lines(
-            Level::Error,
-            &[Some(reason), hint]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>(),
-        );
-        return Then::Exit(exit_code::FAULT);
+    fn remove(&mut self, name: &str) {
+        environment::remove(name);
     }
-    say::fault(reason);
-    tell(job, hint.as_slice());
-    Then::Continue
+
+    fn tell(&mut self, tone: Tone, lines: &[String]) {
+        match tone {
+            Tone::Watched if !say::is_wanted(self.0) => {}
+            Tone::Watched | Tone::Info => say::lines(Level::Info, lines),
+            Tone::Error => say::lines(Level::Error, lines),
+        }
+    }
 }

@@ -9,12 +9,12 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use model_store::advisor::Assessed;
-use model_store::component::name_for;
+use model_store::carry_out::{Job, MOST_LINES, Part, Then, Tone, carry_out, no_advice};
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
 use model_store::decision::{self, Decision, decide, is_left_alone};
 use model_store::job_request::{
-    GPU_OPTIONS, Given, JobRequest, asked, mark_comment, nodes_asked, without_gpus,
+    GPU_OPTIONS, JobRequest, asked, mark_comment, nodes_asked, without_gpus,
 };
 use model_store::job_rewrite::{Edit, GpuForm};
 use model_store::options::OPTIONS;
@@ -29,8 +29,6 @@ use crate::site::SiteArgs;
 use crate::who;
 use launch::Launch;
 
-/// Most lines of one message.
-const MOST_LINES: usize = 4;
 /// Seconds by which two forms of a job may start apart without any of them being later: slurmctld
 /// reckons in the steps of its scheduler.
 const LEAST_PATIENCE_S: f64 = 60.0;
@@ -84,8 +82,12 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let snapshot = match Snapshot::read(&config.snapshot) {
         Ok(snapshot) => snapshot,
         Err(error) => {
-            let Fault { reason, hint } = error.into();
-            return broken(launch, &config, &reason, &hint);
+            let fault = Decision::from(Fault::from(error));
+            let first = all.first().cloned().unwrap_or_default();
+            return match on_line(&mut launch, &first, 0, &config, fault) {
+                Then::End(code) => Ok(ExitCode::from(code)),
+                Then::Submit | Then::AsWritten => launch.start(),
+            };
         }
     };
     let mut patience_s = f64::INFINITY;
@@ -103,56 +105,32 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             script: text.as_deref(),
             read: &|name| script::read_named(name, folder.as_deref()),
             component: number,
-            who: &who::me(&config, other_nodes(&all, number)),
+            who: &who::me(&config, other_nodes(&requests, number)),
         };
         let decision = decide(&snapshot, &config, &known);
         if !args.dry_run {
             wish::leave(&config.spool, options, &decision);
         }
-        match decision {
-            Decision::Leave => {}
-            Decision::Rewrite {
-                edits,
-                comment,
-                environment,
-                message,
-            } => {
-                if let Some(why) = stuck(&edits, &component.directives) {
-                    return broken(launch, &config, &why, STUCK_HINT);
-                }
-                if !edits.is_empty() && !args.dry_run {
-                    patience_s = patience_s.min(patience(&snapshot, &config, &known));
-                }
-                launch.edit(number, edits);
-                note(&mut launch, number, component, &comment);
-                put(&mut launch, &environment, number, all.len() > 1);
-                tell_on_terminal(&message);
+        if let Decision::Rewrite { edits, .. } = &decision
+            && !edits.is_empty()
+            && !args.dry_run
+        {
+            patience_s = patience_s.min(patience(&snapshot, &config, &known));
+        }
+        match on_line(&mut launch, component, number, &config, decision) {
+            Then::Submit => {}
+            Then::AsWritten => {
+                launch.forget_all();
+                return launch.start();
             }
-            Decision::Explore {
-                comment,
-                environment,
-                message,
-            } => {
-                note(&mut launch, number, component, &comment);
-                put(&mut launch, &environment, number, all.len() > 1);
-                tell_on_terminal(&message);
-            }
-            Decision::Check { message } => tell(&message),
-            Decision::Refuse { code, message } => {
-                tell(&message);
-                return Ok(ExitCode::from(code));
-            }
-            Decision::Left { reason } => {
-                tell(&[format!("no advice: {reason}; the job goes as written")]);
-            }
-            Decision::Fault { reason, hint } => return broken(launch, &config, &reason, &hint),
+            Then::End(code) => return Ok(ExitCode::from(code)),
         }
     }
     if !args.dry_run && launch.changes_options() {
         let mut as_written = Launch::new(&all, &last, launch.script.clone(), false, false);
         let written = || as_written.shown();
         if let Some(why) = shown::against(&launch.shown(), written, patience_s) {
-            tell(&[format!("no advice: {why}; the job goes as written")]);
+            tell(&[no_advice(&why)]);
             as_written.forget_all();
             return as_written.start();
         }
@@ -191,12 +169,11 @@ fn patience(snapshot: &Snapshot, config: &Config, known: &decision::Submission) 
 }
 
 /// Nodes that the other components take at least.
-fn other_nodes(all: &[Component], number: u32) -> u32 {
-    let nodes = |component: &Component| {
-        nodes_asked(&Given::of(|name| component.value(name, VARIABLES))).unwrap_or(1)
-    };
-    let others = (0_u32..).zip(all).filter(|(n, _)| *n != number);
-    others.map(|(_, component)| nodes(component)).sum()
+fn other_nodes(requests: &[JobRequest], number: u32) -> u32 {
+    let others = requests.iter().filter(|asked| asked.component != number);
+    others
+        .map(|asked| nodes_asked(&asked.given).unwrap_or(1))
+        .sum()
 }
 
 /// What one component asks for: options of ours before `sbatch`'s own are the first one's and count
@@ -251,48 +228,64 @@ fn stuck(edits: &[Edit], directives: &SbatchLine) -> Option<String> {
     })
 }
 
-fn note(launch: &mut Launch, number: u32, component: &Component, comment: &str) {
-    if !comment.is_empty() {
-        let former = component.value("comment", VARIABLES);
-        launch.comment(number, mark_comment(former.as_deref(), comment));
-    }
-}
-
-/// Gives the job its variables: the first component's under their own names, and each one's under
-/// names that say whose they are, where there are several.
-fn put(launch: &mut Launch, environment: &[(String, String)], number: u32, several: bool) {
-    for (name, value) in environment {
-        // `sbatch` is yet to begin: it has set nothing that would have to be taken back.
-        if value.is_empty() {
-            continue;
-        }
-        if number == 0 {
-            launch.set(name.clone(), value.clone());
-        }
-        if several && name.starts_with("SLURM_LLM_") {
-            launch.set(name_for(name, number), value.clone());
-        }
-    }
-}
-
-/// Something is broken: the job goes as written with one warning line, as with the plugin, unless
-/// the site wants otherwise.
-fn broken(
-    mut launch: Launch,
+/// Does to the command line what was decided of one component.
+fn on_line(
+    launch: &mut Launch,
+    component: &Component,
+    number: u32,
     config: &Config,
-    reason: &str,
-    hint: &str,
-) -> anyhow::Result<ExitCode> {
-    if config.on_fault == OnFault::Refuse {
-        return Err(exit::with_code(
-            exit_code::FAULT,
-            format!("no advice: {reason}"),
-            hint,
-        ));
+    decision: Decision,
+) -> Then {
+    let part = Part {
+        component: number,
+        several: launch.has_several(),
+    };
+    let mut job = OnLine {
+        launch,
+        component,
+        number,
+    };
+    let refuse = config.on_fault == OnFault::Refuse;
+    carry_out(&mut job, decision, part, refuse)
+}
+
+/// One component's part of the command line.
+struct OnLine<'a> {
+    launch: &'a mut Launch,
+    component: &'a Component,
+    number: u32,
+}
+
+impl Job for OnLine<'_> {
+    fn change(&mut self, edits: &[Edit], note: &str) -> Result<(), Fault> {
+        if let Some(reason) = stuck(edits, &self.component.directives) {
+            return Err(Fault {
+                reason,
+                hint: STUCK_HINT.into(),
+            });
+        }
+        self.launch.edit(self.number, edits.to_vec());
+        if !note.is_empty() {
+            let former = self.component.value("comment", VARIABLES);
+            let comment = mark_comment(former.as_deref(), note);
+            self.launch.comment(self.number, comment);
+        }
+        Ok(())
     }
-    tell(&[format!("no advice: {reason}; the job goes as written")]);
-    launch.forget_all();
-    launch.start()
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.launch.set(name.to_owned(), value.to_owned());
+    }
+
+    /// `sbatch` is yet to begin: it has set nothing that would have to be taken back.
+    fn remove(&mut self, _: &str) {}
+
+    fn tell(&mut self, tone: Tone, lines: &[String]) {
+        match tone {
+            Tone::Watched => tell_on_terminal(lines),
+            Tone::Info | Tone::Error => tell(lines),
+        }
+    }
 }
 
 fn tell_on_terminal(message: &[String]) {
@@ -304,6 +297,10 @@ fn tell_on_terminal(message: &[String]) {
 
 fn tell(message: &[String]) {
     for line in message.iter().take(MOST_LINES) {
+        let line = match line.starts_with("hint: ") {
+            true => exit::here(line),
+            false => line.clone(),
+        };
         eprintln!("omnipilot: {line}");
     }
 }

@@ -2,11 +2,22 @@
 //! them all. As Slurm's own variables, those of component N end in `_HET_GROUP_N`; without it they
 //! are the first component's. Pure.
 
-use crate::outcome::env;
+use plugin_contract::environment::job as env;
 
 /// The name of a variable for one component.
 pub fn name_for(name: &str, component: u32) -> String {
     format!("{name}_HET_GROUP_{component}")
+}
+
+/// The variables of an advice under one component's names; those of the job as a whole stay out.
+pub fn of_component(
+    environment: &[(String, String)],
+    component: u32,
+) -> impl Iterator<Item = (String, String)> {
+    let own = environment
+        .iter()
+        .filter(|(name, _)| name.starts_with("SLURM_LLM_") && name != env::SPOOL);
+    own.map(move |(name, value)| (name_for(name, component), value.clone()))
 }
 
 /// The variables of one component of a job: what `look_up` gives, with the job's id and the names of

@@ -3,6 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use model_store::carry_out::AS_WRITTEN;
+
 use super::Seen;
 
 /// A model and a load that the published figures cover.
@@ -80,5 +82,5 @@ fn ours(line: &str) -> Option<&str> {
 
 /// Whether it submitted as written because something is broken.
 fn is_fault(lines: &[&str]) -> bool {
-    lines.iter().any(|l| l.contains("the job goes as written"))
+    lines.iter().any(|l| l.contains(AS_WRITTEN))
 }

@@ -82,6 +82,10 @@ impl Launch {
         self.edit(number, vec![edit]);
     }
 
+    pub(super) fn has_several(&self) -> bool {
+        self.parts.len() > 1
+    }
+
     pub(super) fn set(&mut self, name: String, value: String) {
         self.environment.push((name, value));
     }
