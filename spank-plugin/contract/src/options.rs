@@ -39,9 +39,23 @@ const fn c(text: &'static str) -> &'static CStr {
     }
 }
 
+/// One row an option: its place, name, value, variable and help.
 macro_rules! table {
-    ($($name:literal $metavar:literal $variable:literal $help:literal)*) => {
-        [$(OptionSpec {
+    ($($place:ident $name:literal $metavar:literal $variable:literal $help:literal)*) => {
+        #[allow(clippy::upper_case_acronyms)] // places, not names
+        enum Place {
+            $($place),*
+        }
+        $(
+            #[doc = concat!("Place of `--", $name, "` in [`OPTIONS`].")]
+            pub const $place: usize = Place::$place as usize;
+        )*
+
+        /// How many options there are.
+        pub const COUNT: usize = [$($name),*].len();
+
+        /// Every option, in the order in which help lists them.
+        pub const OPTIONS: [OptionSpec; COUNT] = [$(OptionSpec {
             name: $name,
             metavar: $metavar,
             help: $help,
@@ -52,31 +66,22 @@ macro_rules! table {
                 usage: c(concat!("[omnipilot] ", $help, "\0")),
                 variable: c(concat!($variable, "\0")),
             },
-        }),*]
+        }),*];
     };
 }
 
-/// How many options there are.
-pub const COUNT: usize = 10;
-
-/// Every option, in the order in which help lists them.
-pub const OPTIONS: [OptionSpec; COUNT] = table! {
-    "llm-model" "MODEL" "OMNIPILOT_MODEL" "model to serve: a catalogue name or a directory with config.json; the tag that asks for advice"
-    "llm-isl" "TOKENS" "OMNIPILOT_ISL" "mean input tokens of a request"
-    "llm-osl" "TOKENS" "OMNIPILOT_OSL" "mean output tokens of a request"
-    "llm-concurrency" "N" "OMNIPILOT_CONCURRENCY" "requests in flight; without it the engine is taken as saturated"
-    "llm-rate" "REQ_S" "OMNIPILOT_RATE" "requests per second that will arrive"
-    "llm-slo" "SLO" "OMNIPILOT_SLO" "latency targets in ms, such as ttft=500,tpot=50"
-    "llm-gpu" "TYPE" "OMNIPILOT_GPU" "use this GPU type (a pin)"
-    "llm-tp" "N" "OMNIPILOT_TP" "use this tensor-parallel degree (a pin)"
-    "llm-precision" "FORMAT" "OMNIPILOT_PRECISION" "use this weight format (a pin)"
-    "llm-advice" "MODE" "OMNIPILOT_ADVICE" "rewrite (default), check (advise, change nothing), explore (submit as written, learn from it), off"
-};
-
-/// Place of `--llm-model`, the tag, in [`OPTIONS`].
-pub const MODEL: usize = 0;
-/// Place of `--llm-advice` in [`OPTIONS`].
-pub const ADVICE: usize = 9;
+table! {
+    MODEL "llm-model" "MODEL" "OMNIPILOT_MODEL" "model to serve: a catalogue name or a directory with config.json; the tag that asks for advice"
+    ISL "llm-isl" "TOKENS" "OMNIPILOT_ISL" "mean input tokens of a request"
+    OSL "llm-osl" "TOKENS" "OMNIPILOT_OSL" "mean output tokens of a request"
+    CONCURRENCY "llm-concurrency" "N" "OMNIPILOT_CONCURRENCY" "requests in flight; without it the engine is taken as saturated"
+    RATE "llm-rate" "REQ_S" "OMNIPILOT_RATE" "requests per second that will arrive"
+    SLO "llm-slo" "SLO" "OMNIPILOT_SLO" "latency targets in ms, such as ttft=500,tpot=50"
+    GPU "llm-gpu" "TYPE" "OMNIPILOT_GPU" "use this GPU type (a pin)"
+    TP "llm-tp" "N" "OMNIPILOT_TP" "use this tensor-parallel degree (a pin)"
+    PRECISION "llm-precision" "FORMAT" "OMNIPILOT_PRECISION" "use this weight format (a pin)"
+    ADVICE "llm-advice" "MODE" "OMNIPILOT_ADVICE" "rewrite (default), check (advise, change nothing), explore (submit as written, learn from it), off"
+}
 
 #[cfg(test)]
 mod tests {
@@ -109,5 +114,6 @@ mod tests {
     fn the_places_are_those_of_the_options() {
         assert_eq!(OPTIONS[MODEL].name, "llm-model");
         assert_eq!(OPTIONS[ADVICE].name, "llm-advice");
+        assert_eq!(COUNT, ADVICE + 1);
     }
 }

@@ -2,6 +2,10 @@
 //! registers it, is built without std.
 
 pub use crate::advisor::plain::{is_hidden, shorten};
+use plugin_contract::environment::job;
+use plugin_contract::options::{
+    ADVICE, CONCURRENCY, COUNT, GPU, ISL, MODEL, OSL, PRECISION, RATE, SLO, TP,
+};
 pub use plugin_contract::options::{OPTIONS, OptionSpec};
 
 use crate::advisor::{Pins, Precision, Slo};
@@ -72,47 +76,106 @@ impl OptionError {
     }
 }
 
+/// What an option of the table means, in one row.
+#[derive(Clone, Copy)]
+struct Row {
+    /// What users see of it.
+    spec: OptionSpec,
+    /// Takes a value; the option keeps its former one where it is not taken.
+    set: fn(&mut RawOptions, &'static str, &str) -> Result<(), OptionError>,
+    /// Tells the value as it would be typed; `None` where none was given.
+    told: fn(&RawOptions) -> Option<String>,
+    /// The variable in which the job finds what was asked for.
+    in_job: Option<&'static str>,
+}
+
+const fn row(
+    place: usize,
+    set: fn(&mut RawOptions, &'static str, &str) -> Result<(), OptionError>,
+    told: fn(&RawOptions) -> Option<String>,
+    in_job: Option<&'static str>,
+) -> Row {
+    Row {
+        spec: OPTIONS[place],
+        set,
+        told,
+        in_job,
+    }
+}
+
+/// Every option, in the order of the table.
+#[rustfmt::skip] // a row a line, as far as it goes
+const ROWS: [Row; COUNT] = [
+    row(MODEL, |o, _, v| model_name(v).map(|v| o.model = Some(v)), |o| o.model.clone(), Some(job::MODEL)),
+    row(ISL, |o, n, v| tokens(n, v, "--llm-isl=2000").map(|v| o.isl = Some(v)), |o| number(o.isl), Some(job::ISL)),
+    row(OSL, |o, n, v| tokens(n, v, "--llm-osl=300").map(|v| o.osl = Some(v)), |o| number(o.osl), Some(job::OSL)),
+    row(CONCURRENCY, |o, n, v| concurrency(n, v).map(|v| o.concurrency = Some(v)), |o| number(o.concurrency),
+        Some(job::CONCURRENCY)),
+    row(RATE, |o, n, v| rate(n, v).map(|v| o.rate = Some(v)), |o| number(o.rate), None),
+    row(SLO, |o, _, v| slo(v).map(|v| o.slo = v), |o| told_slo(&o.slo), None),
+    row(GPU, |o, _, v| gpu_name(v).map(|v| o.pins.gpu = Some(v)), |o| o.pins.gpu.clone(), None),
+    row(TP, |o, _, v| tensor_parallel(v).map(|v| o.pins.tp = Some(v)), |o| o.pins.tp.map(|n| n.to_string()), None),
+    row(PRECISION, |o, _, v| precision(v).map(|v| o.pins.precision = Some(v)),
+        |o| o.pins.precision.map(|p| p.name().to_owned()), None),
+    row(ADVICE, |o, _, v| mode(v).map(|v| o.mode = v),
+        |o| Some(o.mode).filter(|m| *m != AdviceMode::default()).map(|m| m.name().to_owned()), None),
+];
+
 impl RawOptions {
     /// Takes one option by its long name. The last value of a repeated option wins.
     ///
     /// # Errors
     /// A value out of range or of the wrong form; the option keeps its former value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
-        let value = value.trim();
-        match name {
-            "llm-model" => self.model = Some(model_name(value)?),
-            "llm-isl" => self.isl = Some(tokens(name, value, "--llm-isl=2000")?),
-            "llm-osl" => self.osl = Some(tokens(name, value, "--llm-osl=300")?),
-            "llm-concurrency" => {
-                self.concurrency = Some(positive(
-                    name,
-                    value,
-                    1e6,
-                    "a number of requests in flight",
-                    "--llm-concurrency=64",
-                )?);
-            }
-            "llm-rate" => {
-                let wanted = "a rate in requests per second";
-                let rate = positive(name, value, 1e6, wanted, "--llm-rate=2.5")?;
-                if rate < 1e-6 {
-                    return Err(OptionError::new(name, value, wanted, "--llm-rate=2.5"));
-                }
-                self.rate = Some(rate);
-            }
-            "llm-slo" => self.slo = slo(value)?,
-            "llm-gpu" => self.pins.gpu = Some(gpu_name(value)?),
-            "llm-tp" => self.pins.tp = Some(tensor_parallel(value)?),
-            "llm-precision" => self.pins.precision = Some(precision(value)?),
-            "llm-advice" => self.mode = mode(value)?,
-            other => {
-                return Err(OptionError {
-                    reason: format!("unknown option --{}", shorten(other)),
-                    hint: "`sbatch --help` lists the options that start with --llm-".into(),
-                });
-            }
-        }
-        Ok(())
+        let Some(row) = ROWS.iter().find(|row| row.spec.name == name) else {
+            return Err(OptionError {
+                reason: format!("unknown option --{}", shorten(name)),
+                hint: "`sbatch --help` lists the options that start with --llm-".into(),
+            });
+        };
+        (row.set)(self, row.spec.name, value.trim())
+    }
+
+    /// What was given, by long name, as it would be typed.
+    pub fn told(&self) -> impl Iterator<Item = (&'static str, String)> {
+        ROWS.iter()
+            .filter_map(|row| Some((row.spec.name, (row.told)(self)?)))
+    }
+
+    /// What the job is told of it, by the names of its variables.
+    pub fn in_job(&self) -> impl Iterator<Item = (&'static str, String)> {
+        ROWS.iter()
+            .filter_map(|row| Some((row.in_job?, (row.told)(self)?)))
+    }
+}
+
+fn number(value: Option<f64>) -> Option<String> {
+    value.map(|value| value.to_string())
+}
+
+fn told_slo(slo: &Slo) -> Option<String> {
+    let stated: Vec<String> = [
+        ("ttft", slo.ttft_ms),
+        ("tpot", slo.tpot_ms),
+        ("e2e", slo.e2e_ms),
+    ]
+    .iter()
+    .filter_map(|(name, ms)| ms.map(|ms| format!("{name}={ms}")))
+    .collect();
+    (!stated.is_empty()).then(|| stated.join(","))
+}
+
+fn concurrency(name: &'static str, value: &str) -> Result<f64, OptionError> {
+    let wanted = "a number of requests in flight";
+    positive(name, value, 1e6, wanted, "--llm-concurrency=64")
+}
+
+fn rate(name: &'static str, value: &str) -> Result<f64, OptionError> {
+    let (wanted, hint) = ("a rate in requests per second", "--llm-rate=2.5");
+    let rate = positive(name, value, 1e6, wanted, hint)?;
+    match rate < 1e-6 {
+        true => Err(OptionError::new(name, value, wanted, hint)),
+        false => Ok(rate),
     }
 }
 
@@ -261,6 +324,12 @@ mod tests {
                 spec.name
             );
         }
+    }
+
+    #[test]
+    fn the_rows_stand_in_the_order_of_the_table() {
+        let names = ROWS.map(|row| row.spec.name);
+        assert_eq!(names, OPTIONS.map(|spec| spec.name));
     }
 
     #[test]

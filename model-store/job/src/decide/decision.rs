@@ -442,19 +442,16 @@ fn stated(
     spool: &std::path::Path,
 ) -> Vec<(String, String)> {
     let options = submission.options;
-    let number = |value: Option<f64>| value.map(|value| value.to_string());
     let pairs = [
         (env::ADVICE, Some(advice)),
-        (env::MODEL, options.model.clone()),
-        (env::ISL, number(options.isl)),
-        (env::OSL, number(options.osl)),
-        (env::CONCURRENCY, number(options.concurrency)),
         (env::GPU, asked.and_then(|asked| asked.gpu.clone())),
         (env::SPOOL, spool.to_str().map(str::to_owned)),
     ];
     let known = |value: Option<String>| value.filter(|text| !text.is_empty());
+    let asked = options.in_job().map(|(name, value)| (name, Some(value)));
     pairs
         .into_iter()
+        .chain(asked)
         .filter_map(|(name, value)| Some((name.to_owned(), known(value)?)))
         .collect()
 }

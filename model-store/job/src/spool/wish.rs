@@ -71,30 +71,10 @@ impl WishFile {
 
 /// Options by their long names, as they would be typed; the mode is left out.
 pub fn pairs(options: &RawOptions) -> BTreeMap<String, String> {
-    let number = |x: Option<f64>| x.map(|x| x.to_string());
-    let slo: Vec<String> = [
-        ("ttft", options.slo.ttft_ms),
-        ("tpot", options.slo.tpot_ms),
-        ("e2e", options.slo.e2e_ms),
-    ]
-    .iter()
-    .filter_map(|(name, ms)| ms.map(|ms| format!("{name}={ms}")))
-    .collect();
-    let pins = &options.pins;
-    [
-        ("llm-model", options.model.clone()),
-        ("llm-isl", number(options.isl)),
-        ("llm-osl", number(options.osl)),
-        ("llm-concurrency", number(options.concurrency)),
-        ("llm-rate", number(options.rate)),
-        ("llm-slo", Some(slo.join(",")).filter(|s| !s.is_empty())),
-        ("llm-gpu", pins.gpu.clone()),
-        ("llm-tp", pins.tp.map(|tp| tp.to_string())),
-        ("llm-precision", pins.precision.map(|p| p.name().to_owned())),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-    .collect()
+    let asked = options.told().filter(|(name, _)| *name != "llm-advice");
+    asked
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// The options behind such pairs.
