@@ -26,6 +26,7 @@ mod prepare;
 pub mod queue;
 mod report;
 pub mod select;
+pub mod surfaces;
 
 pub use fit::{Progress, settle, train};
 pub use report::{Report, TargetReport};
