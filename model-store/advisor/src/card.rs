@@ -91,6 +91,9 @@ pub struct ModelCard {
     /// Width of the keys by which an indexer picks tokens (DeepSeek-V3.2); 0 = none.
     #[serde(default)]
     pub index_head_dim: u32,
+    /// Layers that keep such keys; 0 = all.
+    #[serde(default)]
+    pub index_layers: u32,
     /// Values that a layer without a window keeps for a token, where they are not those of its heads.
     #[serde(default)]
     pub kv_values: u32,
@@ -204,7 +207,13 @@ impl ModelCard {
         let near = f64::from(windowed) * f64::from(values(self.window_kv_values));
         let indexed = match self.index_head_dim {
             0 => 0.0,
-            width => f64::from(keeping) * (f64::from(width) + 4.0),
+            width => {
+                let layers = match self.index_layers {
+                    0 => keeping,
+                    some => some,
+                };
+                f64::from(layers) * (f64::from(width) + 4.0)
+            }
         };
         (full + near * share + self.compressed_values) * bytes + indexed
     }

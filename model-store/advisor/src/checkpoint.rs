@@ -29,6 +29,8 @@ pub struct Files {
     pub adapter: Option<String>,
     /// True where there are GGUF files.
     pub gguf: bool,
+    /// True where the folder is made for embeddings (`modules.json` of sentence-transformers).
+    pub embeds: bool,
     /// The folder's own name, where it is one that may tell the format.
     pub own_name: Option<String>,
 }
@@ -41,6 +43,11 @@ pub fn read(name: &str, files: &Files) -> Result<(ModelCard, Option<Precision>),
     let Some(text) = &files.config else {
         return Err(without_config(files));
     };
+    if files.embeds {
+        return Err(CardError::NotGenerating(
+            "an embedding model, which generates no tokens",
+        ));
+    }
     let whole = hf_config::parse(text)?;
     let mut card = hf_config::read(name, &whole)?;
     let part = hf_config::language_part(&whole);

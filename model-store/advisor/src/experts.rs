@@ -118,6 +118,15 @@ pub(super) fn ffns(config: &Config, shape: &Shape) -> Result<Vec<Ffn>, CardError
     Ok((0..shape.layers).map(of).collect())
 }
 
+/// 1 for a word that means experts.
+fn sparse_word(word: &str) -> Result<u32, CardError> {
+    match word {
+        "sparse" | "moe" | "hash_moe" => Ok(1),
+        "dense" => Ok(0),
+        _ => Err(CardError::NotUnderstood("mlp_layer_types".into())),
+    }
+}
+
 /// Which layers have experts. Each key counts as its own model's code does.
 struct Sparse {
     from: u32,
@@ -142,6 +151,19 @@ impl Sparse {
             .map(|_| config.numbers_of_layers("moe_layer_freq", layers))
             .transpose()?
             .flatten();
+        let kinds = match config.row.knows("mlp_layer_types") {
+            true => config.words("mlp_layer_types", layers)?,
+            false => None,
+        };
+        let flags = match kinds {
+            Some(kinds) => Some(
+                kinds
+                    .iter()
+                    .map(|k| sparse_word(k))
+                    .collect::<Result<_, _>>()?,
+            ),
+            None => flags,
+        };
         let frequency = match flags {
             Some(_) => None,
             None => own("moe_layer_freq")?,

@@ -20,7 +20,7 @@ fn not(key: &str) -> CardError {
 pub(super) fn mixers(config: &Config, shape: &Shape) -> Result<Vec<Layer>, CardError> {
     let mixers = match config.row.mixers {
         Mixers::Grouped => grouped_layers(config, shape)?,
-        Mixers::Latent => vec![Mixer::attention(latent(config, shape)?); shape.layers as usize],
+        Mixers::Latent => latent_layers(config, shape)?,
         Mixers::Compressed => compressed_layers(config, shape)?,
         Mixers::Delta => delta_layers(config, shape)?,
         Mixers::Pattern => return pattern_layers(config, shape),
@@ -190,6 +190,48 @@ fn grouped_layers(config: &Config, shape: &Shape) -> Result<Vec<Mixer>, CardErro
         .into_iter()
         .map(|w| Mixer::attention(of(w)))
         .collect())
+}
+
+/// Latent attention; of the indexers some layers may read another one's choice.
+fn latent_layers(config: &Config, shape: &Shape) -> Result<Vec<Mixer>, CardError> {
+    let own = latent(config, shape)?;
+    let Some(indexers) = indexers(config, shape.layers)? else {
+        return Ok(vec![Mixer::attention(own); shape.layers as usize]);
+    };
+    let f = f64::from;
+    let (heads, dim) = (
+        f(config.or_zero(&["index_n_heads"])?),
+        f(config.or_zero(&["index_head_dim"])?),
+    );
+    let indexer =
+        f(config.or_zero(&["q_lora_rank"])?) * heads * dim + f(shape.hidden) * (heads + dim);
+    let without = Attention {
+        params: own.params - indexer,
+        ..own
+    };
+    let of = |has: &bool| Mixer::attention(if *has { own } else { without });
+    Ok(indexers.iter().map(of).collect())
+}
+
+/// Which layers have an indexer of their own, where the file has a list of them.
+pub(super) fn indexers(config: &Config, layers: u32) -> Result<Option<Vec<bool>>, CardError> {
+    if !config.row.knows("indexer_types") {
+        return Ok(None);
+    }
+    let Some(kinds) = config.words("indexer_types", layers)? else {
+        let every = config.number(&["index_topk_freq"])?.is_none_or(|n| n == 1);
+        return if every {
+            Ok(None)
+        } else {
+            Err(not("index_topk_freq"))
+        };
+    };
+    let of = |kind: &&str| match *kind {
+        "full" => Ok(true),
+        "shared" => Ok(false),
+        _ => Err(not("indexer_types")),
+    };
+    kinds.iter().map(of).collect::<Result<_, _>>().map(Some)
 }
 
 fn latent(config: &Config, shape: &Shape) -> Result<Attention, CardError> {

@@ -85,14 +85,29 @@ pub fn precision_of(
     dtype: Option<&str>,
 ) -> Option<Precision> {
     match quantization.filter(|q| !matches!(q.to_ascii_lowercase().as_str(), "none" | "auto")) {
-        // `gptq` may be of eight bits, which the model's name says.
-        Some(method) => match (Precision::parse(method), model.and_then(precision_in_name)) {
-            (Some(Precision::Int4), Some(Precision::Int8)) => Some(Precision::Int8),
-            (format, _) => format,
-        },
+        Some(method) => of_method(method, model),
         None => model
             .and_then(precision_in_name)
             .or_else(|| dtype.filter(|d| *d != "auto").and_then(Precision::parse)),
+    }
+}
+
+/// Weight format of a quantisation method; where the method has several, that of the model's name.
+fn of_method(method: &str, model: Option<&str>) -> Option<Precision> {
+    const OF_SEVERAL: [&str; 5] = [
+        "modelopt",
+        "compressed-tensors",
+        "quark",
+        "moe-wna16",
+        "inc",
+    ];
+    let named = model.and_then(precision_in_name);
+    let plain = method.to_ascii_lowercase().replace('_', "-");
+    match Precision::parse(method) {
+        None if OF_SEVERAL.contains(&plain.as_str()) => named,
+        // `gptq` may be of eight bits.
+        Some(Precision::Int4) if named == Some(Precision::Int8) => named,
+        found => found,
     }
 }
 

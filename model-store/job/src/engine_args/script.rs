@@ -460,6 +460,8 @@ impl Args<'_> {
             // A type alone leaves the quantisation to what a variable brings.
             (Some(_), Fixed::Open) if engine.quantization.is_none() => Fixed::Open,
             (Some(precision), _) => Fixed::Literal(precision),
+            // A method that is not known is a format that is not known.
+            (None, _) if says_a_method(engine.quantization.as_deref()) => Fixed::Open,
             (None, silence) => silence,
         }
     }
@@ -485,6 +487,11 @@ impl Args<'_> {
             Fixed::Unsaid
         }
     }
+}
+
+/// True for a word that asks for a quantisation.
+fn says_a_method(quantization: Option<&str>) -> bool {
+    quantization.is_some_and(|q| !matches!(q.to_ascii_lowercase().as_str(), "" | "none" | "auto"))
 }
 
 /// The text that a shell is given with `-c`.
