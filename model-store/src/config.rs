@@ -10,6 +10,7 @@ use crate::engine_args::EngineKind;
 use crate::job_rewrite::{GpuForm, Rules, TypeNames};
 use crate::options::shorten;
 use crate::policy::{Policies, PolicyEntry};
+use crate::prices::PriceEntry;
 pub use crate::site_limit::LimitEntry;
 
 /// Where the configuration is looked for when nothing else is said.
@@ -46,6 +47,9 @@ pub struct Config {
     /// What jobs may have beside what Slurm tells; every entry that fits counts.
     #[serde(default)]
     pub limit: Vec<LimitEntry>,
+    /// Prices by partition, account or QOS, before those of the types.
+    #[serde(default)]
+    pub price: Vec<PriceEntry>,
     /// Slurm GPU types (gres) by name.
     #[serde(default)]
     pub gpu: BTreeMap<String, GpuEntry>,
@@ -290,6 +294,7 @@ impl Config {
         }
         self.check_rules()?;
         self.limit.iter().try_for_each(LimitEntry::is_sound)?;
+        self.price.iter().try_for_each(PriceEntry::is_sound)?;
         self.probe.check()?;
         for (name, entry) in &self.gpu {
             if let Some(price) = entry
@@ -383,6 +388,7 @@ impl Config {
             rewrite: RewriteEntry::default(),
             policy: Vec::new(),
             limit: Vec::new(),
+            price: Vec::new(),
             gpu: BTreeMap::new(),
             model: BTreeMap::new(),
             utility: Economy::default(),

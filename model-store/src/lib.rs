@@ -35,6 +35,7 @@ pub mod job_rewrite;
 pub mod options;
 pub mod outcome;
 pub mod policy;
+pub mod prices;
 pub mod probe;
 pub mod sbatch_line;
 mod site_limit;

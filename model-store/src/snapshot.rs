@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::advisor::model::Model;
+use crate::prices::PriceSource;
 use crate::slurm_view::{Accounting, SlurmView};
 use crate::advisor::{
     Catalogue, ClusterState, Economy, Knowledge, ModelCard, Preferences, SiteGpu,
@@ -69,6 +70,9 @@ pub struct Body {
     /// observed.
     #[serde(skip)]
     pub slurm: Option<SlurmView>,
+    /// Where the prices come from; in the same section.
+    #[serde(skip)]
+    pub prices: PriceSource,
 }
 
 impl Body {
@@ -83,6 +87,7 @@ impl Body {
             &self.engine,
             &self.economy,
             self.slurm.as_ref().map(SlurmView::without_accounting),
+            self.prices,
         );
         // Encoding plain values into memory has no way to fail.
         postcard::to_allocvec(&parts).unwrap_or_default()
@@ -116,8 +121,8 @@ impl Body {
         // Written before there was a view of Slurm, it ends here.
         let ((cluster, gpus, models, engine, economy), rest) =
             postcard::take_from_bytes(site).ok()?;
-        let slurm = match rest {
-            [] => None,
+        let (slurm, prices) = match rest {
+            [] => (None, PriceSource::default()),
             rest => postcard::from_bytes(rest).ok()?,
         };
         Some(Self {
@@ -127,6 +132,7 @@ impl Body {
             engine,
             economy,
             slurm,
+            prices,
             ..self
         })
     }
@@ -256,7 +262,8 @@ impl Snapshot {
         let (mut body, mut left): (Body, &[u8]) =
             postcard::take_from_bytes(rest).map_err(undecodable)?;
         if version > OLDEST {
-            (body.slurm, left) = postcard::take_from_bytes(left).map_err(undecodable)?;
+            ((body.slurm, body.prices), left) =
+                postcard::take_from_bytes(left).map_err(undecodable)?;
         }
         if !left.is_empty() {
             return Err(damaged("something lies behind its body"));
@@ -336,7 +343,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn encode_body(body: &Body) -> Vec<u8> {
     // Encoding plain values into memory has no way to fail.
     let mut bytes = postcard::to_allocvec(body).unwrap_or_default();
-    bytes.extend(postcard::to_allocvec(&body.slurm).unwrap_or_default());
+    bytes.extend(postcard::to_allocvec(&(&body.slurm, body.prices)).unwrap_or_default());
     bytes
 }
 
@@ -436,8 +443,8 @@ mod tests {
         let sample = sample();
         let mut bytes = sample.encode();
         bytes[16] = 6;
-        // Nothing stands behind the body then: the section of a view that is absent is one byte.
-        bytes.pop();
+        // Nothing stands behind the body then: the section without a view and prices is two bytes.
+        bytes.truncate(bytes.len() - 2);
         let length = (bytes.len() - HEADER) as u64;
         bytes[40..48].copy_from_slice(&length.to_le_bytes());
         let sum = crc32fast::hash(&bytes[HEADER..]);

@@ -38,6 +38,7 @@ fn the_example_names_every_key_with_its_default() {
         rewrite,
         policy,
         limit,
+        price,
         gpu,
         model,
         utility,
@@ -63,6 +64,7 @@ fn the_example_names_every_key_with_its_default() {
     let limited: Vec<Option<u64>> = limit.iter().map(|entry| entry.most_gpus).collect();
     assert_eq!(limited, [Some(4), None]);
     assert!(limit[1].types.all() == ["a100", "l40s"] && limit[0].names_groups());
+    assert!(price.len() == 1 && price[0].price_per_hour > 0.0);
     let ours = model.values().next().unwrap();
     assert!(ours.config.is_some() && ours.checkpoints.len() == 2);
     assert!(utility.price_per_kwh.is_some());

@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use model_store::advisor::explain::explain;
-use model_store::advisor::{Advice, Bars, ClusterState, Knowledge, Pins, Request, advise};
+use model_store::advisor::{
+    Advice, Bars, ClusterState, Knowledge, Pins, Request, SiteGpu, advise,
+};
 use model_store::config::Config;
 use model_store::consult::consult_snapshot;
-use model_store::decision::{Submission, advice_on};
+use model_store::decision::{Submission, advice_on, prices_of};
 use model_store::job_request::Given;
 use model_store::options::{RawOptions, shorten};
 use model_store::snapshot::Snapshot;
@@ -82,6 +84,8 @@ struct Asked {
     id: Option<String>,
     /// What the job could not be started on.
     bars: Bars,
+    /// What GPU types cost where it may run.
+    gpus: Option<Vec<SiteGpu>>,
     /// Snapshot that is known to have answered it.
     snapshot: Option<String>,
 }
@@ -95,6 +99,7 @@ fn subject(config: &Config, args: &Args) -> anyhow::Result<Subject> {
         cluster: asked.cluster,
         judged_at: None,
         bars: asked.bars,
+        gpus: asked.gpus,
     };
     let Some(id) = id_of(args).or(asked.id) else {
         return Ok(answered(now, asked.request, None));
@@ -119,6 +124,7 @@ impl Basis {
         let known = self.snapshot.knowledge();
         Knowledge {
             cluster: &self.cluster,
+            gpus: self.gpus.as_deref().unwrap_or(known.gpus),
             startable: Some(&self.bars),
             now: self.judged_at.or(known.now),
             ..known
@@ -178,6 +184,7 @@ fn from_options(
         cluster,
         id: None,
         bars: Bars::default(),
+        gpus: None,
         snapshot: None,
     })
 }
@@ -209,6 +216,7 @@ fn from_json(file: &Path, published: &Snapshot) -> anyhow::Result<Asked> {
         cluster: published.body.cluster.clone(),
         id: text("advice").filter(|id| !id.is_empty()),
         bars: Bars::default(),
+        gpus: None,
         snapshot: text("snapshot"),
     })
 }
@@ -259,11 +267,13 @@ fn from_job(config: &Config, id: &str, published: &Snapshot) -> anyhow::Result<A
                 "give the options of a request, as for `omnipilot advise`",
             )
         })?;
+    let gpus = prices_of(published, config, &Given::of(|name| job.option(name)));
     Ok(Asked {
         request: consulted.request,
         cluster,
         id: job.advice,
         bars: Bars::of(&consulted.advice.candidates),
+        gpus,
         snapshot: None,
     })
 }
