@@ -35,6 +35,10 @@ pub struct Config {
     /// Milliseconds after which the plugin lets the job go as written.
     #[serde(default = "default_time_limit_ms")]
     pub time_limit_ms: u64,
+    /// Whether the plugin shows a changed job to slurmctld (`sbatch --test-only`) before it goes, within
+    /// its time limit. `omnipilot submit` always does.
+    #[serde(default)]
+    pub ask_slurm: bool,
     /// What a fault (no snapshot, a corrupt one, a time limit) does to a tagged job.
     #[serde(default)]
     pub on_fault: OnFault,
@@ -384,6 +388,7 @@ impl Config {
             spool: dir.join("spool"),
             engine: default_engine(),
             time_limit_ms: default_time_limit_ms(),
+            ask_slurm: false,
             on_fault: OnFault::default(),
             rewrite: RewriteEntry::default(),
             policy: Vec::new(),

@@ -34,6 +34,7 @@ fn the_example_names_every_key_with_its_default() {
         spool,
         engine,
         time_limit_ms,
+        ask_slurm,
         on_fault,
         rewrite,
         policy,
@@ -51,6 +52,7 @@ fn the_example_names_every_key_with_its_default() {
         (engine, time_limit_ms, on_fault),
         (defaults.engine, defaults.time_limit_ms, OnFault::Submit)
     );
+    assert!(ask_slurm && !defaults.ask_slurm);
     let a100 = gpu.get("a100").unwrap();
     assert!(a100.is.is_some() && a100.price_per_hour.is_some());
     assert!(!a100.features.is_empty() && a100.cpus_per_gpu.is_some() && a100.mem_per_gpu.is_some());

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use model_store::advisor::explain::explain;
 use model_store::advisor::{
-    Advice, Bars, ClusterState, Knowledge, Pins, Request, SiteGpu, advise,
+    Advice, Bars, ClusterState, Knowledge, Pins, Request, SiteGpu, Verdict, advise,
 };
 use model_store::config::Config;
 use model_store::consult::consult_snapshot;
@@ -23,8 +23,10 @@ use model_store::snapshot::Snapshot;
 use serde_json::Value;
 
 use crate::ask::AskArgs;
+use crate::cmd::ingest::unstarted::is_limit;
 use crate::exit;
 use crate::site::SiteArgs;
+use crate::slurm::command;
 use crate::slurm::submitted::{self, Submitted};
 use crate::who;
 
@@ -62,12 +64,36 @@ pub(super) struct Subject {
     pub(super) advice: Advice,
     /// The id that was asked for or found, and how it relates to the advice.
     pub(super) again: Option<(String, Again)>,
+    /// Why its job waits, in Slurm's reason and ours; `None` where it does not.
+    pub(super) waits: Option<String>,
+}
+
+/// Why a job waits that has not begun.
+fn waits(job: u64, subject: &Subject) -> Option<String> {
+    let words = ["-h", "-j", &job.to_string(), "-o", "%T|%r"];
+    let text = command::output("squeue", &words).ok()?;
+    let (state, reason) = text.lines().next()?.split_once('|')?;
+    if state != "PENDING" {
+        return None;
+    }
+    let ours = match &subject.advice.verdict {
+        Verdict::Recommend(_) if is_limit(reason) => {
+            "nothing that was observed stands against the advice: a limit of the user's own may, or something has changed since; `omnipilot observe` looks again".to_owned()
+        }
+        Verdict::Recommend(_) => {
+            "nothing that was observed stands against the advice: it waits as any job does".to_owned()
+        }
+        Verdict::Infeasible(why) => why.clone(),
+        Verdict::Abstain(_) => "there is no advice on it".to_owned(),
+    };
+    Some(format!("job {job} waits: {reason}, as Slurm says; {ours}"))
 }
 
 /// Runs the verb.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
-    let subject = subject(&config, args)?;
+    let mut subject = subject(&config, args)?;
+    subject.waits = args.job.and_then(|job| waits(job, &subject));
     let explanation = explain(subject.basis.knowledge(), &subject.request, &subject.advice);
     if args.json {
         crate::json::print("explain", show::as_json(&subject, &explanation)?)?;
@@ -116,6 +142,7 @@ fn answered(basis: Basis, request: Request, again: Option<(String, Again)>) -> S
         basis,
         request,
         again,
+        waits: None,
     }
 }
 

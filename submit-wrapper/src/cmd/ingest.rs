@@ -11,6 +11,7 @@ mod judge;
 mod limits;
 mod named;
 mod spool;
+pub(crate) mod unstarted;
 pub(crate) mod wishes;
 
 use std::collections::BTreeMap;
@@ -57,6 +58,7 @@ struct Report {
     waits: usize,
     demand: usize,
     wishes: usize,
+    unstarted: usize,
     more: bool,
     drifted: Vec<Drift>,
     waiting: Reasons,
@@ -186,6 +188,13 @@ fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
             count_of(report.wishes, "request")
         )?;
     }
+    if report.unstarted > 0 {
+        writeln!(
+            out,
+            "{} to start noted: limits, or cancelled while they waited",
+            count_of(report.unstarted, "failure of an advised job")
+        )?;
+    }
     for line in shown {
         writeln!(out, "  {line}")?;
     }
@@ -231,6 +240,7 @@ fn json_of(report: &Report) -> serde_json::Value {
         "waits": report.waits,
         "demand": report.demand,
         "wishes": report.wishes,
+        "unstarted": report.unstarted,
         "more": report.more,
         "drifted": report.drifted,
         "waiting": report.waiting.json(),
