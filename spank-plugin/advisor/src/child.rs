@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guard::{self, Place};
 use crate::submission::Submission;
-use crate::{others, script, who};
+use crate::{asked, others, script, who};
 
 /// What the child sends, in this order: once the terms, once the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,5 +102,9 @@ fn answer(submission: &Submission, config: &Config, pipe: &mut File) -> Decision
         component: submission.component,
         who: &who,
     };
-    decide(&snapshot, config, &known)
+    let decision = decide(&snapshot, config, &known);
+    if config.ask_slurm {
+        return asked::last_word(decision, submission, script.as_deref());
+    }
+    decision
 }

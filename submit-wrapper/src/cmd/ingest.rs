@@ -13,6 +13,7 @@ mod limits;
 mod listing;
 mod named;
 mod spool;
+pub(crate) mod unstarted;
 pub(crate) mod wishes;
 
 use std::collections::BTreeMap;
@@ -63,6 +64,7 @@ struct Report {
     waits: usize,
     demand: usize,
     wishes: usize,
+    unstarted: usize,
     more: bool,
     drifted: Vec<Drift>,
     /// Stretches of accounting that could not be read.
@@ -215,6 +217,13 @@ fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
             count_of(report.wishes, "request")
         )?;
     }
+    if report.unstarted > 0 {
+        writeln!(
+            out,
+            "{} to start noted: limits, or cancelled while they waited",
+            count_of(report.unstarted, "failure of an advised job")
+        )?;
+    }
     for line in shown {
         writeln!(out, "  {line}")?;
     }
@@ -272,6 +281,7 @@ fn json_of(report: &Report) -> serde_json::Value {
         "waits": report.waits,
         "demand": report.demand,
         "wishes": report.wishes,
+        "unstarted": report.unstarted,
         "more": report.more,
         "drifted": report.drifted,
         "passed_over": report.passed_over.iter().map(gap_json).collect::<Vec<_>>(),

@@ -8,15 +8,16 @@ mod policy;
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::{Advice, ClusterState, Layout, Pins, Precision, Startable, words};
+use crate::advisor::{Advice, ClusterState, Layout, Pins, Precision, SiteGpu, Startable, words};
 use crate::config::Config;
-use crate::consult::{Action, Consulted, Fault, Refusal, Rewrite, consult_startable, exit_code};
+use crate::consult::{Action, Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
 use crate::engine_args::{Fixed, ScriptPins, scan_script_with};
 use crate::job_request::{Asked, Given, asked, nodes_asked};
 use crate::job_rewrite::{Edit, plan};
 use crate::options::{AdviceMode, RawOptions};
 use crate::outcome::env;
 use crate::policy::PolicyMode;
+use crate::prices::{PriceSource, for_job};
 use crate::snapshot::Snapshot;
 use crate::startable::{Ground, Job, Who, rules};
 use place::Place;
@@ -164,6 +165,26 @@ pub fn advice_on(
     Some((consulted.ok()?, site.reached))
 }
 
+/// What GPU types cost for a job with these options; `None` for what they cost anywhere.
+pub fn prices_of(snapshot: &Snapshot, config: &Config, given: &Given) -> Option<Vec<SiteGpu>> {
+    let body = &snapshot.body;
+    if body.prices != PriceSource::Slurm && config.price.is_empty() {
+        return None;
+    }
+    let place = Place::of(given, &body.cluster);
+    let first = place.partitions.first();
+    let partition = first.and_then(|name| body.slurm.as_ref()?.partition(name));
+    let of = (given.get("account"), given.get("qos"));
+    let partition = partition.map(|(_, partition)| partition);
+    Some(for_job(
+        &body.gpus,
+        body.prices,
+        partition,
+        &config.price,
+        of,
+    ))
+}
+
 /// What the script fixes. Where it cannot be read, the number of GPUs stays as it was asked for: an engine command in it may
 /// count on them.
 fn script_pins(
@@ -249,6 +270,8 @@ struct Site<'a> {
     spread: bool,
     /// What of the cluster it could be started on.
     ground: Ground<'a>,
+    /// What GPU types cost where it may run; `None` for what they cost anywhere.
+    gpus: Option<Vec<SiteGpu>>,
 }
 
 impl<'a> Site<'a> {
@@ -286,6 +309,7 @@ impl<'a> Site<'a> {
             nodes,
             spread,
             ground,
+            gpus: prices_of(snapshot, config, submission.given),
         };
         (site, script)
     }
@@ -312,13 +336,14 @@ impl<'a> Site<'a> {
             Ground::Seen(checker) => Some(&**checker as &dyn Startable),
             _ => None,
         };
-        consult_startable(
+        let gpus = self.gpus.as_deref();
+        consult_here(
             self.snapshot,
             &self.reached,
             self.config,
             submission.options,
             pins,
-            startable,
+            Here { startable, gpus },
         )
     }
 
