@@ -25,6 +25,7 @@ pub(crate) fn variables(
         return Vec::new();
     }
     let all = components(parts(&submission.words), text);
+    let arguments = submission.arguments();
     let mut out = Vec::new();
     for (number, component) in (0_u32..).zip(&all).skip(1) {
         let Ok(options) = component.llm_options(&of_the_user) else {
@@ -38,7 +39,9 @@ pub(crate) fn variables(
             options: &options,
             given: &given,
             script: text,
+            arguments: arguments.as_deref(),
             read: &|name| script::read_named(name, submission.folder.as_deref()),
+            environment: &environment,
             component: number,
         };
         if let Decision::Rewrite { environment, .. } | Decision::Explore { environment, .. } =
@@ -61,7 +64,8 @@ pub(crate) fn of_component(
     own.map(move |(name, value)| (name_for(name, component), value.clone()))
 }
 
-fn environment(name: &str) -> Option<String> {
+/// A variable of the submitting process.
+pub(crate) fn environment(name: &str) -> Option<String> {
     environment::get(name)?.into_string().ok()
 }
 

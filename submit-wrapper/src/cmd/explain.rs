@@ -272,7 +272,9 @@ fn of_submission(
         given: &given,
         script: job.script.as_deref(),
         // Where the job's files lay, and whether they are as they were, is not known any more.
+        arguments: None,
         read: &|_| None,
+        environment: &|_| None,
         component: 0,
     };
     advice_on(published, config, &submission)

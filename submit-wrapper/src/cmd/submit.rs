@@ -51,6 +51,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let parts = parts(&args.sbatch);
     let last = parts.last().cloned().unwrap_or_default();
     let script = script::find(&last)?;
+    let arguments = last.arguments().to_vec();
     let all = components(parts, script.text());
     let mut launch = Launch::new(&all, &last, script, args.dry_run, args.json);
     let options = all
@@ -84,7 +85,9 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             options,
             given: &Given::of(|name| component.value(name, &environment)),
             script: text.as_deref(),
+            arguments: Some(&arguments),
             read: &|name| script::read_named(name, folder.as_deref()),
+            environment: &environment,
             component: number,
         };
         let decision = decide(&snapshot, &config, &known);
@@ -99,7 +102,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
                 environment,
                 message,
             } => {
-                refuse_directives(&edits, &component.directives)?;
+                launch.leave_out_directives(number, taken_back(&edits, &component.directives));
                 launch.edit(number, edits);
                 note(&mut launch, number, component, &comment);
                 put(&mut launch, &environment, number, all.len() > 1);
@@ -147,8 +150,9 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A directive cannot be taken back from the command line, but one of the same name replaces it: a
-/// script that asks for its GPUs in one other form gets them in that form.
+/// A directive of the same name is replaced from the command line: a script that asks for its GPUs in
+/// one other form, with a type, gets them in that form. A plain number stays a plain number, which
+/// takes the plugin's form.
 fn in_form_of(config: &Config, directives: &SbatchLine) -> Config {
     let gres = directives
         .value_of("gres")
@@ -157,7 +161,9 @@ fn in_form_of(config: &Config, directives: &SbatchLine) -> Config {
         .into_iter()
         .filter(|name| directives.has(name))
         .collect();
+    let typed = |name: &str| directives.value_of(name).is_some_and(|v| v.contains(':'));
     let form = match (given.as_slice(), gres) {
+        ([name], None) if !typed(name) => config.rewrite.gpus,
         (["gpus"], None) => GpuForm::Gpus,
         (["gpus-per-node"], None) => GpuForm::GpusPerNode,
         (["gpus-per-task"], None) => GpuForm::GpusPerTask,
@@ -169,20 +175,11 @@ fn in_form_of(config: &Config, directives: &SbatchLine) -> Config {
     config
 }
 
-/// What only the plugin could take back ends it.
-fn refuse_directives(edits: &[Edit], directives: &SbatchLine) -> anyhow::Result<()> {
-    let lost = |edit: &&Edit| edit.value.is_none() && directives.has(&edit.name);
-    let Some(edit) = edits.iter().find(lost) else {
-        return Ok(());
-    };
-    Err(exit::with_code(
-        exit_code::USAGE,
-        format!(
-            "the script has `#SBATCH --{}`, which cannot be taken back from outside of it and would add to what is advised",
-            edit.name
-        ),
-        "one GPU request in the script, such as `#SBATCH --gres=gpu:N`, or none at all",
-    ))
+/// Directives that an edit takes away. The command line cannot do so, but for a constraint.
+fn taken_back(edits: &[Edit], directives: &SbatchLine) -> Vec<String> {
+    let gone = |edit: &&Edit| edit.value.is_none() && edit.name != "constraint";
+    let lost = edits.iter().filter(gone).map(|edit| edit.name.clone());
+    lost.filter(|name| directives.has(name)).collect()
 }
 
 fn note(launch: &mut Launch, number: u32, component: &Component, comment: &str) {

@@ -21,7 +21,7 @@ pub struct Given(BTreeMap<&'static str, String>);
 
 impl Given {
     /// Long names of the options that matter.
-    pub const NAMES: [&'static str; 26] = [
+    pub const NAMES: [&'static str; 27] = [
         "gres",
         "gpus",
         "gpus-per-node",
@@ -48,6 +48,7 @@ impl Given {
         "nodefile",
         "exclude",
         "test-only",
+        "export",
     ];
 
     /// Looks each of them up.

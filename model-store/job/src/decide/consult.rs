@@ -142,13 +142,31 @@ pub fn consult_snapshot(
     options: &RawOptions,
     script_pins: &Pins,
 ) -> Result<Consulted, Fault> {
+    consult_checkpoint(snapshot, cluster, config, options, script_pins, None)
+}
+
+/// As [`consult_snapshot`], for a script that brings a checkpoint of its own in this format.
+///
+/// # Errors
+/// As [`consult_snapshot`].
+pub fn consult_checkpoint(
+    snapshot: &Snapshot,
+    cluster: &ClusterState,
+    config: &Config,
+    options: &RawOptions,
+    script_pins: &Pins,
+    checkpoint: Option<Precision>,
+) -> Result<Consulted, Fault> {
     let name = options.model.as_deref().ok_or_else(|| Fault {
         reason: "no model is named".into(),
         hint: "--llm-model=meta-llama/Llama-3.1-8B-Instruct".into(),
     })?;
     known_gpus(snapshot)?;
     let mut request = match find_model(snapshot, name) {
-        Ok(found) => request(snapshot, options, script_pins, found),
+        Ok(mut found) => {
+            found.format = checkpoint.or(found.format);
+            request(snapshot, options, script_pins, found)
+        }
         Err(refusal) => return Ok(unknown_model(snapshot, name, refusal)),
     };
     let known = Knowledge {
@@ -296,6 +314,7 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         tp: options.pins.tp.or(script_pins.tp),
         precision: options.pins.precision.or(script_pins.precision),
         layout: options.pins.layout.max(script_pins.layout),
+        context: script_pins.context.map(|c| c.min(found.card.max_context)),
     };
     Request {
         card: found.card,
