@@ -94,11 +94,14 @@ fn answer(submission: &Submission, config: &Config, pipe: &mut File) -> Decision
     if !others.is_empty() {
         send(pipe, &Frame::Others(others));
     }
+    let arguments = submission.arguments();
     let known = decision::Submission {
         options: &submission.options,
         given: &submission.given,
         script: script.as_deref(),
+        arguments: arguments.as_deref(),
         read: &|name| script::read_named(name, submission.folder.as_deref()),
+        environment: &others::environment,
         component: submission.component,
         who: &who,
     };

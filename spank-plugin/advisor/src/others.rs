@@ -32,6 +32,7 @@ pub(crate) fn variables(
         return Vec::new();
     }
     let all = components(parts(&submission.words), text);
+    let arguments = submission.arguments();
     let mut out = Vec::new();
     for (number, component) in (0_u32..).zip(&all).skip(1) {
         let Ok(asked) = component.request(number, VARIABLES) else {
@@ -44,7 +45,9 @@ pub(crate) fn variables(
             options: &asked.options,
             given: &asked.given,
             script: text,
+            arguments: arguments.as_deref(),
             read: &|name| script::read_named(name, submission.folder.as_deref()),
+            environment: &environment,
             component: number,
             who,
         };
@@ -69,7 +72,8 @@ pub(crate) fn nodes(submission: &Submission, text: Option<&str>) -> u32 {
     others.map(|(_, component)| nodes(component)).sum()
 }
 
-fn environment(name: &str) -> Option<String> {
+/// A variable of the submitting process.
+pub(crate) fn environment(name: &str) -> Option<String> {
     environment::get(name)?.into_string().ok()
 }
 

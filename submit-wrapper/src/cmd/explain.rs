@@ -318,7 +318,9 @@ fn of_submission(
         given: &asked.given,
         script,
         // Where the job's files lay, and whether they are as they were, is not known any more.
+        arguments: None,
         read: &|_| None,
+        environment: &|_| None,
         component: asked.component,
         who: &who::named(config, user),
     };

@@ -2,7 +2,7 @@
 //! but for the environment, which comes as a function.
 
 use model_store::engine_args::{
-    Advised, ApplyError, EngineCommand, EngineKind, apply_to, scan_script,
+    Advised, ApplyError, EngineCommand, EngineKind, Outside, Stated, apply_to, starts,
 };
 use model_store::outcome::{Asked, env as names};
 
@@ -89,9 +89,15 @@ fn advised(env: Env) -> Advised {
 /// default degree included, must be the advice already.
 fn unreachable_engine(command: &[String], advised: &Advised) -> Option<ApplyError> {
     let tp = advised.tp?;
-    let fixed = command
-        .iter()
-        .find_map(|word| scan_script(word).pins().tp)?;
+    let degree = |word: &String| {
+        let found = starts(word, &Outside::NOTHING).list;
+        found.iter().find_map(|start| match &start.tp {
+            Stated::Known { value, .. } => Some(*value),
+            Stated::Unsaid => Some(1),
+            _ => None,
+        })
+    };
+    let fixed = command.iter().find_map(degree)?;
     (fixed != tp).then(|| ApplyError::Contradiction {
         flag: "--tensor-parallel-size".into(),
         asked: fixed.to_string(),

@@ -160,6 +160,8 @@ pub struct Here<'a> {
     pub startable: Option<&'a dyn Startable>,
     /// What GPU types cost there; `None` for what they cost anywhere.
     pub gpus: Option<&'a [SiteGpu]>,
+    /// Format of a checkpoint that the script brings itself.
+    pub checkpoint: Option<Precision>,
 }
 
 /// As [`consult_snapshot`], for a job in its place.
@@ -180,7 +182,10 @@ pub fn consult_here(
     })?;
     known_gpus(snapshot)?;
     let mut request = match find_model(snapshot, name) {
-        Ok(found) => request(snapshot, options, script_pins, found),
+        Ok(mut found) => {
+            found.format = here.checkpoint.or(found.format);
+            request(snapshot, options, script_pins, found)
+        }
         Err(refusal) => return Ok(unknown_model(snapshot, name, refusal)),
     };
     let known = Knowledge {
@@ -341,6 +346,7 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         tp: options.pins.tp.or(script_pins.tp),
         precision: options.pins.precision.or(script_pins.precision),
         layout: options.pins.layout.max(script_pins.layout),
+        context: script_pins.context.map(|c| c.min(found.card.max_context)),
     };
     Request {
         card: found.card,

@@ -117,34 +117,17 @@ fn recognise(words: &[&str]) -> Option<(EngineKind, usize)> {
 }
 
 fn by_words(words: &[&str]) -> Option<(EngineKind, usize)> {
-    words.iter().enumerate().find_map(|(i, word)| {
-        let next = words.get(i + 1).copied().unwrap_or_default();
-        let kind = match (base(word), next) {
-            ("vllm", "serve") => return Some((EngineKind::Vllm, i + 2)),
-            ("sglang", "serve") => return Some((EngineKind::Sglang, i + 2)),
-            ("-m", module) => {
-                return by_module(module, words.get(i + 2).copied()).map(|(k, n)| (k, i + 2 + n));
-            }
-            ("trtllm-serve", _) => EngineKind::TensorRtLlm,
-            ("text-generation-launcher", _) => EngineKind::Tgi,
-            _ => return None,
-        };
-        // `trtllm-serve serve MODEL` and `trtllm-serve MODEL` are the same.
-        Some((kind, i + 1 + usize::from(next == "serve")))
-    })
-}
-
-/// The engine behind `python -m MODULE`, and how many words of the module's own come first.
-fn by_module(module: &str, next: Option<&str>) -> Option<(EngineKind, usize)> {
-    let serve = next == Some("serve");
-    match module {
-        "vllm.entrypoints.openai.api_server" | "vllm.entrypoints.api_server" => {
-            Some((EngineKind::Vllm, 0))
+    for at in 0..words.len() {
+        let rest = words.get(at..)?;
+        if let Some((engine, taken)) = super::engines::at_start(rest, true) {
+            return engine.kind.map(|kind| (kind, at + taken));
         }
-        "vllm" | "vllm.entrypoints.cli.main" if serve => Some((EngineKind::Vllm, 1)),
-        "sglang.launch_server" => Some((EngineKind::Sglang, 0)),
-        _ => None,
+        // Another module of Python's: what follows are its own words.
+        if rest.first() == Some(&"-m") {
+            return None;
+        }
     }
+    None
 }
 
 /// A program without its folders.
@@ -222,7 +205,7 @@ pub(super) fn positional(kind: EngineKind, words: &[&str], first: usize) -> Opti
 }
 
 /// How many words that follow a flag are its values.
-fn values_of(flag: &str) -> usize {
+pub(super) fn values_of(flag: &str) -> usize {
     const MANY: [&str; 6] = [
         "--served-model-name",
         "--lora-modules",
