@@ -378,7 +378,10 @@ mod tests {
             ..past[0].clone()
         });
         let told = quantiles(&past).unwrap();
-        assert!(alone[1] <= told[1] && told[1] < 1.2 * alone[1], "{alone:?} {told:?}");
+        assert!(
+            alone[1] <= told[1] && told[1] < 1.2 * alone[1],
+            "{alone:?} {told:?}"
+        );
         // Rows of before say not whose they are.
         past.iter_mut().for_each(|w| w.user = None);
         assert!(quantiles(&past).is_some());
