@@ -117,8 +117,10 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             "`omnipilot init` makes it; `spool` in the configuration names it",
         )
     })?;
-    let mut report = Report::default();
-    report.more = listing.more;
+    let mut report = Report {
+        more: listing.more,
+        ..Report::default()
+    };
     let progress = Progress::start("reading outcome files");
     batch::take_all(
         &config,
