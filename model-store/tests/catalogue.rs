@@ -143,3 +143,24 @@ fn no_key_means_two_architectures() {
         }
     }
 }
+
+/// A tuning for longer texts, or one that was made before they were stretched, has the longest context of its own file.
+#[test]
+fn a_tuning_has_its_own_longest_context() {
+    let catalogue = Catalogue::built_in();
+    let context = |name: &str| {
+        let card = catalogue.find(name).unwrap();
+        Catalogue::as_named(card, name).max_context
+    };
+    for (name, tokens) in [
+        ("Qwen/Qwen2.5-7B", 131_072),
+        ("Qwen/Qwen2.5-7B-Instruct", 32_768),
+        ("qwen2.5-7b-instruct", 32_768),
+        ("Qwen2.5-7B-Instruct-AWQ", 32_768),
+        ("Qwen/Qwen3-30B-A3B", 40_960),
+        ("Qwen/Qwen3-30B-A3B-Instruct-2507-FP8", 262_144),
+        ("microsoft/Phi-3-medium-128k-instruct", 131_072),
+    ] {
+        assert_eq!(context(name), tokens, "{name}");
+    }
+}

@@ -121,6 +121,9 @@ pub struct ModelCard {
     /// Parameters of the routed experts, all layers together; 0 = not known apart.
     #[serde(default)]
     pub expert_params: f64,
+    /// Names whose longest context is another one: tunings for longer texts, or checkpoints that were made before it was stretched.
+    #[serde(default)]
+    pub contexts: Vec<(String, u32)>,
     /// Parameters of a tower for images, which are in `params` and not in `active_params`.
     #[serde(default)]
     pub tower_params: f64,

@@ -45,7 +45,8 @@ pub(super) fn parse(text: &str) -> Result<Map<String, Value>, CardError> {
             text.len()
         )));
     }
-    match python_json::parse(text) {
+    // Editors on Windows put a mark of the byte order in front.
+    match python_json::parse(text.trim_start_matches('\u{feff}')) {
         Ok(Value::Object(whole)) => Ok(whole),
         Ok(_) => Err(CardError::NotJson("another JSON value".into())),
         Err(e) => Err(CardError::NotJson(e.to_string())),

@@ -7,8 +7,8 @@ use crate::advisor::advise::settle_layout;
 use crate::advisor::formats::{Named, named};
 use crate::advisor::of_hub_cache;
 use crate::advisor::{
-    Advice, Assessed, ClusterState, Knowledge, Load, Lookup, ModelCard, Pins, Precision, Request,
-    SiteGpu, Startable, Term, Verdict, advise, words,
+    Advice, Assessed, Catalogue, ClusterState, Knowledge, Load, Lookup, ModelCard, Pins, Precision,
+    Request, SiteGpu, Startable, Term, Verdict, advise, words,
 };
 use crate::checkpoint_files;
 use crate::config::Config;
@@ -287,7 +287,7 @@ fn find_model(snapshot: &Snapshot, name: &str) -> Result<Found, String> {
 fn in_catalogue(snapshot: &Snapshot, name: &str) -> Result<ModelCard, String> {
     let catalogue = &snapshot.body.catalogue;
     match catalogue.look_up(name) {
-        Lookup::Found(card) => Ok(card.clone()),
+        Lookup::Found(card) => Ok(Catalogue::as_named(card, name)),
         Lookup::Several(cards) => {
             let two: Vec<&str> = cards.iter().take(2).map(|c| c.name.as_str()).collect();
             let more = match cards.len().saturating_sub(2) {
