@@ -50,7 +50,7 @@ fn operations(tables: &Path, to: &Path) -> anyhow::Result<ExitCode> {
     let (found, told) = surfaces::of_folder(tables).map_err(|e| {
         exit::fail(
             format!("cannot read {}: {e}", tables.display()),
-            "name a folder of `SYSTEM.FAMILY.SOURCE.TABLE.parquet`",
+            "name a folder of `SYSTEM.FAMILY.SOURCE.TABLE.parquet`, compressed by Snappy or not at all",
         )
     })?;
     for (key, held) in told {
