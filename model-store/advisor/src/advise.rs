@@ -296,7 +296,9 @@ fn fallen(request: &Request, a: &Assessed) -> Option<Fallen> {
 fn short_of_context(request: &Request, longest: Option<u32>) -> Option<String> {
     let (wanted, most) = (request.pins.context?, longest?);
     (most < wanted).then(|| {
-        format!("a context of {wanted} tokens, which the engine takes; beside the weights {most} fit")
+        format!(
+            "a context of {wanted} tokens, which the engine takes; beside the weights {most} fit"
+        )
     })
 }
 

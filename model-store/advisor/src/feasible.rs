@@ -166,7 +166,11 @@ mod tests {
         let catalogue = Catalogue::built_in();
         let card = catalogue.find("microsoft/phi-4").unwrap();
         let of = |tp| setup(card, GpuSpec::by_name("H100-SXM").unwrap(), tp, 100.0);
-        assert!(infeasible(&of(5), false).unwrap().contains("100352 padded words"));
+        assert!(
+            infeasible(&of(5), false)
+                .unwrap()
+                .contains("100352 padded words")
+        );
         assert_eq!(infeasible(&of(2), false), None);
     }
 

@@ -234,7 +234,11 @@ pub fn script_without(script: &str, names: &[(u32, String)]) -> Option<String> {
             .strip_prefix("#SBATCH")
             .filter(|_| in_head)
             .map(words_of_directive);
-        let begins = |words: &Vec<String>| words.first().is_some_and(|w| w == "hetjob" || w == "packjob");
+        let begins = |words: &Vec<String>| {
+            words
+                .first()
+                .is_some_and(|w| w == "hetjob" || w == "packjob")
+        };
         component += u32::from(words.as_ref().is_some_and(begins));
         let of_it = names.iter().filter(|(n, _)| *n == component);
         let of_it: Vec<&str> = of_it.map(|(_, name)| name.as_str()).collect();

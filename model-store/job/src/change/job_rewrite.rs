@@ -307,8 +307,16 @@ fn plain_numbers(given: &Given, form: GpuForm) -> GpuForm {
 fn told(plan: &mut Plan, given: &Given, wanted: &Allocation, form: GpuForm, shape: &Shape) {
     let of_a_task = (shape.tasks_per_node == 1).then_some(wanted.per_node);
     let rows = [
-        ("gpus-per-node", "SLURM_GPUS_PER_NODE", Some(wanted.per_node)),
-        ("gpus", "SLURM_GPUS", wanted.per_node.checked_mul(shape.nodes)),
+        (
+            "gpus-per-node",
+            "SLURM_GPUS_PER_NODE",
+            Some(wanted.per_node),
+        ),
+        (
+            "gpus",
+            "SLURM_GPUS",
+            wanted.per_node.checked_mul(shape.nodes),
+        ),
         ("gpus-per-task", "SLURM_GPUS_PER_TASK", of_a_task),
     ];
     for (option, variable, number) in rows {

@@ -10,7 +10,7 @@ pub mod rules;
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::{Advice, ClusterState, GpuSpec, Pins, Precision, words};
+use crate::advisor::{Advice, ClusterState, GpuSpec, Pins, Precision, Verdict, words};
 use crate::config::Config;
 use crate::consult::{Action, Consulted, Fault, Refusal, Rewrite, consult_checkpoint, exit_code};
 use crate::engine_args::Starts;
@@ -148,6 +148,34 @@ pub fn decide(snapshot: &Snapshot, config: &Config, submission: &Submission) -> 
     })
 }
 
+/// What may be changed of a job, before anybody is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// The row of the table that holds.
+    pub rule: rules::Rule,
+    /// GPUs on a node, where they do not follow the advice.
+    pub number: Option<u32>,
+}
+
+/// What may be changed of a job.
+///
+/// # Errors
+/// Why it goes as it is written, in one line.
+pub fn may_change(submission: &Submission) -> Result<Change, String> {
+    let starts = known::of(submission);
+    let asked = asked(submission.given);
+    let around = Around {
+        given: submission.given,
+        asked: asked.as_ref(),
+        options: submission.options,
+    };
+    let judged = judge(starts.as_ref(), &around)?;
+    Ok(Change {
+        rule: judged.rule,
+        number: judged.number.or(judged.pins.tp),
+    })
+}
+
 /// The advice behind what [`decide`] says, to be shown again; `None` where there is none behind it.
 pub fn advice_on(
     snapshot: &Snapshot,
@@ -170,10 +198,20 @@ pub fn advice_on(
 fn other_model(snapshot: &Snapshot, submission: &Submission, starts: &Starts) -> Option<Decision> {
     let tag = submission.options.model.as_deref()?;
     let catalogue = &snapshot.body.catalogue;
-    let site = |name: &str| snapshot.body.models.iter().any(|m| m.name.eq_ignore_ascii_case(name));
+    let site = |name: &str| {
+        snapshot
+            .body
+            .models
+            .iter()
+            .any(|m| m.name.eq_ignore_ascii_case(name))
+    };
     let tagged = catalogue.find(tag).filter(|_| !site(tag))?;
     let names: Vec<String> = starts.list.iter().filter_map(|s| s.model.known()).collect();
-    let other = |name: &String| catalogue.find(name).is_some_and(|card| card.name != tagged.name);
+    let other = |name: &String| {
+        catalogue
+            .find(name)
+            .is_some_and(|card| card.name != tagged.name)
+    };
     let first = names.first()?;
     if !names.iter().all(other) {
         return None;
@@ -181,7 +219,11 @@ fn other_model(snapshot: &Snapshot, submission: &Submission, starts: &Starts) ->
     Some(Decision::Refuse {
         code: exit_code::USAGE,
         message: vec![
-            format!("--llm-model={}, but the script's engine serves {}", shorten(tag), shorten(first)),
+            format!(
+                "--llm-model={}, but the script's engine serves {}",
+                shorten(tag),
+                shorten(first)
+            ),
             "hint: name the model that the script serves, or leave the tag away".into(),
         ],
     })
@@ -300,10 +342,14 @@ impl<'a> Site<'a> {
         let asked = self.asked.as_ref().and_then(|asked| asked.gpu.clone());
         let stated = submission.options.pins.gpu.is_some();
         if let (true, Some(asked), false) = (self.features_are_asked(submission), &asked, stated) {
-            reached.pools.retain(|pool| pool.gres.eq_ignore_ascii_case(asked));
+            reached
+                .pools
+                .retain(|pool| pool.gres.eq_ignore_ascii_case(asked));
         }
         if let (Cell::Larger, Some(asked), false) = (judged.rule.kind, asked, stated) {
-            reached.pools.retain(|pool| self.no_smaller(&pool.gres, &asked));
+            reached
+                .pools
+                .retain(|pool| self.no_smaller(&pool.gres, &asked));
         }
         reached
     }
@@ -336,7 +382,9 @@ impl<'a> Site<'a> {
             GpuSpec::by_name(&self.snapshot.body.gpus.iter().find(named)?.gpu)
         };
         let larger = |(new, old): (&GpuSpec, &GpuSpec)| {
-            new.memory_gib >= old.memory_gib && new.capability >= old.capability && old.capability > 0
+            new.memory_gib >= old.memory_gib
+                && new.capability >= old.capability
+                && old.capability > 0
         };
         gres.eq_ignore_ascii_case(than) || spec(gres).zip(spec(than)).is_some_and(larger)
     }
@@ -348,7 +396,14 @@ impl<'a> Site<'a> {
         checkpoint: Option<Precision>,
     ) -> Result<Consulted, Fault> {
         let options = submission.options;
-        consult_checkpoint(self.snapshot, &self.reached, self.config, options, pins, checkpoint)
+        consult_checkpoint(
+            self.snapshot,
+            &self.reached,
+            self.config,
+            options,
+            pins,
+            checkpoint,
+        )
     }
 
     /// Asks with what is judged. An engine that takes its checkpoint as it is gets no other format.
@@ -360,11 +415,21 @@ impl<'a> Site<'a> {
     ) -> Result<Consulted, Fault> {
         let (options, checkpoint) = self.own_checkpoint(submission.options, judged);
         let ask = |pins: &Pins| {
-            consult_checkpoint(self.snapshot, reached, self.config, &options, pins, checkpoint)
+            consult_checkpoint(
+                self.snapshot,
+                reached,
+                self.config,
+                &options,
+                pins,
+                checkpoint,
+            )
         };
         match ask(&judged.pins) {
             Ok(first) if judged.own_format && first.request.pins.precision.is_none() => {
-                let own = first.request.checkpoint_precision.unwrap_or(Precision::Bf16);
+                let own = first
+                    .request
+                    .checkpoint_precision
+                    .unwrap_or(Precision::Bf16);
                 if !changes_format(&first) {
                     return Ok(first);
                 }
@@ -406,17 +471,43 @@ impl<'a> Site<'a> {
                 self.rewritten(submission, &consulted.advice, rewrite, judged)
             }
             // Nobody knows that the job cannot run as it is written.
-            Action::Refuse(refusal) if is_in_doubt(judged, &consulted.advice) => {
+            Action::Refuse(refusal) if self.is_in_doubt(submission, judged, &consulted.advice) => {
                 let why = refusal.message.get(1).or(refusal.message.first());
-                let why = why.map_or("", String::as_str);
-                Decision::left(&format!(
-                    "{}, and no GPU type is known to hold it ({why})",
-                    judged.reason
-                ))
+                let why = shorten(why.map_or("", String::as_str));
+                Decision::left(&match judged.reason.as_str() {
+                    "" => format!("no GPU type is known to hold what the script starts ({why})"),
+                    reason => format!("{reason}, and no GPU type is known to hold it ({why})"),
+                })
             }
             Action::Refuse(refusal) if checked => check(refusal.message, "refused"),
             Action::Refuse(Refusal { code, message }) => Decision::Refuse { code, message },
         }
+    }
+
+    /// True where a refusal would rest on what is not known: of the script, or whether an engine
+    /// that asks for its own context runs on what the job asks for. A model that nobody knows is
+    /// refused whatever the script is.
+    fn is_in_doubt(&self, submission: &Submission, judged: &Judged, advice: &Advice) -> bool {
+        if advice.id.is_empty() || judged.number.is_some() {
+            return !advice.id.is_empty();
+        }
+        let asked = self.asked.as_ref().and_then(|asked| asked.count);
+        let enough = asked
+            .zip(judged.pins.tp)
+            .is_some_and(|(has, needs)| has >= needs);
+        if judged.pins.context.is_none() || !enough {
+            return false;
+        }
+        if matches!(advice.verdict, Verdict::Abstain(_)) {
+            return true;
+        }
+        // Where a shorter context would do, the estimate of what fits is all that stands against it.
+        let pins = Pins {
+            context: None,
+            ..judged.pins.clone()
+        };
+        let shorter = self.consult(submission, &pins, None);
+        shorter.is_ok_and(|consulted| matches!(consulted.action, Action::Rewrite(_)))
     }
 
     fn rewritten(
@@ -441,7 +532,10 @@ impl<'a> Site<'a> {
         let mut message = rewrite.message;
         if judged.number.is_some() {
             message.truncate(2);
-            message.push(format!("{}, so the number of GPUs stays as asked", judged.reason));
+            message.push(format!(
+                "{}, so the number of GPUs stays as asked",
+                judged.reason
+            ));
         }
         if submission.options.mode == AdviceMode::Check {
             return check(message, &plan.shown());
@@ -523,12 +617,6 @@ fn stated(
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), known(value)?)))
         .collect()
-}
-
-/// True where a refusal would rest on what is not known of the script. A model that nobody knows is
-/// refused whatever the script is.
-fn is_in_doubt(judged: &Judged, advice: &Advice) -> bool {
-    judged.number.is_some() && !advice.id.is_empty()
 }
 
 /// True where the advice needs an engine argument or a checkpoint that a script which starts the engine by itself does not

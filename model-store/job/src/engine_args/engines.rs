@@ -53,11 +53,17 @@ pub(super) struct Engine {
 }
 
 const fn run(words: &'static [&'static str]) -> Program {
-    Program { words, by_run: true }
+    Program {
+        words,
+        by_run: true,
+    }
 }
 
 const fn seen(words: &'static [&'static str]) -> Program {
-    Program { words, by_run: false }
+    Program {
+        words,
+        by_run: false,
+    }
 }
 
 const YAML: &[&str] = &["--config"];
@@ -85,8 +91,14 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::Model, &["--model"]),
             (Setting::ServedName, &["--served-model-name"]),
             // Argparse takes unambiguous beginnings; this one is met in the wild.
-            (Setting::Tp, &["--tensor-parallel-size", "-tp", "--tensor-parallel"]),
-            (Setting::Pp, &["--pipeline-parallel-size", "-pp", "--pipeline-parallel"]),
+            (
+                Setting::Tp,
+                &["--tensor-parallel-size", "-tp", "--tensor-parallel"],
+            ),
+            (
+                Setting::Pp,
+                &["--pipeline-parallel-size", "-pp", "--pipeline-parallel"],
+            ),
             (Setting::Dp, &["--data-parallel-size", "-dp"]),
             (Setting::Quantization, &["--quantization", "-q"]),
             (Setting::Dtype, &["--dtype"]),
@@ -95,7 +107,10 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::MaxLen, &["--max-model-len"]),
             (Setting::Nodes, &["--nnodes", "-n"]),
         ],
-        file: Some(SettingsFile { flags: YAML, wins: false }),
+        file: Some(SettingsFile {
+            flags: YAML,
+            wins: false,
+        }),
         variables: &[],
         untold: Untold::One,
         model_by_place: true,
@@ -115,8 +130,14 @@ pub(super) static ENGINES: [Engine; 8] = [
         spellings: &[
             (Setting::Model, &["--model-path", "--model"]),
             (Setting::ServedName, &["--served-model-name"]),
-            (Setting::Tp, &["--tp", "--tp-size", "--tensor-parallel-size"]),
-            (Setting::Pp, &["--pp-size", "--pp", "--pipeline-parallel-size"]),
+            (
+                Setting::Tp,
+                &["--tp", "--tp-size", "--tensor-parallel-size"],
+            ),
+            (
+                Setting::Pp,
+                &["--pp-size", "--pp", "--pipeline-parallel-size"],
+            ),
             (Setting::Dp, &["--dp", "--dp-size", "--data-parallel-size"]),
             (Setting::Quantization, &["--quantization"]),
             (Setting::Dtype, &["--dtype"]),
@@ -125,7 +146,10 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::MaxLen, &["--context-length"]),
             (Setting::Nodes, &["--nnodes"]),
         ],
-        file: Some(SettingsFile { flags: YAML, wins: false }),
+        file: Some(SettingsFile {
+            flags: YAML,
+            wins: false,
+        }),
         variables: &[],
         untold: Untold::One,
         model_by_place: false,
@@ -278,19 +302,34 @@ pub(super) const SHARE: [&str; 5] = [
 /// for those alone that `omnipilot run` knows.
 pub(super) fn at_start(words: &[&str], by_run: bool) -> Option<(&'static Engine, usize)> {
     ENGINES.iter().find_map(|engine| {
-        let hit = engine.programs.iter().find(|program| {
-            (program.by_run || !by_run) && starts_with(words, program.words)
-        })?;
+        let hit = engine
+            .programs
+            .iter()
+            .find(|program| (program.by_run || !by_run) && starts_with(words, program.words))?;
         Some((engine, hit.words.len()))
     })
 }
 
 fn starts_with(words: &[&str], program: &[&str]) -> bool {
-    let first = |w: &str| if w == "-m" { w.to_owned() } else { super::command::base(w).to_owned() };
+    let first = |w: &str| {
+        if w == "-m" {
+            w.to_owned()
+        } else {
+            super::command::base(w).to_owned()
+        }
+    };
     words.len() >= program.len()
-        && words.iter().zip(program).enumerate().all(|(n, (word, wanted))| {
-            if n == 0 { first(word) == *wanted } else { word == wanted }
-        })
+        && words
+            .iter()
+            .zip(program)
+            .enumerate()
+            .all(|(n, (word, wanted))| {
+                if n == 0 {
+                    first(word) == *wanted
+                } else {
+                    word == wanted
+                }
+            })
 }
 
 /// The row of an engine that `omnipilot run` knows.
@@ -303,7 +342,10 @@ impl Engine {
     pub(super) fn setting(&self, flag: &str) -> Option<Setting> {
         let flag = plain(flag);
         let means = |(_, all): &&(Setting, &[&str])| all.iter().any(|s| plain(s) == flag);
-        self.spellings.iter().find(means).map(|(setting, _)| *setting)
+        self.spellings
+            .iter()
+            .find(means)
+            .map(|(setting, _)| *setting)
     }
 
     /// As [`Self::setting`], with the unambiguous beginnings of long flags that Python's own parser
@@ -317,9 +359,14 @@ impl Engine {
             return None;
         }
         let begins = |(_, all): &&(Setting, &[&str])| {
-            all.iter().any(|s| s.starts_with("--") && plain(s).starts_with(&flag))
+            all.iter()
+                .any(|s| s.starts_with("--") && plain(s).starts_with(&flag))
         };
-        let mut found = self.spellings.iter().filter(begins).map(|(setting, _)| *setting);
+        let mut found = self
+            .spellings
+            .iter()
+            .filter(begins)
+            .map(|(setting, _)| *setting);
         let first = found.next()?;
         found.all(|other| other == first).then_some(first)
     }
@@ -348,7 +395,12 @@ mod tests {
         for engine in &ENGINES {
             for (setting, all) in engine.spellings {
                 for spelling in *all {
-                    assert_eq!(engine.setting(spelling), Some(*setting), "{} {spelling}", engine.name);
+                    assert_eq!(
+                        engine.setting(spelling),
+                        Some(*setting),
+                        "{} {spelling}",
+                        engine.name
+                    );
                 }
             }
         }
@@ -358,8 +410,14 @@ mod tests {
     fn beginnings_of_flags_count_where_they_are_plain() {
         let vllm = &ENGINES[0];
         assert_eq!(vllm.setting_or_beginning("--tensor"), Some(Setting::Tp));
-        assert_eq!(vllm.setting_or_beginning("--max-model"), Some(Setting::MaxLen));
-        assert_eq!(vllm.setting_or_beginning("--served"), Some(Setting::ServedName));
+        assert_eq!(
+            vllm.setting_or_beginning("--max-model"),
+            Some(Setting::MaxLen)
+        );
+        assert_eq!(
+            vllm.setting_or_beginning("--served"),
+            Some(Setting::ServedName)
+        );
         assert_eq!(vllm.setting_or_beginning("--api-key"), None);
     }
 }

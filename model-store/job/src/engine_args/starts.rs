@@ -168,7 +168,8 @@ impl Starts {
     /// Those in one component of a heterogeneous job.
     #[must_use]
     pub fn of_component(mut self, component: u32) -> Self {
-        self.list.retain(|start| start.het_groups.contains(&component));
+        self.list
+            .retain(|start| start.het_groups.contains(&component));
         self
     }
 
@@ -182,7 +183,8 @@ impl Starts {
     /// True where the job may need as many nodes as it asks for.
     pub fn may_use_all_nodes(&self) -> bool {
         let spread = |s: &Start| s.times != Times::Once || matches!(s.program, Program::Unknown(_));
-        !self.may_have_stages() && (self.joins_nodes || self.reads_nodes || self.list.iter().any(spread))
+        !self.may_have_stages()
+            && (self.joins_nodes || self.reads_nodes || self.list.iter().any(spread))
     }
 }
 
@@ -298,7 +300,11 @@ impl Reader<'_> {
     /// As [`Self::keep_unknown`], for a program whose words are known: what it is told of the advice
     /// it follows, whatever it is.
     fn keep_told(&mut self, state: &State, words: &[Field], way: &launch::Way) {
-        let told = |what| words.iter().any(|w| w.text.0.contains(&super::bash::Piece::Follows(what)));
+        let told = |what| {
+            words
+                .iter()
+                .any(|w| w.text.0.contains(&super::bash::Piece::Follows(what)))
+        };
         let shown: Vec<String> = words.iter().take(2).map(|w| w.text.code()).collect();
         let mut start = way.start(Program::Unknown(shown.join(" ")));
         if told(Follows::Args) {
@@ -418,3 +424,6 @@ impl Program {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,8 @@ impl Launch {
 
     /// Leaves directives of a component out of the script.
     pub(super) fn leave_out_directives(&mut self, number: u32, names: Vec<String>) {
-        self.without.extend(names.into_iter().map(|name| (number, name)));
+        self.without
+            .extend(names.into_iter().map(|name| (number, name)));
     }
 
     pub(super) fn comment(&mut self, number: u32, comment: String) {
@@ -123,7 +124,10 @@ impl Launch {
     /// form of `--export`.
     pub(super) fn start(self) -> anyhow::Result<ExitCode> {
         let mut words = self.words();
-        let stripped = self.script.text().and_then(|text| script_without(text, &self.without));
+        let stripped = self
+            .script
+            .text()
+            .and_then(|text| script_without(text, &self.without));
         if self.dry_run {
             words.extend(self.tail.iter().cloned());
             self.print(&words, stripped.is_some())?;

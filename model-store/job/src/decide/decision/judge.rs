@@ -57,7 +57,10 @@ pub(super) fn judge(starts: Option<&Starts>, around: &Around) -> Result<Judged, 
         own_layout(start, starts, around)?;
     }
     if let Some(start) = starts.list.iter().find(|s| is_unknown(s)) {
-        let engines = starts.list.iter().any(|s| matches!(s.program, Program::Engine { .. }));
+        let engines = starts
+            .list
+            .iter()
+            .any(|s| matches!(s.program, Program::Engine { .. }));
         let why = unknown(start);
         return as_asked(rules::UNKNOWN, around, &why, !engines);
     }
@@ -95,7 +98,9 @@ fn unknown(start: &Start) -> String {
         Program::Engine { .. } if start.tp == Stated::Unknown => {
             format!("the degree of {shown} (line {line}) is not known")
         }
-        Program::Engine { .. } => format!("the memory that {shown} (line {line}) needs is not known"),
+        Program::Engine { .. } => {
+            format!("the memory that {shown} (line {line}) needs is not known")
+        }
     }
 }
 
@@ -111,7 +116,9 @@ fn own_layout(start: &Start, starts: &Starts, around: &Around) -> Result<(), Str
         Stated::Advised | Stated::Gpus | Stated::Unknown => true,
     };
     let left = |what: &str| {
-        Err(format!("the script's engine has {what} of its own, so its GPUs are left as asked"))
+        Err(format!(
+            "the script's engine has {what} of its own, so its GPUs are left as asked"
+        ))
     };
     if own(&start.pp) {
         return left("pipeline stages");
@@ -128,7 +135,9 @@ fn own_layout(start: &Start, starts: &Starts, around: &Around) -> Result<(), Str
             _ => false,
         };
     if own(&start.nodes) || wider {
-        return Err("the script's engine runs over several nodes, so its GPUs are left as asked".into());
+        return Err(
+            "the script's engine runs over several nodes, so its GPUs are left as asked".into(),
+        );
     }
     Ok(())
 }
@@ -136,10 +145,11 @@ fn own_layout(start: &Start, starts: &Starts, around: &Around) -> Result<(), Str
 /// True where one engine at a time uses the GPUs of a node, and all that are started one after
 /// another are alike.
 fn is_single(starts: &Starts, around: &Around) -> bool {
-    let alone = |s: &Start| {
-        !s.together && s.own == Own::All && on_node(s.times, around.given) == Some(1)
+    let alone =
+        |s: &Start| !s.together && s.own == Own::All && on_node(s.times, around.given) == Some(1);
+    let Some(first) = starts.list.first() else {
+        return false;
     };
-    let Some(first) = starts.list.first() else { return false };
     let alike = |s: &Start| {
         s.under_run == first.under_run
             && value(&s.tp) == value(&first.tp)
@@ -231,7 +241,12 @@ fn several(starts: &Starts, around: &Around) -> Result<Judged, String> {
         Some((tp, s.format.known(), Some(context), s.model.known()))
     };
     let first = starts.list.first().ok_or(WHY)?;
-    let all = needs(first).filter(|wanted| starts.list.iter().all(|s| needs(s).as_ref() == Some(wanted)));
+    let all = needs(first).filter(|wanted| {
+        starts
+            .list
+            .iter()
+            .all(|s| needs(s).as_ref() == Some(wanted))
+    });
     let (tp, precision, context, _) = all.ok_or(WHY)?;
     let pins = Pins {
         tp: Some(tp),
@@ -252,13 +267,22 @@ fn several(starts: &Starts, around: &Around) -> Result<Judged, String> {
 
 /// A request for GPUs by task, which binds them to tasks.
 fn by_task(given: &Given) -> bool {
-    let task = given.get("tres-per-task").is_some_and(|t| t.contains("gpu"));
+    let task = given
+        .get("tres-per-task")
+        .is_some_and(|t| t.contains("gpu"));
     given.get("gpus-per-task").is_some() || given.get("ntasks-per-gpu").is_some() || task
 }
 
 /// The number of GPUs stays. `told` is true where no engine is seen that the variables could change.
 fn as_asked(rule: Rule, around: &Around, why: &str, told: bool) -> Result<Judged, String> {
-    let rule = if told { Rule { variables: Cell::All, ..rule } } else { rule };
+    let rule = if told {
+        Rule {
+            variables: Cell::All,
+            ..rule
+        }
+    } else {
+        rule
+    };
     // Whoever states a degree states the GPUs; who asks for none cannot lose any.
     let stated = around.options.pins.tp;
     let number = match (stated, around.asked) {

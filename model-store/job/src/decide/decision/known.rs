@@ -23,9 +23,15 @@ fn variable(submission: &Submission, name: &str) -> Variable {
     let is = |n: u32| Variable::Is(n.to_string());
     match name {
         "SLURM_NNODES" | "SLURM_JOB_NUM_NODES" => {
-            let plain = given.get("nodes").is_none_or(|n| n.trim().parse::<u32>().is_ok());
+            let plain = given
+                .get("nodes")
+                .is_none_or(|n| n.trim().parse::<u32>().is_ok());
             let alone = given.get("nodes").is_some() || tasks(given).is_none_or(|n| n == 1);
-            if plain && alone { is(nodes_asked(given).unwrap_or(1)) } else { Variable::Unknown }
+            if plain && alone {
+                is(nodes_asked(given).unwrap_or(1))
+            } else {
+                Variable::Unknown
+            }
         }
         "SLURM_NTASKS" | "SLURM_NPROCS" => tasks(given).map_or(Variable::Unknown, is),
         "SLURM_NTASKS_PER_NODE" => number_of(given, "ntasks-per-node").map_or(Variable::Unset, is),
@@ -33,7 +39,11 @@ fn variable(submission: &Submission, name: &str) -> Variable {
         "SLURM_GPUS_PER_NODE" => counts(given, "gpus-per-node", true),
         "SLURM_GPUS" => counts(given, "gpus", nodes_asked(given).unwrap_or(1) == 1),
         "SLURM_GPUS_PER_TASK" => counts(given, "gpus-per-task", tasks_on_node(given) == Some(1)),
-        "SLURM_LLM_MODEL" => submission.options.model.clone().map_or(Variable::Unknown, Variable::Is),
+        "SLURM_LLM_MODEL" => submission
+            .options
+            .model
+            .clone()
+            .map_or(Variable::Unknown, Variable::Is),
         _ if own_of_a_node(name) => Variable::Unknown,
         _ => of_the_user(submission, name),
     }
@@ -42,10 +52,32 @@ fn variable(submission: &Submission, name: &str) -> Variable {
 /// Variables that a node, Slurm or the shell itself sets.
 fn own_of_a_node(name: &str) -> bool {
     const NAMES: [&str; 22] = [
-        "PATH", "PWD", "OLDPWD", "HOSTNAME", "HOST", "TMPDIR", "TMP", "TEMP", "RANDOM", "SECONDS", "LINENO", "UID",
-        "EUID", "PPID", "IFS", "OPTARG", "OPTIND", "REPLY", "FUNCNAME", "PIPESTATUS", "BASHPID", "SHLVL",
+        "PATH",
+        "PWD",
+        "OLDPWD",
+        "HOSTNAME",
+        "HOST",
+        "TMPDIR",
+        "TMP",
+        "TEMP",
+        "RANDOM",
+        "SECONDS",
+        "LINENO",
+        "UID",
+        "EUID",
+        "PPID",
+        "IFS",
+        "OPTARG",
+        "OPTIND",
+        "REPLY",
+        "FUNCNAME",
+        "PIPESTATUS",
+        "BASHPID",
+        "SHLVL",
     ];
-    let begins = ["SLURM", "SBATCH", "BASH_", "LD_", "CUDA", "NVIDIA", "ROCR", "PMI", "OMPI"];
+    let begins = [
+        "SLURM", "SBATCH", "BASH_", "LD_", "CUDA", "NVIDIA", "ROCR", "PMI", "OMPI",
+    ];
     NAMES.contains(&name) || begins.iter().any(|b| name.starts_with(b))
 }
 
@@ -58,7 +90,10 @@ fn of_the_user(submission: &Submission, name: &str) -> Variable {
         };
         list.split(',').find_map(entry)
     };
-    let all = |list: &str| list.split(',').any(|part| part.trim().eq_ignore_ascii_case("all"));
+    let all = |list: &str| {
+        list.split(',')
+            .any(|part| part.trim().eq_ignore_ascii_case("all"))
+    };
     match submission.given.get("export") {
         Some(list) => match listed(list) {
             Some(found) => found,
@@ -96,7 +131,10 @@ pub(super) fn tasks_on_node(given: &Given) -> Option<u32> {
     if let Some(n) = number_of(given, "ntasks-per-node") {
         return Some(n);
     }
-    match (given.get("ntasks"), given.get("gpus-per-task").or(given.get("ntasks-per-gpu"))) {
+    match (
+        given.get("ntasks"),
+        given.get("gpus-per-task").or(given.get("ntasks-per-gpu")),
+    ) {
         (Some(_), _) => number_of(given, "ntasks").map(|n| n.div_ceil(nodes)),
         (None, Some(_)) if given.get("ntasks-per-gpu").is_some() => None,
         (None, _) => Some(1),

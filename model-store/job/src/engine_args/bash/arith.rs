@@ -11,7 +11,13 @@ pub(super) fn value(
     set: &mut dyn FnMut(&str, Option<i64>),
 ) -> Option<i64> {
     let tokens = tokens(text)?;
-    let mut sum = Sum { tokens: &tokens, at: 0, depth: 0, look, set };
+    let mut sum = Sum {
+        tokens: &tokens,
+        at: 0,
+        depth: 0,
+        look,
+        set,
+    };
     let mut out = sum.whole()?;
     while sum.eat(",") {
         out = sum.whole()?;
@@ -26,7 +32,9 @@ pub(super) fn changed(text: &str) -> Vec<String> {
     };
     let name = |t: &String| super::lex::is_name(t);
     let assigns = |t: &String| {
-        t == "++" || t == "--" || (t.ends_with('=') && !["==", "!=", "<=", ">="].contains(&t.as_str()))
+        t == "++"
+            || t == "--"
+            || (t.ends_with('=') && !["==", "!=", "<=", ">="].contains(&t.as_str()))
     };
     let pairs = tokens.windows(2).filter_map(|w| match w {
         [a, b] if name(a) && assigns(b) => Some(a.clone()),
@@ -47,7 +55,10 @@ fn tokens(text: &str) -> Option<Vec<String>> {
         let len = if c.is_ascii_alphanumeric() || c == '_' {
             rest.find(|c: char| c != '_' && !c.is_ascii_alphanumeric())
                 .unwrap_or(rest.len())
-        } else if matches!(c, '(' | ')' | '&' | '|') && !rest.starts_with("&&") && !rest.starts_with("||") {
+        } else if matches!(c, '(' | ')' | '&' | '|')
+            && !rest.starts_with("&&")
+            && !rest.starts_with("||")
+        {
             1
         } else {
             OPS.iter().find(|op| rest.starts_with(**op))?.len()
@@ -104,7 +115,9 @@ impl Sum<'_> {
             let right = self.whole();
             let new = match op.trim_end_matches('=') {
                 "" => right,
-                op => (self.look)(&name).zip(right).and_then(|(l, r)| apply(op, l, r)),
+                op => (self.look)(&name)
+                    .zip(right)
+                    .and_then(|(l, r)| apply(op, l, r)),
             };
             (self.set)(&name, new);
             new
@@ -230,7 +243,9 @@ fn apply(op: &str, l: i64, r: i64) -> Option<i64> {
 
 /// What an assignment in an expression leaves in a variable.
 pub(super) fn put(state: &mut State, name: &str, value: Option<i64>) {
-    let value = value.map_or(Value::Unknown, |n| Value::Scalar(Text::known(n.to_string())));
+    let value = value.map_or(Value::Unknown, |n| {
+        Value::Scalar(Text::known(n.to_string()))
+    });
     state.set(name, value);
 }
 

@@ -133,12 +133,25 @@ impl Word {
 /// Part of a word. `quoted` keeps what it becomes in one field.
 #[derive(Clone, Debug)]
 pub(in super::super) enum Part {
-    Text { text: String, quoted: bool },
-    Param { param: Param, quoted: bool },
-    Command { script: Rc<Script>, quoted: bool },
-    Arith { text: String },
+    Text {
+        text: String,
+        quoted: bool,
+    },
+    Param {
+        param: Param,
+        quoted: bool,
+    },
+    Command {
+        script: Rc<Script>,
+        quoted: bool,
+    },
+    Arith {
+        text: String,
+    },
     /// `<(...)` or `>(...)`.
-    Process { script: Rc<Script> },
+    Process {
+        script: Rc<Script>,
+    },
 }
 
 /// `$NAME`, `${NAME...}`.
@@ -157,17 +170,34 @@ pub(in super::super) enum Op {
     /// `${#NAME}`
     Length,
     /// `:-`, `-` and `:=`, `=` (which set it too); `colon` counts an empty value as unset.
-    Default { word: Word, colon: bool, set: bool },
+    Default {
+        word: Word,
+        colon: bool,
+        set: bool,
+    },
     /// `:+`, `+`
-    Alternative { word: Word, colon: bool },
+    Alternative {
+        word: Word,
+        colon: bool,
+    },
     /// `:?`, `?`
     Must,
     /// `%`, `%%`, `#`, `##` and a pattern.
-    Trim { end: bool, longest: bool, pattern: Word },
+    Trim {
+        end: bool,
+        longest: bool,
+        pattern: Word,
+    },
     /// `/`, `//` and two texts.
-    Replace { all: bool, from: Word, to: Word },
+    Replace {
+        all: bool,
+        from: Word,
+        to: Word,
+    },
     /// `^^` and `,,`
-    Case { upper: bool },
+    Case {
+        upper: bool,
+    },
     /// Anything else.
     Other,
 }

@@ -27,7 +27,9 @@ impl<H: Host> Shell<H> {
             "false" => self.status = Some(false),
             "[" | "test" => {
                 let bracket = usize::from(name == "[");
-                let args = args.get(..args.len().saturating_sub(bracket)).unwrap_or_default();
+                let args = args
+                    .get(..args.len().saturating_sub(bracket))
+                    .unwrap_or_default();
                 let texts: Vec<Text> = args.iter().map(|a| a.text.clone()).collect();
                 // Words that may be several, or none, are no condition that could be told.
                 self.status = match args.iter().any(|a| a.splits) {
@@ -50,7 +52,8 @@ impl<H: Host> Shell<H> {
             "shift" => shift(state, args),
             "read" | "mapfile" | "readarray" | "getopts" => {
                 read(state, name, args, call.input.as_ref());
-                let parts = name == "getopts" && state.arguments.as_ref().is_some_and(Vec::is_empty);
+                let parts =
+                    name == "getopts" && state.arguments.as_ref().is_some_and(Vec::is_empty);
                 self.status = parts.then_some(false);
             }
             "eval" => return Some(self.eval(state, args, call.line)),
@@ -73,7 +76,9 @@ impl<H: Host> Shell<H> {
                 state.set(&name, text.map_or(Value::Unknown, Value::Scalar));
             }
             "wait" => {
-                let all = args.iter().all(|a| a.word().is_some_and(|w| w.starts_with('-')));
+                let all = args
+                    .iter()
+                    .all(|a| a.word().is_some_and(|w| w.starts_with('-')));
                 if all {
                     state.running.clear();
                 }
@@ -82,15 +87,18 @@ impl<H: Host> Shell<H> {
             "trap" => self.trap(state, args, call.line),
             "coproc" => self.coproc(state, args, call),
             "exec" => return self.exec(state, args, call),
-            "shopt" | "ulimit" | "umask" | "hash" | "type" | "jobs" | "disown" | "kill" | "times"
-            | "history" | "enable" | "dirs" | "bg" | "caller" | "compgen" | "complete" => {}
+            "shopt" | "ulimit" | "umask" | "hash" | "type" | "jobs" | "disown" | "kill"
+            | "times" | "history" | "enable" | "dirs" | "bg" | "caller" | "compgen"
+            | "complete" => {}
             _ => return None,
         }
         Some(flow)
     }
 
     fn folder(&mut self, state: &mut State, args: &[Field]) {
-        let target = args.iter().find(|a| !a.word().is_some_and(|w| w.starts_with('-')));
+        let target = args
+            .iter()
+            .find(|a| !a.word().is_some_and(|w| w.starts_with('-')));
         let Some(target) = target else {
             state.folder = None;
             return;
@@ -169,7 +177,11 @@ impl<H: Host> Shell<H> {
         if args.len() > 1 {
             state.arguments = former;
         }
-        if flow == Flow::Return { Flow::Next } else { flow }
+        if flow == Flow::Return {
+            Flow::Next
+        } else {
+            flow
+        }
     }
 
     /// The command of a trap may run at any time.
@@ -183,7 +195,10 @@ impl<H: Host> Shell<H> {
 
     fn coproc(&mut self, state: &mut State, args: &[Field], call: &Call) {
         let from = self.host.starts();
-        let inner = Call { words: args.to_vec(), ..call.clone() };
+        let inner = Call {
+            words: args.to_vec(),
+            ..call.clone()
+        };
         self.call(&mut state.clone(), &inner);
         self.in_background(state, from);
     }
@@ -210,7 +225,10 @@ fn split_assignment(text: &Text) -> (Option<String>, Option<Text>) {
     if !value.is_empty() {
         rest.push(Piece::Known(value.to_owned()));
     }
-    text.0.iter().skip(1).for_each(|piece| rest.push(piece.clone()));
+    text.0
+        .iter()
+        .skip(1)
+        .for_each(|piece| rest.push(piece.clone()));
     (Some(name.to_owned()), Some(rest))
 }
 
@@ -222,7 +240,10 @@ fn set(state: &mut State, args: &[Field]) {
                 state.arguments = arguments(Some(words.as_slice()));
                 return;
             }
-            Some("-o") => state.exports_all |= words.next().and_then(Field::word).as_deref() == Some("allexport"),
+            Some("-o") => {
+                state.exports_all |=
+                    words.next().and_then(Field::word).as_deref() == Some("allexport")
+            }
             Some("+o") => {
                 if words.next().and_then(Field::word).as_deref() == Some("allexport") {
                     state.exports_all = false;
@@ -239,7 +260,9 @@ fn set(state: &mut State, args: &[Field]) {
 }
 
 fn shift(state: &mut State, args: &[Field]) {
-    let by = args.first().map_or(Some(1), |a| a.word()?.parse::<usize>().ok());
+    let by = args
+        .first()
+        .map_or(Some(1), |a| a.word()?.parse::<usize>().ok());
     state.arguments = match (state.arguments.take(), by) {
         (Some(all), Some(by)) if by <= all.len() => Some(all.into_iter().skip(by).collect()),
         (Some(all), Some(_)) => Some(all),
@@ -250,7 +273,10 @@ fn shift(state: &mut State, args: &[Field]) {
 /// Variables that take what a command reads: not known, but for the list of the job's GPUs.
 fn read(state: &mut State, name: &str, args: &[Field], input: Option<&Text>) {
     let gpus = input.is_some_and(|i| super::print::just(i) == Some(Follows::GpuList));
-    let array = args.iter().any(|a| a.word().is_some_and(|w| w.starts_with('-') && w.contains('a')));
+    let array = args.iter().any(|a| {
+        a.word()
+            .is_some_and(|w| w.starts_with('-') && w.contains('a'))
+    });
     let value = if gpus && (array || name != "read") {
         Value::Scalar(Text(vec![Piece::Follows(Follows::GpuList)]))
     } else {

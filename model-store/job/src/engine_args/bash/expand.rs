@@ -34,7 +34,10 @@ impl<H: Host> Shell<H> {
             out.extend(fields.end());
             if out.len() > MOST_WORDS {
                 out.truncate(MOST_WORDS);
-                out.push(Field { text: Text::unknown("words"), splits: true });
+                out.push(Field {
+                    text: Text::unknown("words"),
+                    splits: true,
+                });
                 return out;
             }
         }
@@ -157,7 +160,11 @@ impl<H: Host> Shell<H> {
             Op::Length => known.chars().count().to_string(),
             Op::Case { upper: true } => known.to_uppercase(),
             Op::Case { upper: false } => known.to_lowercase(),
-            Op::Trim { end, longest, pattern } => {
+            Op::Trim {
+                end,
+                longest,
+                pattern,
+            } => {
                 let pattern = self.text(state, pattern).text()?;
                 trimmed(&known, &pattern, *end, *longest)?
             }
@@ -166,7 +173,11 @@ impl<H: Host> Shell<H> {
                 if from.is_empty() || from.contains(['*', '?', '[', '#', '%', '&', '\\']) {
                     return None;
                 }
-                if *all { known.replace(&from, &to) } else { known.replacen(&from, &to, 1) }
+                if *all {
+                    known.replace(&from, &to)
+                } else {
+                    known.replacen(&from, &to, 1)
+                }
             }
             _ => return None,
         };
@@ -179,9 +190,16 @@ impl<H: Host> Shell<H> {
         match (&param.index, got) {
             (None, got) => got,
             (Some(index), Got::Is(Value::Array(all))) => {
-                let at = self.arith(state, index).text().and_then(|t| t.parse::<i64>().ok());
+                let at = self
+                    .arith(state, index)
+                    .text()
+                    .and_then(|t| t.parse::<i64>().ok());
                 let Some(at) = at else { return Got::Unknown };
-                let at = if at < 0 { i64::try_from(all.len()).unwrap_or(0) + at } else { at };
+                let at = if at < 0 {
+                    i64::try_from(all.len()).unwrap_or(0) + at
+                } else {
+                    at
+                };
                 let found = usize::try_from(at).ok().and_then(|at| all.get(at).cloned());
                 found.map_or(Got::Is(Value::Unset), |t| Got::Is(Value::Scalar(t)))
             }
@@ -342,7 +360,11 @@ fn list(all: Option<Vec<Text>>, joined: bool, param: &Param, quoted: bool) -> Ve
 
 /// A text without what matches a pattern at one of its ends; `None` for other patterns.
 fn trimmed(text: &str, pattern: &str, end: bool, longest: bool) -> Option<String> {
-    let mut cuts: Vec<usize> = text.char_indices().map(|(i, _)| i).chain([text.len()]).collect();
+    let mut cuts: Vec<usize> = text
+        .char_indices()
+        .map(|(i, _)| i)
+        .chain([text.len()])
+        .collect();
     // From the shortest cut to the longest, or the other way round.
     if end != longest {
         cuts.reverse();
@@ -372,7 +394,10 @@ impl Fields {
     }
 
     fn open(&mut self) -> &mut Field {
-        self.open.get_or_insert_with(|| Field { text: Text::default(), splits: false })
+        self.open.get_or_insert_with(|| Field {
+            text: Text::default(),
+            splits: false,
+        })
     }
 
     fn add(&mut self, text: Text, quoted: bool) {
@@ -420,10 +445,17 @@ fn braces(word: &Word) -> Vec<Word> {
     let mut out = Vec::new();
     let mut todo = vec![word.clone()];
     while let Some(word) = todo.pop() {
-        let found = word.parts.iter().enumerate().find_map(|(i, part)| match part {
-            Part::Text { text, quoted: false } => brace(text).map(|b| (i, b)),
-            _ => None,
-        });
+        let found = word
+            .parts
+            .iter()
+            .enumerate()
+            .find_map(|(i, part)| match part {
+                Part::Text {
+                    text,
+                    quoted: false,
+                } => brace(text).map(|b| (i, b)),
+                _ => None,
+            });
         let Some((at, (before, middles, after))) = found else {
             out.push(word);
             continue;
@@ -435,7 +467,10 @@ fn braces(word: &Word) -> Vec<Word> {
             let mut word = word.clone();
             if let Some(part) = word.parts.get_mut(at) {
                 let text = format!("{before}{middle}{after}");
-                *part = Part::Text { text, quoted: false };
+                *part = Part::Text {
+                    text,
+                    quoted: false,
+                };
             }
             todo.push(word);
         }

@@ -393,9 +393,11 @@ impl<'a> Lexer<'a> {
         if at {
             self.rest = digits;
         }
-        let op = ["<<<", "<<-", "<<", "<&", "<>", "<", "&>>", "&>", ">>", ">&", ">|", ">"]
-            .into_iter()
-            .find(|op| self.eat(op))?;
+        let op = [
+            "<<<", "<<-", "<<", "<&", "<>", "<", "&>>", "&>", ">>", ">&", ">|", ">",
+        ]
+        .into_iter()
+        .find(|op| self.eat(op))?;
         self.blanks();
         if let "<<" | "<<-" = op {
             return self.here(op == "<<-").map(Some);

@@ -226,7 +226,12 @@ impl Lexer<'_> {
             self.blanks();
             self.eat(";");
             let body = self.body()?;
-            return Some(Node::ForArith { start, condition, step, body });
+            return Some(Node::ForArith {
+                start,
+                condition,
+                step,
+                body,
+            });
         }
         let name = self.peek_word().to_owned();
         self.eat(&name);
@@ -257,7 +262,11 @@ impl Lexer<'_> {
         }
         let condition = self.list()?;
         let body = self.body()?;
-        Some(Node::While { until, condition, body })
+        Some(Node::While {
+            until,
+            condition,
+            body,
+        })
     }
 
     fn case(&mut self) -> Option<Node> {
@@ -319,7 +328,10 @@ impl Lexer<'_> {
     }
 
     fn simple(&mut self) -> Option<Node> {
-        let mut simple = Simple { line: self.line, ..Simple::default() };
+        let mut simple = Simple {
+            line: self.line,
+            ..Simple::default()
+        };
         loop {
             self.blanks();
             let redirect: Option<Redirect> = self.redirect()?;
@@ -379,7 +391,12 @@ impl Lexer<'_> {
         } else {
             Assigned::Word(self.word_or_nothing()?)
         };
-        Some(Some(Assign { name, index, append, value }))
+        Some(Some(Assign {
+            name,
+            index,
+            append,
+            value,
+        }))
     }
 }
 

@@ -50,11 +50,19 @@ impl<H: Host> Shell<H> {
             }
             "nvidia-smi" => {
                 let lists = has("-L") || has("--list-gpus");
-                let names = words.iter().any(|w| w.starts_with("--query-gpu=") && !w.contains("count"))
+                let names = words
+                    .iter()
+                    .any(|w| w.starts_with("--query-gpu=") && !w.contains("count"))
                     && words.iter().any(|w| w.contains("noheader"));
-                let of_some = words.iter().any(|w| w.starts_with("-i") || w.starts_with("--id"));
+                let of_some = words
+                    .iter()
+                    .any(|w| w.starts_with("-i") || w.starts_with("--id"));
                 (lists || names).then_some(())?;
-                if of_some { None } else { follows(Follows::GpuList) }
+                if of_some {
+                    None
+                } else {
+                    follows(Follows::GpuList)
+                }
             }
             "tr" | "sort" if gpus => follows(Follows::GpuList),
             "sed" if gpus && words.iter().any(|w| w.contains("s/,/")) => follows(Follows::GpuList),
@@ -72,7 +80,9 @@ impl<H: Host> Shell<H> {
             }
             "expr" => Some(self.arith(state, &words.join(" "))),
             "python" | "python3" => {
-                let code = words.get(1).filter(|_| words.first().is_some_and(|w| w == "-c"))?;
+                let code = words
+                    .get(1)
+                    .filter(|_| words.first().is_some_and(|w| w == "-c"))?;
                 let counts = code.contains("print(torch.cuda.device_count())") && code.len() < 80;
                 counts.then(|| follows(Follows::Gpus))?
             }
@@ -83,7 +93,10 @@ impl<H: Host> Shell<H> {
 
 fn echoed(args: &[Field]) -> Text {
     let mut out = Text::default();
-    let flag = |a: &Field| a.word().is_some_and(|w| ["-e", "-n", "-en", "-ne", "-E"].contains(&w.as_str()));
+    let flag = |a: &Field| {
+        a.word()
+            .is_some_and(|w| ["-e", "-n", "-en", "-ne", "-E"].contains(&w.as_str()))
+    };
     for (n, arg) in args.iter().skip_while(|a| flag(a)).enumerate() {
         if n > 0 {
             out.push(Piece::Known(" ".into()));

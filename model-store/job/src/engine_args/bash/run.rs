@@ -189,11 +189,20 @@ impl<H: Host> Shell<H> {
             }
             Node::If(arms, other) => self.if_(state, arms, other.as_ref()),
             Node::For { name, words, body } => self.for_(state, name, words.as_deref(), body),
-            Node::ForArith { start, condition, step, body } => {
+            Node::ForArith {
+                start,
+                condition,
+                step,
+                body,
+            } => {
                 self.number(state, start);
                 self.counted(state, condition, step, body)
             }
-            Node::While { until, condition, body } => self.while_(state, *until, condition, body),
+            Node::While {
+                until,
+                condition,
+                body,
+            } => self.while_(state, *until, condition, body),
             Node::Case { word, arms } => self.case(state, word, arms),
             Node::Function { name, body } => {
                 state.functions.insert(name.clone(), body.clone());
@@ -306,7 +315,12 @@ impl<H: Host> Shell<H> {
         self.escapes.extend(kept);
     }
 
-    fn if_(&mut self, state: &mut State, arms: &[(Script, Script)], other: Option<&Script>) -> Flow {
+    fn if_(
+        &mut self,
+        state: &mut State,
+        arms: &[(Script, Script)],
+        other: Option<&Script>,
+    ) -> Flow {
         let mut ways = Vec::new();
         for (condition, body) in arms {
             let flow = self.script(state, condition);
@@ -328,7 +342,12 @@ impl<H: Host> Shell<H> {
     }
 
     /// The way that is taken where none of those before is.
-    fn last_way(&mut self, state: &mut State, mut ways: Vec<(State, Flow)>, body: Option<&Script>) -> Flow {
+    fn last_way(
+        &mut self,
+        state: &mut State,
+        mut ways: Vec<(State, Flow)>,
+        body: Option<&Script>,
+    ) -> Flow {
         if ways.is_empty() {
             return body.map_or(Flow::Next, |body| self.script(state, body));
         }
@@ -338,7 +357,12 @@ impl<H: Host> Shell<H> {
         self.either(state, ways)
     }
 
-    fn case(&mut self, state: &mut State, word: &super::ast::Word, arms: &[(Vec<super::ast::Word>, Script)]) -> Flow {
+    fn case(
+        &mut self,
+        state: &mut State,
+        word: &super::ast::Word,
+        arms: &[(Vec<super::ast::Word>, Script)],
+    ) -> Flow {
         let text = self.text(state, word).text();
         let mut ways = Vec::new();
         for (patterns, body) in arms {
@@ -363,7 +387,13 @@ impl<H: Host> Shell<H> {
         self.last_way(state, ways, None)
     }
 
-    fn for_(&mut self, state: &mut State, name: &str, words: Option<&[super::ast::Word]>, body: &Script) -> Flow {
+    fn for_(
+        &mut self,
+        state: &mut State,
+        name: &str,
+        words: Option<&[super::ast::Word]>,
+        body: &Script,
+    ) -> Flow {
         let values: Option<Vec<Text>> = match words {
             None => state.arguments.clone(),
             Some(words) => {
@@ -393,7 +423,11 @@ impl<H: Host> Shell<H> {
     fn counted(&mut self, state: &mut State, condition: &str, step: &str, body: &Script) -> Flow {
         let since = self.escapes.len();
         for _ in 0..MOST_ROUNDS {
-            let go = if condition.is_empty() { Some(1) } else { self.number(state, condition) };
+            let go = if condition.is_empty() {
+                Some(1)
+            } else {
+                self.number(state, condition)
+            };
             match go {
                 Some(0) => {
                     self.come_back(state, since, &[Flow::Break, Flow::Continue]);
@@ -416,7 +450,13 @@ impl<H: Host> Shell<H> {
         Flow::Next
     }
 
-    fn while_(&mut self, state: &mut State, until: bool, condition: &Script, body: &Script) -> Flow {
+    fn while_(
+        &mut self,
+        state: &mut State,
+        until: bool,
+        condition: &Script,
+        body: &Script,
+    ) -> Flow {
         let (since, from) = (self.escapes.len(), self.host.starts());
         let input = self.piped.take();
         for _ in 0..MOST_ROUNDS {
@@ -444,7 +484,13 @@ impl<H: Host> Shell<H> {
 
     /// A loop that may have any number of rounds: it is gone through until no variable changes any
     /// more, and what it starts counts from the last time alone.
-    fn any_rounds(&mut self, state: &mut State, condition: Option<&Script>, name: Option<&str>, body: &Script) {
+    fn any_rounds(
+        &mut self,
+        state: &mut State,
+        condition: Option<&Script>,
+        name: Option<&str>,
+        body: &Script,
+    ) {
         for pass in 0..=MOST_PASSES {
             let (from, since) = (self.host.starts(), self.escapes.len());
             if pass == MOST_PASSES {
@@ -477,7 +523,11 @@ impl<H: Host> Shell<H> {
     }
 
     /// The input that redirections give, and the file that they write.
-    pub(super) fn redirects(&mut self, state: &mut State, all: &[Redirect]) -> (Option<Text>, Option<(Text, bool)>) {
+    pub(super) fn redirects(
+        &mut self,
+        state: &mut State,
+        all: &[Redirect],
+    ) -> (Option<Text>, Option<(Text, bool)>) {
         let (mut input, mut output) = (None, None);
         for redirect in all {
             match redirect {
@@ -491,7 +541,10 @@ impl<H: Host> Shell<H> {
                 }
                 Redirect::In(word) => {
                     let name = self.text(state, word);
-                    input = Some(self.file(state, &name).unwrap_or_else(|| Text::unknown("file")));
+                    input = Some(
+                        self.file(state, &name)
+                            .unwrap_or_else(|| Text::unknown("file")),
+                    );
                 }
                 Redirect::Out { target, append } => {
                     output = Some((self.text(state, target), *append));
@@ -522,7 +575,10 @@ impl<H: Host> Shell<H> {
                 let fields: Vec<Field> = words.iter().flat_map(|w| self.fields(state, w)).collect();
                 // Entries that name their place are not counted one by one.
                 let placed = |f: &Field| f.text.code().starts_with('[');
-                if fields.iter().any(|f| f.splits && f.text.follows().is_none() || placed(f)) {
+                if fields
+                    .iter()
+                    .any(|f| f.splits && f.text.follows().is_none() || placed(f))
+                {
                     Value::Unknown
                 } else {
                     Value::Array(fields.into_iter().map(|f| f.text).collect())
@@ -534,7 +590,10 @@ impl<H: Host> Shell<H> {
         let began = former.is_none() && matches!(self.host.variable(&assign.name), Some(Some(_)));
         let value = match (assign.append, &assign.index, former, value) {
             (_, Some(index), former, Value::Scalar(text)) => {
-                let at = self.arith(state, index).text().and_then(|t| t.parse::<usize>().ok());
+                let at = self
+                    .arith(state, index)
+                    .text()
+                    .and_then(|t| t.parse::<usize>().ok());
                 put_at(former, at, text)
             }
             (false, None, _, value) => value,
@@ -558,7 +617,10 @@ impl<H: Host> Shell<H> {
     fn simple(&mut self, state: &mut State, simple: &Simple) -> Flow {
         let piped = self.piped.take();
         let words = self.words(state, simple);
-        let declares = words.first().and_then(Field::word).is_some_and(|w| super::builtin::declares(&w));
+        let declares = words
+            .first()
+            .and_then(Field::word)
+            .is_some_and(|w| super::builtin::declares(&w));
         if words.is_empty() || declares {
             simple.assigns.iter().for_each(|a| self.assign(state, a));
             self.status = Some(true);
@@ -586,11 +648,18 @@ impl<H: Host> Shell<H> {
 
     fn words(&mut self, state: &mut State, simple: &Simple) -> Vec<Field> {
         let mut out = Vec::new();
-        let declares = simple.words.first().and_then(|w| w.bare()).is_some_and(super::builtin::declares);
+        let declares = simple
+            .words
+            .first()
+            .and_then(|w| w.bare())
+            .is_some_and(super::builtin::declares);
         for word in &simple.words {
             if declares {
                 let text = self.text(state, word);
-                out.push(Field { text, splits: false });
+                out.push(Field {
+                    text,
+                    splits: false,
+                });
             } else {
                 out.extend(self.fields(state, word));
             }
@@ -600,7 +669,10 @@ impl<H: Host> Shell<H> {
 
     /// `A=b COMMAND`
     fn with_variables(&mut self, state: &mut State, assigns: &[Assign], call: &Call) -> Flow {
-        let former: Vec<_> = assigns.iter().map(|a| (a.name.clone(), state.vars.get(&a.name).cloned())).collect();
+        let former: Vec<_> = assigns
+            .iter()
+            .map(|a| (a.name.clone(), state.vars.get(&a.name).cloned()))
+            .collect();
         for assign in assigns {
             self.assign(state, assign);
             state.export(&assign.name);

@@ -125,7 +125,10 @@ impl State {
         self.lost |= other.lost;
         self.exports_all |= other.exports_all;
         for (name, text) in &other.files {
-            let mine = self.files.entry(name.clone()).or_insert_with(|| text.clone());
+            let mine = self
+                .files
+                .entry(name.clone())
+                .or_insert_with(|| text.clone());
             if mine != text {
                 *mine = None;
             }

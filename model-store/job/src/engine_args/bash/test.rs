@@ -5,7 +5,12 @@ use super::value::Text;
 /// The value of a condition. `patterns` is true in `[[ ... ]]`, where the right side of `==` is a
 /// pattern.
 pub(super) fn holds(words: &[Text], patterns: bool) -> Option<bool> {
-    let mut test = Test { words, at: 0, depth: 0, patterns };
+    let mut test = Test {
+        words,
+        at: 0,
+        depth: 0,
+        patterns,
+    };
     if words.is_empty() {
         return Some(false);
     }
@@ -75,19 +80,25 @@ impl Test<'_> {
 
     fn one(&mut self) -> Option<bool> {
         let op = self.word(1).unwrap_or_default();
-        if let ("=" | "==" | "!=" | "=~" | "<" | ">" | "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge"
-        | "-nt" | "-ot" | "-ef", Some(right)) = (op.as_str(), self.words.get(self.at + 2))
+        if let (
+            "=" | "==" | "!=" | "=~" | "<" | ">" | "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge"
+            | "-nt" | "-ot" | "-ef",
+            Some(right),
+        ) = (op.as_str(), self.words.get(self.at + 2))
         {
             let left = self.words.get(self.at)?.text();
             self.at += 3;
             return compare(&op, &left?, &right.text()?, self.patterns);
         }
         let first = self.word(0);
-        if let (Some("-z" | "-n"), Some(operand)) = (first.as_deref(), self.words.get(self.at + 1)) {
+        if let (Some("-z" | "-n"), Some(operand)) = (first.as_deref(), self.words.get(self.at + 1))
+        {
             self.at += 2;
             return empty(operand).map(|e| e == (first.as_deref() == Some("-z")));
         }
-        let file = first.as_deref().is_some_and(|f| f.len() == 2 && f.starts_with('-'));
+        let file = first
+            .as_deref()
+            .is_some_and(|f| f.len() == 2 && f.starts_with('-'));
         if file && self.words.len() > self.at + 1 {
             self.at += 2;
             return None;
@@ -108,7 +119,12 @@ fn empty(text: &Text) -> Option<bool> {
 }
 
 fn compare(op: &str, left: &str, right: &str, patterns: bool) -> Option<bool> {
-    let numbers = || Some((left.trim().parse::<i64>().ok()?, right.trim().parse::<i64>().ok()?));
+    let numbers = || {
+        Some((
+            left.trim().parse::<i64>().ok()?,
+            right.trim().parse::<i64>().ok()?,
+        ))
+    };
     let equal = || {
         if patterns && right.contains(['*', '?', '[']) {
             matches(right, left)

@@ -71,7 +71,9 @@ impl Text {
     pub(in super::super) fn text(&self) -> Option<String> {
         let mut out = String::new();
         for piece in &self.0 {
-            let Piece::Known(text) = piece else { return None };
+            let Piece::Known(text) = piece else {
+                return None;
+            };
             out.push_str(text);
         }
         Some(out)

@@ -3,7 +3,9 @@
 
 use super::super::bash::{Field, Host, Shell, State, Text, arguments};
 use super::super::{container, engines, tools};
-use super::{Interpreter, Own, Program, Reader, Start, Stated, Times, interpreter, python, reading, srun};
+use super::{
+    Interpreter, Own, Program, Reader, Start, Stated, Times, interpreter, python, reading, srun,
+};
 
 /// Deepest chain of wrappers that is followed.
 const DEEPEST: u32 = 12;
@@ -100,7 +102,20 @@ const WRAPPERS: [Wrapper; 38] = [
     wrapper("ncu", &["-o", "--set"], 0),
     wrapper("tini", &[], 0),
     wrapper("dumb-init", &[], 0),
-    wrapper("uv", &["--with", "--python", "-p", "--project", "--extra", "--directory", "--group", "--env-file"], 1),
+    wrapper(
+        "uv",
+        &[
+            "--with",
+            "--python",
+            "-p",
+            "--project",
+            "--extra",
+            "--directory",
+            "--group",
+            "--env-file",
+        ],
+        1,
+    ),
     wrapper("uvx", &["--with", "--python", "-p", "--from"], 0),
     wrapper("conda", &["-n", "-p", "--name", "--prefix", "--cwd"], 1),
     wrapper("mamba", &["-n", "-p", "--name", "--prefix"], 1),
@@ -118,7 +133,13 @@ const WRAPPERS: [Wrapper; 38] = [
 ];
 
 /// Follows a command to what it starts.
-pub(super) fn command(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], input: Option<&Text>, way: &Way) {
+pub(super) fn command(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    input: Option<&Text>,
+    way: &Way,
+) {
     let Some(first) = words.first() else { return };
     let texts: Vec<String> = words.iter().map(|w| w.text.code()).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -133,7 +154,13 @@ pub(super) fn command(shell: &mut Shell<Reader>, state: &mut State, words: &[Fie
         return under_run(shell, state, words, &texts, input, &way);
     }
     if let Some((engine, taken)) = engines::at_start(&texts, false) {
-        return reading::engine(shell, state, engine, words.get(taken..).unwrap_or_default(), &way);
+        return reading::engine(
+            shell,
+            state,
+            engine,
+            words.get(taken..).unwrap_or_default(),
+            &way,
+        );
     }
     if first.word().is_none() {
         return scanned(shell, state, words, &texts, input, &way);
@@ -155,7 +182,14 @@ pub(super) fn command(shell: &mut Shell<Reader>, state: &mut State, words: &[Fie
         _ if name.starts_with("python3.") => python::command(shell, state, words, input, &way),
         "ssh" | "pdsh" | "clush" => remote(shell, state, words, &texts, &way),
         "tmux" | "screen" => terminal(shell, state, words, &texts, &way),
-        "xargs" | "parallel" => scanned(shell, state, words.get(1..).unwrap_or_default(), texts.get(1..).unwrap_or_default(), input, &way.any_number()),
+        "xargs" | "parallel" => scanned(
+            shell,
+            state,
+            words.get(1..).unwrap_or_default(),
+            texts.get(1..).unwrap_or_default(),
+            input,
+            &way.any_number(),
+        ),
         "docker" | "podman" | "nerdctl" | "podman-hpc" | "apptainer" | "singularity" | "enroot"
         | "shifter" | "sarus" | "ch-run" => contained(shell, state, words, &texts, input, &way),
         _ => match WRAPPERS.iter().find(|w| w.name == name) {
@@ -166,7 +200,14 @@ pub(super) fn command(shell: &mut Shell<Reader>, state: &mut State, words: &[Fie
 }
 
 /// The rest of a wrapper's words.
-fn wrapped(shell: &mut Shell<Reader>, state: &mut State, wrapper: &Wrapper, words: &[Field], input: Option<&Text>, way: &Way) {
+fn wrapped(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    wrapper: &Wrapper,
+    words: &[Field],
+    input: Option<&Text>,
+    way: &Way,
+) {
     let mut state = state.clone();
     let taken = skip(words, wrapper.takes, wrapper.words, |name, value| {
         state.set(name, super::super::bash::Value::Scalar(value));
@@ -179,7 +220,12 @@ fn wrapped(shell: &mut Shell<Reader>, state: &mut State, wrapper: &Wrapper, word
 }
 
 /// How many words of a wrapper come before its command.
-fn skip(words: &[Field], takes: &[&str], mut values: usize, mut set: impl FnMut(&str, Text)) -> usize {
+fn skip(
+    words: &[Field],
+    takes: &[&str],
+    mut values: usize,
+    mut set: impl FnMut(&str, Text),
+) -> usize {
     let mut at = 1;
     while let Some(field) = words.get(at) {
         let code = field.text.code();
@@ -222,25 +268,51 @@ pub(super) fn assignment(text: &Text) -> Option<(String, Text)> {
 /// True for `omnipilot run`, under whatever path or variable it is named.
 fn runs_engine(texts: &[&str]) -> bool {
     let named = texts.first().is_some_and(|w| {
-        super::super::command::base(w).to_ascii_lowercase().contains("omnipilot")
+        super::super::command::base(w)
+            .to_ascii_lowercase()
+            .contains("omnipilot")
     });
     named && texts.iter().skip(1).take(6).any(|w| *w == "run")
 }
 
-fn under_run(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], texts: &[&str], input: Option<&Text>, way: &Way) {
+fn under_run(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    texts: &[&str],
+    input: Option<&Text>,
+    way: &Way,
+) {
     const TAKES: [&str; 13] = [
-        "--engine", "--interval", "--warmup", "--ready-url", "--metrics-url", "--ready-timeout", "--stop-grace",
-        "--outcome", "--store", "--config", "--spool", "--note", "--run",
+        "--engine",
+        "--interval",
+        "--warmup",
+        "--ready-url",
+        "--metrics-url",
+        "--ready-timeout",
+        "--stop-grace",
+        "--outcome",
+        "--store",
+        "--config",
+        "--spool",
+        "--note",
+        "--run",
     ];
     let run = texts.iter().position(|w| *w == "run").unwrap_or(0);
     let options = words.get(run..).unwrap_or_default();
     let taken = skip(options, &TAKES, 0, |_, _| {});
-    let named = texts.iter().enumerate().find_map(|(i, w)| match w.strip_prefix("--engine") {
-        Some("") => texts.get(i + 1).map(|w| (*w).to_owned()),
-        Some(rest) => rest.strip_prefix('=').map(str::to_owned),
-        None => None,
-    });
-    let way = Way { under_run: Some(named.clone()), ..way.clone() };
+    let named = texts
+        .iter()
+        .enumerate()
+        .find_map(|(i, w)| match w.strip_prefix("--engine") {
+            Some("") => texts.get(i + 1).map(|w| (*w).to_owned()),
+            Some(rest) => rest.strip_prefix('=').map(str::to_owned),
+            None => None,
+        });
+    let way = Way {
+        under_run: Some(named.clone()),
+        ..way.clone()
+    };
     let rest = options.get(taken..).unwrap_or_default();
     let kind = named.as_deref().and_then(super::super::EngineKind::parse);
     let own: Vec<String> = rest.iter().map(|w| w.text.code()).collect();
@@ -257,7 +329,13 @@ fn under_run(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], text
 }
 
 /// A shell: its `-c` text, its file, or what it reads.
-fn self_shell(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], input: Option<&Text>, way: &Way) {
+fn self_shell(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    input: Option<&Text>,
+    way: &Way,
+) {
     let mut at = 1;
     let mut text = None;
     while let Some(field) = words.get(at) {
@@ -273,7 +351,12 @@ fn self_shell(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], inp
         if code == "-s" || code == "--" {
             break;
         }
-        if code == "-o" || code == "+o" || code == "-O" || code == "--rcfile" || code == "--init-file" {
+        if code == "-o"
+            || code == "+o"
+            || code == "-O"
+            || code == "--rcfile"
+            || code == "--init-file"
+        {
             at += 1;
         } else if !code.starts_with("--") && code.contains('c') {
             text = words.get(at).map(|w| w.text.clone());
@@ -299,7 +382,13 @@ fn self_shell(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], inp
 }
 
 /// Shell text that is run by a shell of its own on this way.
-fn shell_text(shell: &mut Shell<Reader>, state: &mut State, text: &Text, arguments: Option<Vec<Text>>, way: &Way) {
+fn shell_text(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    text: &Text,
+    arguments: Option<Vec<Text>>,
+    way: &Way,
+) {
     let from = shell.host.starts();
     let mut inner = state.child(arguments);
     if way.apart {
@@ -325,7 +414,13 @@ fn on_the_way(shell: &mut Shell<Reader>, from: usize, way: &Way) {
 }
 
 /// A file that is run.
-fn script_text(shell: &mut Shell<Reader>, state: &mut State, text: &Text, arguments: Option<Vec<Text>>, way: &Way) {
+fn script_text(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    text: &Text,
+    arguments: Option<Vec<Text>>,
+    way: &Way,
+) {
     match interpreter(&text.code()) {
         Interpreter::Shell => shell_text(shell, state, text, arguments, way),
         Interpreter::Python => python::script(shell, state, &text.code(), way),
@@ -334,7 +429,14 @@ fn script_text(shell: &mut Shell<Reader>, state: &mut State, text: &Text, argume
 }
 
 /// A program that is in no table: a script that can be read, or an unknown start.
-fn program(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], texts: &[&str], input: Option<&Text>, way: &Way) {
+fn program(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    texts: &[&str],
+    input: Option<&Text>,
+    way: &Way,
+) {
     let Some(first) = words.first() else { return };
     let name = texts.first().copied().unwrap_or_default();
     let plain = name.ends_with(".sh") || name.ends_with(".bash") || name.ends_with(".py");
@@ -354,7 +456,14 @@ fn program(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], texts:
 
 /// A program that is not known, and may hand its words on: an engine among them is seen, but not
 /// how often it is started.
-fn scanned(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], texts: &[&str], input: Option<&Text>, way: &Way) {
+fn scanned(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    texts: &[&str],
+    input: Option<&Text>,
+    way: &Way,
+) {
     let hit = (0..texts.len()).find_map(|at| {
         let (engine, taken) = engines::at_start(texts.get(at..)?, false)?;
         Some((at, engine, taken))
@@ -362,16 +471,34 @@ fn scanned(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], texts:
     if let Some((at, engine, taken)) = hit {
         // `$PYTHON -m vllm...` is the one launcher that is plain enough.
         let once = texts.get(at) == Some(&"-m") && at == 1;
-        let way = if once { way.clone() } else { way.clone().any_number() };
-        return reading::engine(shell, state, engine, words.get(at + taken..).unwrap_or_default(), &way);
+        let way = if once {
+            way.clone()
+        } else {
+            way.clone().any_number()
+        };
+        return reading::engine(
+            shell,
+            state,
+            engine,
+            words.get(at + taken..).unwrap_or_default(),
+            &way,
+        );
     }
     let inner = (1..texts.len()).find(|at| {
         let name = super::super::command::base(texts[*at]);
-        matches!(name, "bash" | "sh" | "python" | "python3" | "srun" | "mpirun" | "torchrun")
-            || runs_engine(texts.get(*at..).unwrap_or_default())
+        matches!(
+            name,
+            "bash" | "sh" | "python" | "python3" | "srun" | "mpirun" | "torchrun"
+        ) || runs_engine(texts.get(*at..).unwrap_or_default())
     });
     if let Some(at) = inner {
-        return command(shell, state, words.get(at..).unwrap_or_default(), input, &way.clone().any_number());
+        return command(
+            shell,
+            state,
+            words.get(at..).unwrap_or_default(),
+            input,
+            &way.clone().any_number(),
+        );
     }
     shell.host.keep_told(state, words, way);
 }
@@ -386,16 +513,30 @@ fn ray(shell: &mut Shell<Reader>, texts: &[&str], way: &Way, state: &State) {
 }
 
 /// `ssh HOST COMMAND`: how many of them is not known, and neither is what it begins with.
-fn remote(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], texts: &[&str], way: &Way) {
-    const TAKES: [&str; 14] = ["-i", "-l", "-o", "-p", "-L", "-R", "-D", "-F", "-J", "-w", "-b", "-g", "-c", "-S"];
-    let tunnel = texts.iter().any(|w| w.starts_with('-') && w.contains('N') && w.len() < 6);
+fn remote(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    texts: &[&str],
+    way: &Way,
+) {
+    const TAKES: [&str; 14] = [
+        "-i", "-l", "-o", "-p", "-L", "-R", "-D", "-F", "-J", "-w", "-b", "-g", "-c", "-S",
+    ];
+    let tunnel = texts
+        .iter()
+        .any(|w| w.starts_with('-') && w.contains('N') && w.len() < 6);
     let taken = skip(words, &TAKES, 1, |_, _| {});
     let rest = words.get(taken..).unwrap_or_default();
     if rest.is_empty() && tunnel {
         return;
     }
     let texts: Vec<String> = rest.iter().map(|w| w.text.code()).collect();
-    let way = Way { apart: true, ..way.clone() }.any_number();
+    let way = Way {
+        apart: true,
+        ..way.clone()
+    }
+    .any_number();
     let input = Text::known(texts.join(" "));
     if rest.is_empty() {
         return shell.host.keep_unknown(state, "ssh".into(), &way);
@@ -405,13 +546,24 @@ fn remote(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], texts: 
 
 /// `tmux new-session ... COMMAND`, `tmux send-keys ... COMMAND Enter`, `screen -dm COMMAND`: a text
 /// that a shell runs beside the script.
-fn terminal(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], texts: &[&str], way: &Way) {
-    const TAKES: [&str; 14] = ["-s", "-n", "-t", "-c", "-e", "-x", "-y", "-F", "-S", "-L", "-f", "-dmS", "-Logfile", "-p"];
+fn terminal(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    texts: &[&str],
+    way: &Way,
+) {
+    const TAKES: [&str; 14] = [
+        "-s", "-n", "-t", "-c", "-e", "-x", "-y", "-F", "-S", "-L", "-f", "-dmS", "-Logfile", "-p",
+    ];
     let screen = texts.first().is_some_and(|w| w.ends_with("screen"));
     let sub = usize::from(!screen);
     let taken = skip(words, &TAKES, sub, |_, _| {});
     let mut rest = words.get(taken..).unwrap_or_default().to_vec();
-    rest.retain(|w| !w.word().is_some_and(|w| ["Enter", "C-m", "ENTER"].contains(&w.as_str())));
+    rest.retain(|w| {
+        !w.word()
+            .is_some_and(|w| ["Enter", "C-m", "ENTER"].contains(&w.as_str()))
+    });
     if rest.is_empty() {
         return;
     }
@@ -422,29 +574,67 @@ fn terminal(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], texts
 }
 
 /// An image that starts an engine by itself, or a command in a container.
-fn contained(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], texts: &[&str], input: Option<&Text>, way: &Way) {
+fn contained(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    texts: &[&str],
+    input: Option<&Text>,
+    way: &Way,
+) {
     let own = container_gpus(texts).unwrap_or_else(|| way.own.clone());
-    let docker = !matches!(super::super::command::base(texts[0]), "apptainer" | "singularity");
-    let way = Way { own, apart: way.apart || docker, ..way.clone() };
+    let docker = !matches!(
+        super::super::command::base(texts[0]),
+        "apptainer" | "singularity"
+    );
+    let way = Way {
+        own,
+        apart: way.apart || docker,
+        ..way.clone()
+    };
     let from = shell.host.starts();
     if let Some((kind, first)) = container::by_image(texts)
         && let Some(engine) = engines::of_kind(kind)
     {
-        reading::engine(shell, state, engine, words.get(first..).unwrap_or_default(), &way);
+        reading::engine(
+            shell,
+            state,
+            engine,
+            words.get(first..).unwrap_or_default(),
+            &way,
+        );
     } else {
         let begins = (2..texts.len()).find(|at| {
             let rest = texts.get(*at..).unwrap_or_default();
             let name = super::super::command::base(texts[*at]);
             let before = texts[at - 1];
-            let value = before.starts_with("--") && !before.contains('=') && TAKES_VALUE.contains(&before);
+            let value =
+                before.starts_with("--") && !before.contains('=') && TAKES_VALUE.contains(&before);
             !value
                 && (engines::at_start(rest, false).is_some()
-                    || matches!(name, "bash" | "sh" | "python" | "python3" | "env" | "trtllm-llmapi-launch" | "mpirun" | "torchrun" | "ray")
+                    || matches!(
+                        name,
+                        "bash"
+                            | "sh"
+                            | "python"
+                            | "python3"
+                            | "env"
+                            | "trtllm-llmapi-launch"
+                            | "mpirun"
+                            | "torchrun"
+                            | "ray"
+                    )
                     || runs_engine(rest)
                     || (texts[*at].ends_with(".sh") && !texts[*at].contains(':')))
         });
         match begins {
-            Some(at) => command(shell, state, words.get(at..).unwrap_or_default(), input, &way),
+            Some(at) => command(
+                shell,
+                state,
+                words.get(at..).unwrap_or_default(),
+                input,
+                &way,
+            ),
             None if only_a_tool(texts) => {}
             None => {
                 let shown = texts.iter().take(2).copied().collect::<Vec<_>>().join(" ");
@@ -452,18 +642,29 @@ fn contained(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], text
             }
         }
     }
-    let detached = texts.iter().any(|w| matches!(*w, "-d" | "--detach" | "-dit" | "-itd" | "-td"));
+    let detached = texts
+        .iter()
+        .any(|w| matches!(*w, "-d" | "--detach" | "-dit" | "-itd" | "-td"));
     if detached {
         shell.in_background(state, from);
     }
 }
 
 /// Options of containers that take a program's name or a path as their value.
-const TAKES_VALUE: [&str; 6] = ["--entrypoint", "--name", "--hostname", "--env", "--volume", "--bind"];
+const TAKES_VALUE: [&str; 6] = [
+    "--entrypoint",
+    "--name",
+    "--hostname",
+    "--env",
+    "--volume",
+    "--bind",
+];
 
 /// True where the last words are a tool in a container, such as `apptainer exec x.sif nvidia-smi`.
 fn only_a_tool(texts: &[&str]) -> bool {
-    let image = texts.iter().position(|w| w.ends_with(".sif") || w.contains("://"));
+    let image = texts
+        .iter()
+        .position(|w| w.ends_with(".sif") || w.contains("://"));
     let program = image.and_then(|at| texts.get(at + 1));
     program.is_some_and(|w| tools::is_tool(super::super::command::base(w)))
 }
@@ -471,11 +672,14 @@ fn only_a_tool(texts: &[&str]) -> bool {
 /// The GPUs that a container is given for itself.
 fn container_gpus(texts: &[&str]) -> Option<Own> {
     let value = |flag: &str| {
-        texts.iter().enumerate().find_map(|(i, w)| match w.strip_prefix(flag) {
-            Some("") => texts.get(i + 1).copied(),
-            Some(rest) => rest.strip_prefix('='),
-            None => None,
-        })
+        texts
+            .iter()
+            .enumerate()
+            .find_map(|(i, w)| match w.strip_prefix(flag) {
+                Some("") => texts.get(i + 1).copied(),
+                Some(rest) => rest.strip_prefix('='),
+                None => None,
+            })
     };
     if let Some(gpus) = value("--gpus") {
         return match gpus.trim_matches('"') {
@@ -484,8 +688,12 @@ fn container_gpus(texts: &[&str]) -> Option<Own> {
         };
     }
     let named = texts.iter().any(|w| {
-        w.contains("CUDA_VISIBLE_DEVICES=") || w.contains("NVIDIA_VISIBLE_DEVICES=") || w.contains("nvidia.com/gpu=")
+        w.contains("CUDA_VISIBLE_DEVICES=")
+            || w.contains("NVIDIA_VISIBLE_DEVICES=")
+            || w.contains("nvidia.com/gpu=")
     });
-    let all = texts.iter().any(|w| w.contains("VISIBLE_DEVICES=all") || w.contains("nvidia.com/gpu=all"));
+    let all = texts
+        .iter()
+        .any(|w| w.contains("VISIBLE_DEVICES=all") || w.contains("nvidia.com/gpu=all"));
     (named && !all).then_some(Own::Unknown)
 }

@@ -1,19 +1,40 @@
 //! Programs in Python: an engine's module, a file that can be read, or an unknown start.
 
-use super::super::bash::{Field, Host, Piece, Shell, State, Text};
 use super::super::bash::Follows;
+use super::super::bash::{Field, Host, Piece, Shell, State, Text};
 use super::super::{engines, tools};
 use super::launch::Way;
 use super::{Own, Reader, reading};
 
 /// Words of a program that starts others, or the same one several times.
 const STARTERS: [&str; 17] = [
-    "subprocess", "os.system", "popen", "os.exec", "os.spawn", "os.fork", "multiprocessing", "Process(", "PoolExecutor",
-    "exec(", "eval(", "__import__", "importlib", "create_subprocess", "ray.", "pty.spawn", "runpy",
+    "subprocess",
+    "os.system",
+    "popen",
+    "os.exec",
+    "os.spawn",
+    "os.fork",
+    "multiprocessing",
+    "Process(",
+    "PoolExecutor",
+    "exec(",
+    "eval(",
+    "__import__",
+    "importlib",
+    "create_subprocess",
+    "ray.",
+    "pty.spawn",
+    "runpy",
 ];
 
 /// `python ...`
-pub(super) fn command(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], input: Option<&Text>, way: &Way) {
+pub(super) fn command(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    input: Option<&Text>,
+    way: &Way,
+) {
     let mut at = 1;
     while let Some(field) = words.get(at) {
         let code = field.text.code();
@@ -42,11 +63,19 @@ fn module(shell: &mut Shell<Reader>, state: &mut State, words: &[Field], way: &W
     let texts: Vec<String> = words.iter().map(|w| w.text.code()).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     if let Some((engine, taken)) = engines::at_start(&texts, false) {
-        return reading::engine(shell, state, engine, words.get(taken..).unwrap_or_default(), way);
+        return reading::engine(
+            shell,
+            state,
+            engine,
+            words.get(taken..).unwrap_or_default(),
+            way,
+        );
     }
     let name = texts.get(1).copied().unwrap_or_default();
     if !tools::is_quiet_module(name) {
-        shell.host.keep_unknown(state, format!("python -m {name}"), way);
+        shell
+            .host
+            .keep_unknown(state, format!("python -m {name}"), way);
     }
 }
 
@@ -83,7 +112,8 @@ pub(super) fn script(shell: &mut Shell<Reader>, state: &State, text: &str, way: 
     if !starts && !needs.iter().any(other) {
         return;
     }
-    let harmless = |name: &&str| tools::is_library(name) || ["vllm", "torch", "transformers"].contains(name);
+    let harmless =
+        |name: &&str| tools::is_library(name) || ["vllm", "torch", "transformers"].contains(name);
     let one = text.matches("LLM(").count() == 1 && !text.contains("class ");
     let known = !starts && one && needs.contains(&"vllm") && needs.iter().all(harmless);
     let sets = text.contains("VISIBLE_DEVICES");
@@ -94,7 +124,16 @@ pub(super) fn script(shell: &mut Shell<Reader>, state: &State, text: &str, way: 
                 way.own = Own::Unknown;
             }
             if let Some(engine) = engines::of_kind(super::EngineKind::Vllm) {
-                reading::engine(shell, &mut state.clone(), engine, &args, &Way { under_run: None, ..way });
+                reading::engine(
+                    shell,
+                    &mut state.clone(),
+                    engine,
+                    &args,
+                    &Way {
+                        under_run: None,
+                        ..way
+                    },
+                );
             }
         }
         None => shell.host.keep_unknown(state, "python".into(), way),
@@ -106,14 +145,20 @@ fn needed(line: &str) -> Vec<&str> {
     let line = line.trim().split('#').next().unwrap_or_default();
     let top = |name: &str| -> Option<usize> { name.find(['.', ' ', ',', ';']) };
     if let Some(rest) = line.strip_prefix("from ") {
-        return vec![rest.get(..top(rest).unwrap_or(rest.len())).unwrap_or_default()];
+        return vec![
+            rest.get(..top(rest).unwrap_or(rest.len()))
+                .unwrap_or_default(),
+        ];
     }
     let Some(rest) = line.strip_prefix("import ") else {
         return Vec::new();
     };
     rest.split(',')
         .map(str::trim)
-        .map(|name| name.get(..top(name).unwrap_or(name.len())).unwrap_or_default())
+        .map(|name| {
+            name.get(..top(name).unwrap_or(name.len()))
+                .unwrap_or_default()
+        })
         .collect()
 }
 
@@ -146,7 +191,10 @@ fn arguments(text: &str) -> Option<Vec<Field>> {
             Some(text) => word.append(text),
             None => continue,
         }
-        out.push(Field { text: word, splits: false });
+        out.push(Field {
+            text: word,
+            splits: false,
+        });
     }
     Some(out)
 }
@@ -195,7 +243,8 @@ fn split(text: &str) -> Option<Vec<&str>> {
 /// The value of an expression; `None` where it stands for nothing said.
 fn value_of(text: &str, value: &str) -> Option<Text> {
     let follows = |what| Some(Text(vec![Piece::Follows(what)]));
-    let plain = !value.contains(['+', '*', '/', '%']) && !value.contains(" - ") && !value.contains(" if ");
+    let plain =
+        !value.contains(['+', '*', '/', '%']) && !value.contains(" - ") && !value.contains(" if ");
     if value == "None" {
         return None;
     }
@@ -209,14 +258,30 @@ fn value_of(text: &str, value: &str) -> Option<Text> {
         return follows(Follows::Degree);
     }
     // A name that the program sets once, to a literal.
-    let sets = |line: &str| line.trim_start().strip_prefix(value).map(str::trim_start).and_then(|l| l.strip_prefix('=').map(str::to_owned));
+    let sets = |line: &str| {
+        line.trim_start()
+            .strip_prefix(value)
+            .map(str::trim_start)
+            .and_then(|l| l.strip_prefix('=').map(str::to_owned))
+    };
     let mut all = text.lines().filter_map(sets);
-    let one = all.next().filter(|_| all.next().is_none() && !value.is_empty());
+    let one = all
+        .next()
+        .filter(|_| all.next().is_none() && !value.is_empty());
     let known = one.and_then(|l| literal(l.split('#').next().unwrap_or_default().trim()));
     // Loops and functions may set it too.
-    let elsewhere = [format!("for {value} "), format!("{value} +="), format!("global {value}"), format!("{value} :=")];
+    let elsewhere = [
+        format!("for {value} "),
+        format!("{value} +="),
+        format!("global {value}"),
+        format!("{value} :="),
+    ];
     let once = !elsewhere.iter().any(|w| text.contains(w.as_str()));
-    Some(known.filter(|_| once).map_or_else(|| Text::unknown("python"), Text::known))
+    Some(
+        known
+            .filter(|_| once)
+            .map_or_else(|| Text::unknown("python"), Text::known),
+    )
 }
 
 fn literal(value: &str) -> Option<String> {

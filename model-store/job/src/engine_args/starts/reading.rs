@@ -17,14 +17,22 @@ use super::{Own, Program, Reader, Start, Stated};
 const SMALLEST_SHARE: f64 = 0.85;
 
 /// Keeps the start of an engine with these arguments.
-pub(super) fn engine(shell: &mut Shell<Reader>, state: &mut State, engine: &'static Engine, args: &[Field], way: &Way) {
+pub(super) fn engine(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    engine: &'static Engine,
+    args: &[Field],
+    way: &Way,
+) {
     let mut args = args.to_vec();
     let hidden = put_file_in(shell, state, engine, &mut args);
     let mut said = Said::of(engine, &args);
     said.hidden = hidden;
     for (setting, name) in engine.variables {
         if !said.last.contains_key(setting) && state.vars.contains_key(*name) {
-            let value = shell.variable(state, name).unwrap_or_else(|| Text::unknown(name));
+            let value = shell
+                .variable(state, name)
+                .unwrap_or_else(|| Text::unknown(name));
             said.last.insert(*setting, (Some(value), 0));
         }
     }
@@ -76,7 +84,9 @@ fn visible(shell: &mut Shell<Reader>, state: &State) -> Option<Own> {
         "APPTAINERENV_CUDA_VISIBLE_DEVICES",
         "SINGULARITYENV_CUDA_VISIBLE_DEVICES",
     ];
-    let set = NAMES.into_iter().find(|n| state.vars.get(*n).is_some_and(|v| v.value != Value::Unset))?;
+    let set = NAMES
+        .into_iter()
+        .find(|n| state.vars.get(*n).is_some_and(|v| v.value != Value::Unset))?;
     let Some(text) = shell.variable(state, set) else {
         return Some(Own::Unknown);
     };
@@ -88,13 +98,23 @@ fn visible(shell: &mut Shell<Reader>, state: &State) -> Option<Own> {
         return None;
     }
     let list: Option<Vec<u32>> = known.split(',').map(|n| n.trim().parse().ok()).collect();
-    Some(list.filter(|l| !l.is_empty()).map_or(Own::Unknown, Own::Devices))
+    Some(
+        list.filter(|l| !l.is_empty())
+            .map_or(Own::Unknown, Own::Devices),
+    )
 }
 
 /// Puts the settings of a file where they count: before the other arguments, which overrule them,
 /// or behind them, where the file wins. True where there is such a file and it cannot be read.
-fn put_file_in(shell: &mut Shell<Reader>, state: &State, engine: &Engine, args: &mut Vec<Field>) -> bool {
-    let Some(file) = engine.file else { return false };
+fn put_file_in(
+    shell: &mut Shell<Reader>,
+    state: &State,
+    engine: &Engine,
+    args: &mut Vec<Field>,
+) -> bool {
+    let Some(file) = engine.file else {
+        return false;
+    };
     let found = args.iter().enumerate().find_map(|(i, field)| {
         let (flag, inline) = flag_of(&field.text)?;
         if !file.flags.contains(&flag.as_str()) {
@@ -105,20 +125,33 @@ fn put_file_in(shell: &mut Shell<Reader>, state: &State, engine: &Engine, args: 
             None => Some((i, 2, args.get(i + 1)?.text.clone())),
         }
     });
-    let Some((at, taken, name)) = found else { return false };
+    let Some((at, taken, name)) = found else {
+        return false;
+    };
     let text = shell.file(state, &name).and_then(|t| t.text());
     args.drain(at..(at + taken).min(args.len()));
     let Some(text) = text else { return true };
-    let settings: Vec<Field> = config_file::arguments(&text).into_iter().map(Field::known).collect();
-    let by_place = args.first().is_some_and(|f| !f.text.code().starts_with('-'));
-    let place = if file.wins { args.len() } else { usize::from(by_place && at > 0) };
+    let settings: Vec<Field> = config_file::arguments(&text)
+        .into_iter()
+        .map(Field::known)
+        .collect();
+    let by_place = args
+        .first()
+        .is_some_and(|f| !f.text.code().starts_with('-'));
+    let place = if file.wins {
+        args.len()
+    } else {
+        usize::from(by_place && at > 0)
+    };
     args.splice(place..place, settings);
     false
 }
 
 /// A flag, and its value where it stands in the same word.
 fn flag_of(text: &Text) -> Option<(String, Option<Text>)> {
-    let Piece::Known(first) = text.0.first()? else { return None };
+    let Piece::Known(first) = text.0.first()? else {
+        return None;
+    };
     if !first.starts_with('-') {
         return None;
     }
@@ -175,26 +208,42 @@ impl Said {
         if known.is_none() && field.splits {
             // A variable in the place of the model is the model, unless its name says otherwise.
             let name = field.text.code().to_ascii_uppercase();
-            let list = ["ARG", "OPT", "FLAG", "PARAM", "EXTRA", "CONFIG", "CMD"].iter().any(|w| name.contains(w));
-            let whole = !matches!(field.text.0.as_slice(), [Piece::Unknown(n)] if n == "@" || n == "*");
+            let list = ["ARG", "OPT", "FLAG", "PARAM", "EXTRA", "CONFIG", "CMD"]
+                .iter()
+                .any(|w| name.contains(w));
+            let whole =
+                !matches!(field.text.0.as_slice(), [Piece::Unknown(n)] if n == "@" || n == "*");
             if at > 0 || list || !whole || !engine.model_by_place {
                 self.loose = Some(at);
                 return 1;
             }
         }
         if engine.model_by_place && !self.last.contains_key(&Setting::Model) {
-            self.last.insert(Setting::Model, (Some(field.text.clone()), at));
+            self.last
+                .insert(Setting::Model, (Some(field.text.clone()), at));
         }
         1
     }
 
-    fn flag(&mut self, engine: &Engine, args: &[Field], flag: &str, inline: Option<Text>, at: usize) -> usize {
+    fn flag(
+        &mut self,
+        engine: &Engine,
+        args: &[Field],
+        flag: &str,
+        inline: Option<Text>,
+        at: usize,
+    ) -> usize {
         let plain = engines::plain(flag);
         self.memory |= engines::MEMORY.contains(&plain.as_str());
-        let next = args.get(at + 1).filter(|f| !f.word().is_some_and(|w| w.starts_with("--")));
+        let next = args
+            .get(at + 1)
+            .filter(|f| !f.word().is_some_and(|w| w.starts_with("--")));
         let value = inline.clone().or_else(|| next.map(|f| f.text.clone()));
         if engines::SHARE.iter().any(|s| engines::plain(s) == plain) {
-            let share = value.as_ref().and_then(Text::text).and_then(|t| t.parse::<f64>().ok());
+            let share = value
+                .as_ref()
+                .and_then(Text::text)
+                .and_then(|t| t.parse::<f64>().ok());
             self.memory |= share.is_none_or(|s| s < SMALLEST_SHARE);
         }
         if let Some(setting) = engine.setting_or_beginning(flag) {
@@ -207,14 +256,23 @@ impl Said {
         }
         // The values of other flags are nobody's business, be they what they may.
         let is_value = |f: &&Field| !f.word().is_some_and(|w| w.starts_with('-'));
-        let values = args.iter().skip(at + 1).take(values_of(flag)).take_while(is_value).count();
+        let values = args
+            .iter()
+            .skip(at + 1)
+            .take(values_of(flag))
+            .take_while(is_value)
+            .count();
         1 + values
     }
 
     /// What it means that a setting stands at a place, or nowhere: a variable behind it may say
     /// something else, and so may a file that was not read.
     fn silence<T>(&self, at: Option<usize>) -> Option<Stated<T>> {
-        if self.loose.is_some_and(|loose| at.is_none_or(|at| loose > at)) || (self.hidden && (at.is_none() || self.wins)) {
+        if self
+            .loose
+            .is_some_and(|loose| at.is_none_or(|at| loose > at))
+            || (self.hidden && (at.is_none() || self.wins))
+        {
             return Some(Stated::Unknown);
         }
         None
@@ -226,19 +284,22 @@ impl Said {
         if let Some(stated) = self.silence(at) {
             return stated;
         }
-        let advised = setting == Setting::Tp && self.told.is_some_and(|told| at.is_none_or(|at| told > at));
+        let advised =
+            setting == Setting::Tp && self.told.is_some_and(|told| at.is_none_or(|at| told > at));
         if advised {
             return Stated::Advised;
         }
         match entry {
             None => Stated::Unsaid,
             Some((None, _)) => Stated::Unknown,
-            Some((Some(text), _)) => match (text.follows(), text.text().map(|t| t.trim().parse())) {
-                (Some(Follows::Degree), _) if setting == Setting::Tp => Stated::Advised,
-                (Some(Follows::Gpus), _) if setting == Setting::Tp => Stated::Gpus,
-                (_, Some(Ok(value))) if value > 0 => Stated::Known { value, line },
-                _ => Stated::Unknown,
-            },
+            Some((Some(text), _)) => {
+                match (text.follows(), text.text().map(|t| t.trim().parse())) {
+                    (Some(Follows::Degree), _) if setting == Setting::Tp => Stated::Advised,
+                    (Some(Follows::Gpus), _) if setting == Setting::Tp => Stated::Gpus,
+                    (_, Some(Ok(value))) if value > 0 => Stated::Known { value, line },
+                    _ => Stated::Unknown,
+                }
+            }
         }
     }
 
@@ -251,11 +312,15 @@ impl Said {
         if self.told.is_some_and(|told| at.is_none_or(|at| told > at)) {
             return Stated::Advised;
         }
-        let Some((text, _)) = entry else { return Stated::Unsaid };
+        let Some((text, _)) = entry else {
+            return Stated::Unsaid;
+        };
         match text.as_ref().and_then(Text::text).as_deref().map(str::trim) {
             // The engine takes what fits.
             Some("auto" | "-1") => Stated::Advised,
-            Some(text) => tokens(text).map_or(Stated::Unknown, |value| Stated::Known { value, line }),
+            Some(text) => {
+                tokens(text).map_or(Stated::Unknown, |value| Stated::Known { value, line })
+            }
             None => Stated::Unknown,
         }
     }
@@ -272,7 +337,12 @@ impl Said {
     }
 
     /// The weight format, and whether it is that of a checkpoint which the script names.
-    fn format(&self, engine: &Engine, model: &Stated<String>, line: u32) -> (Stated<Precision>, bool) {
+    fn format(
+        &self,
+        engine: &Engine,
+        model: &Stated<String>,
+        line: u32,
+    ) -> (Stated<Precision>, bool) {
         let entry = |setting| self.last.get(&setting);
         let quantization = entry(Setting::Quantization);
         let dtype = entry(Setting::Dtype);
@@ -280,7 +350,9 @@ impl Said {
         if let Some(stated) = self.silence(at) {
             return (stated, false);
         }
-        let text = |entry: Option<&(Option<Text>, usize)>| entry.map(|(text, _)| text.as_ref().and_then(Text::text));
+        let text = |entry: Option<&(Option<Text>, usize)>| {
+            entry.map(|(text, _)| text.as_ref().and_then(Text::text))
+        };
         if let Some((Some(value), _)) = quantization
             && value.follows() == Some(Follows::Format)
         {
@@ -295,13 +367,22 @@ impl Said {
         if name.as_deref().is_some_and(|n| n.ends_with(".gguf")) {
             return (Stated::Unknown, false);
         }
-        let stated = precision_of(method.as_deref(), name.as_deref(), kind.flatten().as_deref());
+        let stated = precision_of(
+            method.as_deref(),
+            name.as_deref(),
+            kind.flatten().as_deref(),
+        );
         let by_name = precision_of(None, name.as_deref(), None).is_some();
         let made = method.as_deref().is_some_and(|m| made_from_any(engine, m));
         match stated {
             // A type alone leaves the quantisation to what the advice brings.
-            Some(_) if method.is_none() && !by_name && self.told.is_some() => (Stated::Advised, false),
-            Some(value) => (Stated::Known { value, line }, by_name || (method.is_some() && !made)),
+            Some(_) if method.is_none() && !by_name && self.told.is_some() => {
+                (Stated::Advised, false)
+            }
+            Some(value) => (
+                Stated::Known { value, line },
+                by_name || (method.is_some() && !made),
+            ),
             None if method.is_some() => (Stated::Unknown, false),
             None if self.told.is_some() => (Stated::Advised, false),
             None => (Stated::Unsaid, false),
@@ -315,7 +396,9 @@ impl Said {
 
 /// True for a method that the engine carries out on an ordinary checkpoint while it loads.
 fn made_from_any(engine: &Engine, method: &str) -> bool {
-    let Some(kind) = engine.kind else { return false };
+    let Some(kind) = engine.kind else {
+        return false;
+    };
     let format = precision_of(Some(method), None, None);
     format.is_some_and(|f| super::super::made_at_load(kind, f))
 }

@@ -10,10 +10,28 @@ const SHORT: &str = "AabBcCdDeGgiJlLmMnNopPqrRsStTUwxZ";
 
 /// Long options of `srun` that take none, so that the next word is none of theirs.
 const SWITCHES: [&str; 22] = [
-    "--exclusive", "--overlap", "--exact", "--label", "--unbuffered", "--pty", "--no-kill", "--overcommit",
-    "--oversubscribe", "--kill-on-bad-exit", "--quiet", "--verbose", "--contiguous", "--disable-status",
-    "--preserve-env", "--container-mount-home", "--no-container-mount-home", "--container-writable",
-    "--container-remap-root", "--no-container-entrypoint", "--container-entrypoint", "--spread-job",
+    "--exclusive",
+    "--overlap",
+    "--exact",
+    "--label",
+    "--unbuffered",
+    "--pty",
+    "--no-kill",
+    "--overcommit",
+    "--oversubscribe",
+    "--kill-on-bad-exit",
+    "--quiet",
+    "--verbose",
+    "--contiguous",
+    "--disable-status",
+    "--preserve-env",
+    "--container-mount-home",
+    "--no-container-mount-home",
+    "--container-writable",
+    "--container-remap-root",
+    "--no-container-entrypoint",
+    "--container-entrypoint",
+    "--spread-job",
 ];
 
 /// Short options of `srun` that take no value.
@@ -21,8 +39,16 @@ const SHORT_SWITCHES: &str = "EHIKOQsuvVXhkl";
 
 /// Options of `mpirun` that take no value.
 const MPI_SWITCHES: [&str; 10] = [
-    "--allow-run-as-root", "--oversubscribe", "-oversubscribe", "--report-bindings", "--tag-output",
-    "-l", "-v", "--verbose", "--bind-to-core", "--use-hwthread-cpus",
+    "--allow-run-as-root",
+    "--oversubscribe",
+    "-oversubscribe",
+    "--report-bindings",
+    "--tag-output",
+    "-l",
+    "-v",
+    "--verbose",
+    "--bind-to-core",
+    "--use-hwthread-cpus",
 ];
 
 /// A launcher's options.
@@ -57,7 +83,11 @@ pub(super) fn read(name: &str, words: &[Field], way: &Way) -> Launched {
         at += taken;
     }
     let mut way = way.clone();
-    let inner = if lost { Times::Unknown } else { times(&options, slurm) };
+    let inner = if lost {
+        Times::Unknown
+    } else {
+        times(&options, slurm)
+    };
     way.times = way.times.times(inner);
     if let Some(own) = own(&options, slurm) {
         way.own = own;
@@ -77,8 +107,13 @@ pub(super) fn read(name: &str, words: &[Field], way: &Way) -> Launched {
 fn option(words: &[Field], at: usize, code: &str, slurm: bool) -> (String, Option<Field>, usize) {
     let next = || words.get(at + 1).cloned();
     if let Some((flag, _)) = code.split_once('=').filter(|_| code.starts_with("--")) {
-        let value = words.get(at).and_then(|f| super::launch::assignment(&without_dashes(f)));
-        let value = value.map(|(_, text)| Field { text, splits: false });
+        let value = words
+            .get(at)
+            .and_then(|f| super::launch::assignment(&without_dashes(f)));
+        let value = value.map(|(_, text)| Field {
+            text,
+            splits: false,
+        });
         return (flag.to_owned(), value, 1);
     }
     if !slurm {
@@ -93,7 +128,11 @@ fn option(words: &[Field], at: usize, code: &str, slurm: bool) -> (String, Optio
     }
     if code.starts_with("--") {
         let alone = SWITCHES.contains(&code);
-        return (code.to_owned(), next().filter(|_| !alone), 2 - usize::from(alone));
+        return (
+            code.to_owned(),
+            next().filter(|_| !alone),
+            2 - usize::from(alone),
+        );
     }
     let letter = code.chars().nth(1).unwrap_or(' ');
     let flag = format!("-{letter}");
@@ -120,13 +159,21 @@ fn without_dashes(field: &Field) -> super::super::bash::Text {
 
 /// The last value of an option.
 fn value<'a>(options: &'a [(String, Option<Field>)], names: &[&str]) -> Option<&'a Option<Field>> {
-    options.iter().rev().find(|(flag, _)| names.contains(&flag.as_str())).map(|(_, v)| v)
+    options
+        .iter()
+        .rev()
+        .find(|(flag, _)| names.contains(&flag.as_str()))
+        .map(|(_, v)| v)
 }
 
 /// A number: `Some(None)` where it is given and not known.
 fn number(options: &[(String, Option<Field>)], names: &[&str]) -> Option<Option<u32>> {
     let field = value(options, names)?;
-    Some(field.as_ref().and_then(|f| f.word()?.split(['-', ',']).next()?.parse().ok()))
+    Some(
+        field
+            .as_ref()
+            .and_then(|f| f.word()?.split(['-', ',']).next()?.parse().ok()),
+    )
 }
 
 fn times(options: &[(String, Option<Field>)], slurm: bool) -> Times {
@@ -160,7 +207,14 @@ fn times(options: &[(String, Option<Field>)], slurm: bool) -> Times {
 
 /// The GPUs that a step asks for; `None` where it has those of the job.
 fn own(options: &[(String, Option<Field>)], slurm: bool) -> Option<Own> {
-    const ASKS: [&str; 6] = ["-G", "--gpus", "--gres", "--gpus-per-node", "--gpus-per-task", "--tres-per-task"];
+    const ASKS: [&str; 6] = [
+        "-G",
+        "--gpus",
+        "--gres",
+        "--gpus-per-node",
+        "--gpus-per-task",
+        "--tres-per-task",
+    ];
     if !slurm {
         return None;
     }
@@ -168,18 +222,25 @@ fn own(options: &[(String, Option<Field>)], slurm: bool) -> Option<Own> {
         return Some(Own::Unknown);
     }
     let field = value(options, &ASKS)?;
-    let Some(field) = field else { return Some(Own::Unknown) };
+    let Some(field) = field else {
+        return Some(Own::Unknown);
+    };
     if field.text.follows() == Some(Follows::Gpus) {
         return None;
     }
     let Some(text) = field.word() else {
         // `--gres=gpu:$SLURM_GPUS_ON_NODE`
         let all = field.text.0.last() == Some(&super::super::bash::Piece::Follows(Follows::Gpus));
-        return if all && !field.text.has_unknown() { None } else { Some(Own::Unknown) };
+        return if all && !field.text.has_unknown() {
+            None
+        } else {
+            Some(Own::Unknown)
+        };
     };
     let count = text.rsplit([':', '=']).next().and_then(|n| n.parse().ok());
     // A type that is named there stays the job's: the step would not start on another.
-    let typed = text.matches(':').count() > usize::from(text.starts_with("gpu") || text.starts_with("gres"));
+    let typed = text.matches(':').count()
+        > usize::from(text.starts_with("gpu") || text.starts_with("gres"));
     Some(match count {
         Some(n) if !typed => Own::Count(n),
         _ => Own::Unknown,
