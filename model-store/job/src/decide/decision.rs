@@ -11,7 +11,9 @@ pub mod rules;
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::{Advice, ClusterState, GpuSpec, Pins, Precision, SiteGpu, Startable, words};
+use crate::advisor::{
+    Advice, ClusterState, GpuSpec, Pins, Precision, SiteGpu, Startable, Verdict, words,
+};
 use crate::config::Config;
 use crate::consult::{Action, Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
 use crate::engine_args::Starts;
@@ -150,6 +152,34 @@ pub fn decide(snapshot: &Snapshot, config: &Config, submission: &Submission) -> 
     };
     policy::last(&policy, decision, |message| {
         site.explore(submission, message)
+    })
+}
+
+/// What may be changed of a job, before anybody is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// The row of the table that holds.
+    pub rule: rules::Rule,
+    /// GPUs on a node, where they do not follow the advice.
+    pub number: Option<u32>,
+}
+
+/// What may be changed of a job.
+///
+/// # Errors
+/// Why it goes as it is written, in one line.
+pub fn may_change(submission: &Submission) -> Result<Change, String> {
+    let starts = known::of(submission);
+    let asked = asked(submission.given);
+    let around = Around {
+        given: submission.given,
+        asked: asked.as_ref(),
+        options: submission.options,
+    };
+    let judged = judge(starts.as_ref(), &around)?;
+    Ok(Change {
+        rule: judged.rule,
+        number: judged.number.or(judged.pins.tp),
     })
 }
 
@@ -502,13 +532,13 @@ impl<'a> Site<'a> {
                 self.rewritten(submission, &consulted.advice, rewrite, judged)
             }
             // Nobody knows that the job cannot run as it is written.
-            Action::Refuse(refusal) if is_in_doubt(judged, &consulted.advice) => {
+            Action::Refuse(refusal) if self.is_in_doubt(submission, judged, &consulted.advice) => {
                 let why = refusal.message.get(1).or(refusal.message.first());
-                let why = why.map_or("", String::as_str);
-                Decision::left(&format!(
-                    "{}, and no GPU type is known to hold it ({why})",
-                    judged.reason
-                ))
+                let why = shorten(why.map_or("", String::as_str));
+                Decision::left(&match judged.reason.as_str() {
+                    "" => format!("no GPU type is known to hold what the script starts ({why})"),
+                    reason => format!("{reason}, and no GPU type is known to hold it ({why})"),
+                })
             }
             Action::Refuse(_) if as_asked::is_barred(&consulted.advice) => Decision::Left {
                 reason: as_asked::why_barred(&consulted.advice),
@@ -516,6 +546,32 @@ impl<'a> Site<'a> {
             Action::Refuse(refusal) if checked => check(refusal.message, "refused"),
             Action::Refuse(Refusal { code, message }) => Decision::Refuse { code, message },
         }
+    }
+
+    /// True where a refusal would rest on what is not known: of the script, or whether an engine
+    /// that asks for its own context runs on what the job asks for. A model that nobody knows is
+    /// refused whatever the script is.
+    fn is_in_doubt(&self, submission: &Submission, judged: &Judged, advice: &Advice) -> bool {
+        if advice.id.is_empty() || judged.number.is_some() {
+            return !advice.id.is_empty();
+        }
+        let asked = self.asked.as_ref().and_then(|asked| asked.count);
+        let enough = asked
+            .zip(judged.pins.tp)
+            .is_some_and(|(has, needs)| has >= needs);
+        if judged.pins.context.is_none() || !enough {
+            return false;
+        }
+        if matches!(advice.verdict, Verdict::Abstain(_)) {
+            return true;
+        }
+        // Where a shorter context would do, the estimate of what fits is all that stands against it.
+        let pins = Pins {
+            context: None,
+            ..judged.pins.clone()
+        };
+        let shorter = self.consult(submission, &pins, None);
+        shorter.is_ok_and(|consulted| matches!(consulted.action, Action::Rewrite(_)))
     }
 
     fn rewritten(
@@ -636,12 +692,6 @@ fn stated(
         .chain(asked)
         .filter_map(|(name, value)| Some((name.to_owned(), known(value)?)))
         .collect()
-}
-
-/// True where a refusal would rest on what is not known of the script. A model that nobody knows is
-/// refused whatever the script is.
-fn is_in_doubt(judged: &Judged, advice: &Advice) -> bool {
-    judged.number.is_some() && !advice.id.is_empty()
 }
 
 /// True where the advice needs an engine argument or a checkpoint that a script which starts the engine by itself does not

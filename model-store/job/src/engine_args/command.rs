@@ -67,6 +67,27 @@ impl EngineCommand {
         }
     }
 
+    /// The file of settings that the command names, where the engine lets it overrule the command.
+    pub fn file_that_wins<S: AsRef<str>>(&self, command: &[S]) -> Option<String> {
+        let file = super::engines::of_kind(self.kind)?
+            .file
+            .filter(|f| f.wins)?;
+        let words: Vec<&str> = command.iter().skip(self.first).map(AsRef::as_ref).collect();
+        words.iter().enumerate().find_map(|(i, word)| {
+            let (flag, inline) = split(word);
+            let next = words.get(i + 1).copied();
+            let named = file.flags.contains(&flag).then(|| inline.or(next));
+            named.flatten().map(str::to_owned)
+        })
+    }
+
+    /// What the text of a file of settings says.
+    pub fn of_settings(kind: EngineKind, text: &str) -> Self {
+        let words = super::config_file::arguments(text);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Self::read(kind, 0, &words)
+    }
+
     /// Weight format that the command states, by method, by the checkpoint's name or by type.
     pub fn precision(&self) -> Option<Precision> {
         precision_of(

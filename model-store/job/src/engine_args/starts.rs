@@ -424,3 +424,6 @@ impl Program {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,3 +178,15 @@ pub fn table() -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_for_users_shows_the_table() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/plugin.md");
+        let text = std::fs::read_to_string(page).unwrap();
+        let between = text.split("<!-- rules -->\n\n").nth(1);
+        let shown = between.and_then(|t| t.split("\n<!-- end of rules -->").next());
+        assert_eq!(shown, Some(super::table().as_str()));
+    }
+}
