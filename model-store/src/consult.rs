@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::advisor::advise::settle_layout;
 use crate::advisor::{
-    Advice, Assessed, ClusterState, Knowledge, Load, ModelCard, Pins, Precision, Request,
-    SiteGpu, Startable, Term, Verdict, advise, precision_in_name, words,
+    Advice, Assessed, ClusterState, Knowledge, Load, ModelCard, Pins, Precision, Request, SiteGpu,
+    Startable, Term, Verdict, advise, precision_in_name, words,
 };
 use crate::config::Config;
 use crate::engine_args::{Choice, EngineKind};
@@ -143,7 +143,14 @@ pub fn consult_snapshot(
     options: &RawOptions,
     script_pins: &Pins,
 ) -> Result<Consulted, Fault> {
-    consult_here(snapshot, cluster, config, options, script_pins, Here::default())
+    consult_here(
+        snapshot,
+        cluster,
+        config,
+        options,
+        script_pins,
+        Here::default(),
+    )
 }
 
 /// What is known of the place of one job.

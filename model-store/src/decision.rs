@@ -8,9 +8,7 @@ mod policy;
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::{
-    Advice, ClusterState, Layout, Pins, Precision, SiteGpu, Startable, words,
-};
+use crate::advisor::{Advice, ClusterState, Layout, Pins, Precision, SiteGpu, Startable, words};
 use crate::config::Config;
 use crate::consult::{Action, Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
 use crate::engine_args::{Fixed, ScriptPins, scan_script_with};
@@ -178,7 +176,13 @@ pub fn prices_of(snapshot: &Snapshot, config: &Config, given: &Given) -> Option<
     let partition = first.and_then(|name| body.slurm.as_ref()?.partition(name));
     let of = (given.get("account"), given.get("qos"));
     let partition = partition.map(|(_, partition)| partition);
-    Some(for_job(&body.gpus, body.prices, partition, &config.price, of))
+    Some(for_job(
+        &body.gpus,
+        body.prices,
+        partition,
+        &config.price,
+        of,
+    ))
 }
 
 /// What the script fixes. Where it cannot be read, the number of GPUs stays as it was asked for: an engine command in it may
@@ -315,7 +319,10 @@ impl<'a> Site<'a> {
             return self.explore(submission, vec![EXPLORED.into()]);
         }
         let own_format = script.is_some_and(ScriptPins::takes_checkpoint_format);
-        match (script_pins(submission, script, self.asked.as_ref()), &self.ground) {
+        match (
+            script_pins(submission, script, self.asked.as_ref()),
+            &self.ground,
+        ) {
             (Ok(pins), Ground::Unknown(reason)) => {
                 self.as_asked(submission, &pins, own_format, reason)
             }
@@ -391,7 +398,12 @@ impl<'a> Site<'a> {
         checked: bool,
     ) -> Decision {
         let view = self.snapshot.body.slurm.as_ref();
-        let rules = rules(self.config, view, &rewrite.allocation.gpu, &self.gpu_types());
+        let rules = rules(
+            self.config,
+            view,
+            &rewrite.allocation.gpu,
+            &self.gpu_types(),
+        );
         let plan = match plan(submission.given, &rewrite.allocation, &rules, self.spread) {
             Ok(plan) => plan,
             Err(reason) => return Decision::Left { reason },

@@ -27,7 +27,13 @@ fn split(list: &str) -> Option<Vec<&str>> {
         }
     }
     parts.push(list.get(start..)?);
-    (depth == 0).then(|| parts.into_iter().map(str::trim).filter(|p| !p.is_empty()).collect())
+    (depth == 0).then(|| {
+        parts
+            .into_iter()
+            .map(str::trim)
+            .filter(|p| !p.is_empty())
+            .collect()
+    })
 }
 
 /// One name with any number of brackets in it, each of which multiplies.
@@ -65,7 +71,10 @@ pub fn compress(names: &[String]) -> String {
         let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
         let digits = name.get(stem.len()..).unwrap_or_default();
         match digits.parse() {
-            Ok(number) => numbered.entry((stem, digits.len())).or_default().push(number),
+            Ok(number) => numbered
+                .entry((stem, digits.len()))
+                .or_default()
+                .push(number),
             Err(_) => out.push(name.clone()),
         }
     }

@@ -296,7 +296,10 @@ fn constraint(given: &Given, wanted: &Allocation, rules: &Rules) -> Result<Optio
     if rules.form != GpuForm::Feature {
         return Ok(rest);
     }
-    let named = rules.types.iter().find(|t| t.name.eq_ignore_ascii_case(&wanted.gpu));
+    let named = rules
+        .types
+        .iter()
+        .find(|t| t.name.eq_ignore_ascii_case(&wanted.gpu));
     let feature = named
         .and_then(|t| t.features.first())
         .map_or(wanted.gpu.as_str(), String::as_str);

@@ -77,7 +77,9 @@ impl PriceEntry {
         if price.is_finite() && price > 0.0 {
             return Ok(());
         }
-        Err(format!("price_per_hour of a [[price]] is {price}, not a positive number"))
+        Err(format!(
+            "price_per_hour of a [[price]] is {price}, not a positive number"
+        ))
     }
 }
 
@@ -136,10 +138,14 @@ mod tests {
     #[test]
     fn a_partitions_weights_are_its_prices_where_it_states_one_for_every_type() {
         let both = partition(&[("cpu", 1.0), ("gres/gpu", 2.0), ("gres/gpu:h100", 3.5)]);
-        let of = |p: &Partition, source| prices(&for_job(&gpus(), source, Some(p), &[], (None, None)));
+        let of =
+            |p: &Partition, source| prices(&for_job(&gpus(), source, Some(p), &[], (None, None)));
         assert_eq!(of(&both, PriceSource::Slurm), [2.0, 5.5]);
         assert_eq!(of(&both, PriceSource::Configured), [1.0, 1.0]);
-        assert_eq!(of(&partition(&[("gres/gpu:h100", 3.5)]), PriceSource::Slurm), [1.0, 1.0]);
+        assert_eq!(
+            of(&partition(&[("gres/gpu:h100", 3.5)]), PriceSource::Slurm),
+            [1.0, 1.0]
+        );
     }
 
     #[test]
@@ -151,8 +157,20 @@ mod tests {
             gpu: "H100".into(),
             price_per_hour: price,
         };
-        let all = [entry("serve", 4.0), entry("serve", 9.0), entry("other", 7.0)];
-        let of = |p: &Partition| prices(&for_job(&gpus(), PriceSource::Configured, Some(p), &all, (None, None)));
+        let all = [
+            entry("serve", 4.0),
+            entry("serve", 9.0),
+            entry("other", 7.0),
+        ];
+        let of = |p: &Partition| {
+            prices(&for_job(
+                &gpus(),
+                PriceSource::Configured,
+                Some(p),
+                &all,
+                (None, None),
+            ))
+        };
         assert_eq!(of(&partition(&[])), [1.0, 4.0]);
     }
 }

@@ -46,7 +46,10 @@ impl LimitEntry {
     pub(crate) fn check(&self, gpu: &str, gpus: u64) -> Result<(), String> {
         let types = self.types.all();
         if !types.is_empty() && !types.iter().any(|t| t.eq_ignore_ascii_case(gpu)) {
-            return Err(format!("[[limit]] of the configuration allows {} here", types.join(", ")));
+            return Err(format!(
+                "[[limit]] of the configuration allows {} here",
+                types.join(", ")
+            ));
         }
         match self.most_gpus {
             Some(most) if gpus > most => Err(format!(

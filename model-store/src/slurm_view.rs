@@ -226,9 +226,7 @@ impl SlurmView {
 
     /// A partition by its name, and its place.
     pub fn partition(&self, name: &str) -> Option<(u32, &Partition)> {
-        (0u32..)
-            .zip(&self.partitions)
-            .find(|(_, p)| p.name == name)
+        (0u32..).zip(&self.partitions).find(|(_, p)| p.name == name)
     }
 
     /// This view without what accounting says.

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::advisor::model::Model;
-use crate::prices::PriceSource;
-use crate::slurm_view::{Accounting, SlurmView};
 use crate::advisor::{
     Catalogue, ClusterState, Economy, Knowledge, ModelCard, Preferences, SiteGpu,
 };
+use crate::prices::PriceSource;
+use crate::slurm_view::{Accounting, SlurmView};
 
 /// First bytes of every snapshot.
 const MARK: &[u8; 16] = b"OmniPilot model\n";
@@ -111,7 +111,8 @@ impl Body {
     /// True where an advice can be reckoned with what the site has and values.
     fn site_is_sound(&self) -> bool {
         let price = |g: &SiteGpu| g.price_per_hour.is_finite() && g.price_per_hour > 0.0;
-        self.gpus.iter().all(price) && self.economy.check().is_ok()
+        self.gpus.iter().all(price)
+            && self.economy.check().is_ok()
             && self.cluster.is_sound()
             && self.slurm.as_ref().is_none_or(SlurmView::is_sound)
     }
@@ -461,7 +462,12 @@ mod tests {
             ..SlurmView::default()
         });
         let site = body.site();
-        assert_eq!(decode(&Snapshot::new(body.clone(), 0).encode()).unwrap().body, body);
+        assert_eq!(
+            decode(&Snapshot::new(body.clone(), 0).encode())
+                .unwrap()
+                .body,
+            body
+        );
         let again = sample().body.with_site(&site).unwrap();
         let again = again.with_accounting(&body.accounting()).unwrap();
         assert_eq!(again.slurm, body.slurm);

@@ -14,8 +14,8 @@ use model_store::consult::{Action, Consulted, consult_snapshot, exit_code};
 use model_store::decision::{Decision, Submission, decide};
 use model_store::job_request::Given;
 use model_store::options::RawOptions;
-use model_store::startable::Who;
 use model_store::snapshot::{Body, Snapshot};
+use model_store::startable::Who;
 use model_store::store::published_figures;
 use model_store::train::train;
 

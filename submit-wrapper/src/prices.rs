@@ -37,10 +37,16 @@ impl Priced {
         let partition = cluster.default_partition.as_ref();
         let partition = partition.and_then(|name| Some(view?.partition(name)?.1));
         let every = |price: &dyn Fn(&str, &str) -> Option<f64>| -> Option<Vec<f64>> {
-            known.iter().map(|(gres, gpu, _)| price(gres, gpu)).collect()
+            known
+                .iter()
+                .map(|(gres, gpu, _)| price(gres, gpu))
+                .collect()
         };
         let (source, prices) = if some_priced {
-            (PriceSource::Configured, every(&|gres, _| price_of(config, gres)))
+            (
+                PriceSource::Configured,
+                every(&|gres, _| price_of(config, gres)),
+            )
         } else if let Some(billed) = every(&|gres, _| prices::billed(partition?, gres)) {
             (PriceSource::Slurm, Some(billed))
         } else {
@@ -157,7 +163,10 @@ mod tests {
     #[test]
     fn without_a_price_of_its_own_a_site_has_public_ones() {
         let p = priced("");
-        assert_eq!((prices(&p), p.source), (vec![1.39, 2.69], PriceSource::Public));
+        assert_eq!(
+            (prices(&p), p.source),
+            (vec![1.39, 2.69], PriceSource::Public)
+        );
         // Of one type there is none: then none counts.
         let p = priced("[gpu.weird]\nis = \"T4\"");
         assert_eq!((prices(&p), p.source), (vec![1.0; 3], PriceSource::Nobody));

@@ -467,7 +467,8 @@ mod tests {
         };
         let newer = std::thread::scope(|scope| {
             let alone = lock(&config).unwrap();
-            let observing = scope.spawn(|| republish_cluster(&config, &seen, None, &mut store).unwrap());
+            let observing =
+                scope.spawn(|| republish_cluster(&config, &seen, None, &mut store).unwrap());
             std::thread::sleep(std::time::Duration::from_millis(200));
             let newer = published(&config, Catalogue::built_in());
             drop(alone);

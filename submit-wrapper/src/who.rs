@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use model_store::config::Config;
 use model_store::startable::Who;
-use nix::unistd::{Gid, Group, Uid, User, getgid, getgroups, getgrouplist, getuid};
+use nix::unistd::{Gid, Group, Uid, User, getgid, getgrouplist, getgroups, getuid};
 
 /// The user of this process.
 pub(crate) fn me(config: &Config, other_nodes: u32) -> Who {

@@ -85,7 +85,10 @@ const STAGES: [Stage; 24] = [
             (SMALL, "--mem=800G --gres=gpu:A100:1"),
             (SMALL, "-c 100 --mem=10G --gres=gpu:A100:1"),
             (LARGE, "--mem-per-gpu=300G --gres=gpu:H100:1 --llm-gpu=H100"),
-            (LARGE, "--cpus-per-gpu=40 --mem=10G --gres=gpu:H100:1 --llm-gpu=H100"),
+            (
+                LARGE,
+                "--cpus-per-gpu=40 --mem=10G --gres=gpu:H100:1 --llm-gpu=H100",
+            ),
             (SMALL, "--exclusive --gres=gpu:A100:1"),
             (SMALL, "--exclude=h2 --gres=gpu:A100:1"),
             (SMALL, "--exclude=h[1-2],a1 --gres=gpu:A100:1"),
@@ -99,28 +102,47 @@ const STAGES: [Stage; 24] = [
     ),
     stage(
         &["scontrol update node=a1 availablefeatures=A100,gpu,ib activefeatures=A100,gpu,ib"],
-        &[(SMALL, "-C ib --gres=gpu:1"), (SMALL, "-C ib&gpu --gres=gpu:A100:1")],
+        &[
+            (SMALL, "-C ib --gres=gpu:1"),
+            (SMALL, "-C ib&gpu --gres=gpu:A100:1"),
+        ],
         &[],
     ),
-    stage(&["scontrol update node=h2 state=drain reason=repair"], A100, &[]),
+    stage(
+        &["scontrol update node=h2 state=drain reason=repair"],
+        A100,
+        &[],
+    ),
     stage(
         &["scontrol update node=h1 state=drain reason=repair"],
         &[(SMALL, "--gres=gpu:A100:1"), (LARGE, "--gres=gpu:A100:8")],
         &["scontrol update node=h1,h2 state=resume"],
     ),
     stage(
-        &["scontrol create reservation ReservationName=m starttime=now duration=3-0 user=root flags=maint nodes=h2"],
+        &[
+            "scontrol create reservation ReservationName=m starttime=now duration=3-0 user=root flags=maint nodes=h2",
+        ],
         A100,
         &["scontrol delete reservationname=m"],
     ),
     stage(
-        &["scontrol create reservation ReservationName=f starttime=now+5minutes duration=600 user=root nodes=h2"],
-        &[(SMALL, "--gres=gpu:A100:1"), (SMALL, "-t 3 --gres=gpu:A100:1")],
+        &[
+            "scontrol create reservation ReservationName=f starttime=now+5minutes duration=600 user=root nodes=h2",
+        ],
+        &[
+            (SMALL, "--gres=gpu:A100:1"),
+            (SMALL, "-t 3 --gres=gpu:A100:1"),
+        ],
         &["scontrol delete reservationname=f"],
     ),
     stage(
-        &["scontrol create reservation ReservationName=r starttime=now duration=60 accounts=poor nodes=a1"],
-        &[(SMALL, "--reservation=r --gres=gpu:A100:1"), (SMALL, "--gres=gpu:A100:1")],
+        &[
+            "scontrol create reservation ReservationName=r starttime=now duration=60 accounts=poor nodes=a1",
+        ],
+        &[
+            (SMALL, "--reservation=r --gres=gpu:A100:1"),
+            (SMALL, "--gres=gpu:A100:1"),
+        ],
         &["scontrol delete reservationname=r"],
     ),
     stage(
@@ -130,7 +152,10 @@ const STAGES: [Stage; 24] = [
     ),
     stage(
         &["sacctmgr modify account poor set GrpTRES=gres/gpu:h200=0"],
-        &[(SMALL, "--gres=gpu:A100:1"), (SMALL, "-A rich --gres=gpu:A100:1")],
+        &[
+            (SMALL, "--gres=gpu:A100:1"),
+            (SMALL, "-A rich --gres=gpu:A100:1"),
+        ],
         &["sacctmgr modify account poor set GrpTRES=gres/gpu:h200=-1"],
     ),
     stage(
@@ -175,14 +200,26 @@ const STAGES: [Stage; 24] = [
     ),
     stage(
         &["sacctmgr modify qos normal set MaxTRESPerJob=cpu=40"],
-        &[(LARGE, "--cpus-per-gpu=30 --mem=10G --gres=gpu:H100:1 --llm-gpu=H100")],
+        &[(
+            LARGE,
+            "--cpus-per-gpu=30 --mem=10G --gres=gpu:H100:1 --llm-gpu=H100",
+        )],
         &["sacctmgr modify qos normal set MaxTRESPerJob=cpu=-1"],
     ),
-    ruled("[rewrite]\nmem_per_gpu = \"600G\"\n", &[(SMALL, "--gres=gpu:H100:1")]),
-    ruled("[rewrite]\ncpus_per_gpu = 100\nmem_per_gpu = \"10G\"\n", &[(SMALL, "--gres=gpu:H100:1")]),
+    ruled(
+        "[rewrite]\nmem_per_gpu = \"600G\"\n",
+        &[(SMALL, "--gres=gpu:H100:1")],
+    ),
+    ruled(
+        "[rewrite]\ncpus_per_gpu = 100\nmem_per_gpu = \"10G\"\n",
+        &[(SMALL, "--gres=gpu:H100:1")],
+    ),
     ruled("[rewrite]\ngpus = \"feature\"\n", A100),
     ruled("[rewrite]\ngpus = \"gpus\"\n", A100),
-    ruled("[rewrite]\ngpus = \"gpus-per-node\"\n", &[(SMALL, "--gres=gpu:A100:1"), (SMALL, "-p mid --gpus=1")]),
+    ruled(
+        "[rewrite]\ngpus = \"gpus-per-node\"\n",
+        &[(SMALL, "--gres=gpu:A100:1"), (SMALL, "-p mid --gpus=1")],
+    ),
     ruled("[[limit]]\naccount = \"poor\"\ntypes = [\"a100\"]\n", A100),
 ];
 
@@ -204,7 +241,11 @@ fn operate(site: &Site, line: &str) {
     let (program, rest) = all.split_first().unwrap();
     let assent: &[&str] = if *program == "sacctmgr" { &["-i"] } else { &[] };
     let all = [assent, rest].concat();
-    site.cluster.run(OPERATOR, program, &all).unwrap().success().unwrap();
+    site.cluster
+        .run(OPERATOR, program, &all)
+        .unwrap()
+        .success()
+        .unwrap();
 }
 
 fn fate(site: &Site, output: &Output) -> Fate {
@@ -220,10 +261,16 @@ fn fate(site: &Site, output: &Output) -> Fate {
         let state = job.get("JobState").map_or("", String::as_str).to_owned();
         fate.is_advised = job.get("Comment").is_some_and(|c| c.contains("omnipilot:"));
         fate.runs = ["RUNNING", "COMPLETING", "COMPLETED"].contains(&state.as_str());
-        fate.told += &format!("\n{state} {:?} {:?}", job.get("Reason"), job.get("TresPerNode"));
+        fate.told += &format!(
+            "\n{state} {:?} {:?}",
+            job.get("Reason"),
+            job.get("TresPerNode")
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
-    site.cluster.run(OPERATOR, "scancel", &[&id.to_string()]).unwrap();
+    site.cluster
+        .run(OPERATOR, "scancel", &[&id.to_string()])
+        .unwrap();
     fate
 }
 
@@ -231,7 +278,10 @@ fn fate(site: &Site, output: &Output) -> Fate {
 fn quiet(site: &Site) {
     let begun = Instant::now();
     let busy = || {
-        let all = site.cluster.run(OPERATOR, "squeue", &["-h", "-o", "%i"]).unwrap();
+        let all = site
+            .cluster
+            .run(OPERATOR, "squeue", &["-h", "-o", "%i"])
+            .unwrap();
         !all.stdout.trim().is_empty()
     };
     while busy() && begun.elapsed() < Duration::from_secs(20) {
@@ -248,7 +298,12 @@ fn tried(site: &Site, model: &str, own: &str, worse: &mut Vec<String>) -> bool {
     // Behind a colon an option is the next component's: the tag goes to the first.
     let submit = |program: &str, words: &[&str]| {
         let mut command = site.cluster.command(ALICE, program).unwrap();
-        let out = command.env("OMNIPILOT_VERBOSE", "1").args(words).args(job).output().unwrap();
+        let out = command
+            .env("OMNIPILOT_VERBOSE", "1")
+            .args(words)
+            .args(job)
+            .output()
+            .unwrap();
         let out = Output {
             command: format!("{program} {words:?}"),
             code: out.status.code(),
@@ -259,7 +314,11 @@ fn tried(site: &Site, model: &str, own: &str, worse: &mut Vec<String>) -> bool {
         quiet(site);
         fate
     };
-    let plain: Vec<&str> = own.iter().copied().filter(|w| !w.starts_with("--llm-")).collect();
+    let plain: Vec<&str> = own
+        .iter()
+        .copied()
+        .filter(|w| !w.starts_with("--llm-"))
+        .collect();
     let without = submit("sbatch", &plain);
     let with = submit("sbatch", &[&tag[..], &own].concat());
     let head = ["--config", &config, "submit"];
@@ -269,7 +328,11 @@ fn tried(site: &Site, model: &str, own: &str, worse: &mut Vec<String>) -> bool {
             worse.push(format!("{own:?}: {}", fate.told));
         }
     }
-    assert!(without.runs, "a set-up in which nothing runs says nothing: {own:?}: {}", without.told);
+    assert!(
+        without.runs,
+        "a set-up in which nothing runs says nothing: {own:?}: {}",
+        without.told
+    );
     with.is_advised
 }
 
@@ -281,23 +344,46 @@ fn wherever_a_job_starts_without_the_tag_it_starts_with_it() {
     for line in ["add account poor", "add account rich", "add qos gold"] {
         operate(&site, &format!("sacctmgr {line}"));
     }
-    for line in ["add user alice account=poor", "add user alice account=rich", "modify user alice set qos+=gold"] {
-        operate(&site, &format!("sacctmgr {}", line.replace("alice", &alice)));
+    for line in [
+        "add user alice account=poor",
+        "add user alice account=rich",
+        "modify user alice set qos+=gold",
+    ] {
+        operate(
+            &site,
+            &format!("sacctmgr {}", line.replace("alice", &alice)),
+        );
     }
     site.load_plugin();
     let plain = std::fs::read_to_string(site.config()).unwrap();
     let (mut worse, mut all, mut acted) = (Vec::new(), 0_u32, 0_u32);
     for stage in &STAGES {
-        stage.before.iter().for_each(|line| operate(&site, &line.replace("alice", &alice)));
-        site.cluster.file("etc/omnipilot.toml", &format!("{plain}{}", stage.rules)).unwrap();
+        stage
+            .before
+            .iter()
+            .for_each(|line| operate(&site, &line.replace("alice", &alice)));
+        site.cluster
+            .file("etc/omnipilot.toml", &format!("{plain}{}", stage.rules))
+            .unwrap();
         site.omnipilot(OPERATOR, &["observe"]).success().unwrap();
         for (model, own) in stage.jobs {
             all += 1;
             acted += u32::from(tried(&site, model, own, &mut worse));
         }
-        stage.after.iter().for_each(|line| operate(&site, &line.replace("alice", &alice)));
+        stage
+            .after
+            .iter()
+            .for_each(|line| operate(&site, &line.replace("alice", &alice)));
     }
     println!("advice acted in {acted} of {all} set-ups");
-    assert!(worse.is_empty(), "{} are worse:\n{}", worse.len(), worse.join("\n\n"));
-    assert!(all >= 40 && acted * 3 >= all * 2, "advice acted in {acted} of {all} set-ups");
+    assert!(
+        worse.is_empty(),
+        "{} are worse:\n{}",
+        worse.len(),
+        worse.join("\n\n")
+    );
+    assert!(
+        all >= 40 && acted * 3 >= all * 2,
+        "advice acted in {acted} of {all} set-ups"
+    );
 }

@@ -206,7 +206,10 @@ fn gpus_in_directives_are_replaced_in_their_own_form_or_stay() {
         let held = format!("#SBATCH --hold\n#SBATCH {option}\ntrue");
         let output = submit(&site, &REQUEST, &[], &held);
         let told = "cannot be taken back from outside of it";
-        assert!(output.stderr.contains(told) && output.stderr.contains("as written"), "{output}");
+        assert!(
+            output.stderr.contains(told) && output.stderr.contains("as written"),
+            "{output}"
+        );
     }
     let typed = submit(
         &site,

@@ -346,9 +346,10 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
 /// Why the first configuration that would run could not be started; `None` where none fell for that.
 fn not_startable(assessed: &[Assessed]) -> Option<String> {
     assessed.iter().find_map(|a| match &a.fallen {
-        Some(Fallen::NotStartable(reason)) => {
-            Some(format!("{} could not be started: {reason}", utility::name(&a.config)))
-        }
+        Some(Fallen::NotStartable(reason)) => Some(format!(
+            "{} could not be started: {reason}",
+            utility::name(&a.config)
+        )),
         _ => None,
     })
 }

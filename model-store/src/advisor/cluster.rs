@@ -58,7 +58,11 @@ impl ClusterState {
     /// The pool of one Slurm GPU type; where none is spelled so, whatever the case of its name.
     pub fn pool(&self, gres: &str) -> Option<&GpuPool> {
         let exact = self.pools.iter().find(|p| p.gres == gres);
-        let alike = || self.pools.iter().find(|p| p.gres.eq_ignore_ascii_case(gres));
+        let alike = || {
+            self.pools
+                .iter()
+                .find(|p| p.gres.eq_ignore_ascii_case(gres))
+        };
         exact.or_else(alike)
     }
 }

@@ -21,7 +21,10 @@ impl Bars {
         let one = |a: &Assessed| match &a.fallen {
             Some(Fallen::NotStartable(reason)) => {
                 let c = &a.config;
-                Some(((c.gres.clone(), c.gpus_per_node(), c.nodes()), reason.clone()))
+                Some((
+                    (c.gres.clone(), c.gpus_per_node(), c.nodes()),
+                    reason.clone(),
+                ))
             }
             _ => None,
         };
@@ -30,7 +33,8 @@ impl Bars {
 
     /// As they count in an advice's id; empty for none. The reasons do not: they tell of the moment.
     pub fn text(&self) -> String {
-        let one = |(gres, per_node, nodes): &(String, u32, u32)| format!("{gres}:{per_node}x{nodes};");
+        let one =
+            |(gres, per_node, nodes): &(String, u32, u32)| format!("{gres}:{per_node}x{nodes};");
         self.0.keys().map(one).collect()
     }
 }

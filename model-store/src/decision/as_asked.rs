@@ -75,18 +75,29 @@ impl Site<'_> {
         };
         let asked = self.asked.as_ref();
         let Some(count) = asked.and_then(|a| a.count) else {
-            return Err(left("the job does not say how many GPUs it takes on a node"));
+            return Err(left(
+                "the job does not say how many GPUs it takes on a node",
+            ));
         };
-        let Some(gpu) = asked.and_then(|a| a.gpu.clone()).or_else(|| self.only_type()) else {
+        let Some(gpu) = asked
+            .and_then(|a| a.gpu.clone())
+            .or_else(|| self.only_type())
+        else {
             return Err(left("the job names no GPU type"));
         };
         let given = crate::job_request::nodes_asked(submission.given).unwrap_or(1);
         let typed = &submission.options.pins;
         let other = |tp: Option<u32>| tp.is_some_and(|tp| tp != count);
         if other(pins.tp) || other(typed.tp) || (given != 1 && !self.spread) {
-            return Err(left("the engine would take other GPUs than the job asks for"));
+            return Err(left(
+                "the engine would take other GPUs than the job asks for",
+            ));
         }
-        if typed.gpu.as_ref().is_some_and(|t| !t.eq_ignore_ascii_case(&gpu)) {
+        if typed
+            .gpu
+            .as_ref()
+            .is_some_and(|t| !t.eq_ignore_ascii_case(&gpu))
+        {
             return Err(left("--llm-gpu names another type than the job asks for"));
         }
         Ok(Pins {

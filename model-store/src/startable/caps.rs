@@ -5,9 +5,11 @@ use crate::slurm_view::{Cap, Per};
 
 /// Resources of which a job takes the same whatever it is advised.
 fn is_of_others(tres: &str) -> bool {
-    ["license/", "fs/", "bb/", "ic/", "energy", "vmem", "pages", "billing"]
-        .iter()
-        .any(|kind| tres.starts_with(kind))
+    [
+        "license/", "fs/", "bb/", "ic/", "energy", "vmem", "pages", "billing",
+    ]
+    .iter()
+    .any(|kind| tres.starts_with(kind))
 }
 
 /// # Errors

@@ -119,7 +119,8 @@ fn cpus(given: &Given, gpus: u32, nodes: u32, defaults: &Defaults) -> u64 {
         all.find_map(|e| e.trim().strip_prefix("cpu")?.get(1..)?.parse::<u32>().ok())
     });
     let named = number_of(given, "cpus-per-task").or(of_tres);
-    let per_gpu = number_of(given, "cpus-per-gpu").or(defaults.cpus_per_gpu.filter(|_| named.is_none()));
+    let per_gpu =
+        number_of(given, "cpus-per-gpu").or(defaults.cpus_per_gpu.filter(|_| named.is_none()));
     let by_task = u64::from(tasks) * u64::from(named.unwrap_or(1));
     let by_gpu = u64::from(per_gpu.unwrap_or(0)) * u64::from(gpus);
     let least = u64::from(number_of(given, "mincpus").unwrap_or(0));
@@ -150,11 +151,15 @@ fn memory(given: &Given, gpus: u32, cpus: u64, defaults: &Defaults) -> Result<Op
 /// An amount of memory as Slurm takes it, MiB.
 fn mebibytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(end).unwrap_or((text, ""));
     let wrong = || format!("`{}` is no amount of memory", shorten(text));
     let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let unit = unit.trim_end_matches(['b', 'B', 'n', 'c']).to_ascii_uppercase();
+    let unit = unit
+        .trim_end_matches(['b', 'B', 'n', 'c'])
+        .to_ascii_uppercase();
     match unit.as_str() {
         "K" => Ok(number.div_ceil(1024)),
         "" | "M" => Ok(number),
@@ -209,7 +214,10 @@ pub(super) fn minutes_of(given: &Given) -> Result<Option<u64>, String> {
 /// `days-hours:minutes`, `days-hours:minutes:seconds`; minutes, rounded up.
 pub fn minutes(text: &str) -> Option<u64> {
     let text = text.trim();
-    if matches!(text.to_ascii_uppercase().as_str(), "UNLIMITED" | "INFINITE" | "-1" | "0") {
+    if matches!(
+        text.to_ascii_uppercase().as_str(),
+        "UNLIMITED" | "INFINITE" | "-1" | "0"
+    ) {
         return Some(u64::MAX);
     }
     let (days, rest) = match text.split_once('-') {

@@ -154,7 +154,9 @@ impl<'a> Own<'a> {
             Accounting::Read(accounts) => accounts,
             _ if !view.limits_enforced => return Ok(own),
             Accounting::Absent => return Err("Slurm's limits were not read".into()),
-            Accounting::Unreadable(why) => return Err(format!("Slurm's limits cannot be read: {why}")),
+            Accounting::Unreadable(why) => {
+                return Err(format!("Slurm's limits cannot be read: {why}"));
+            }
         };
         match own.fill(accounts, job.who) {
             Err(reason) if view.limits_enforced => Err(reason),
@@ -183,13 +185,24 @@ impl<'a> Own<'a> {
             self.qos_name = accounts.qos.get(at as usize).map(|q| q.name.clone());
         }
         let name = self.qos_name.as_deref().unwrap_or_default();
-        self.qos = Some(accounts.quality(name).ok_or("the job's QOS was not observed")?);
+        self.qos = Some(
+            accounts
+                .quality(name)
+                .ok_or("the job's QOS was not observed")?,
+        );
         if member.own_limits {
             return Err("the user has limits of his own, which are not published".into());
         }
-        let all = self.account.into_iter().chain(self.qos).flat_map(|n| &n.caps);
+        let all = self
+            .account
+            .into_iter()
+            .chain(self.qos)
+            .flat_map(|n| &n.caps);
         match all.into_iter().find(|cap| cap.tres == "billing") {
-            Some(cap) => Err(format!("{} is on billing, which is not reckoned", cap.limit)),
+            Some(cap) => Err(format!(
+                "{} is on billing, which is not reckoned",
+                cap.limit
+            )),
             None => Ok(()),
         }
     }
@@ -261,7 +274,9 @@ impl<'a> Checker<'a> {
             return Err(format!("partition {name} starts no jobs"));
         }
         if partition.is_special {
-            return Err(format!("partition {name} takes jobs of root or of a reservation alone"));
+            return Err(format!(
+                "partition {name} takes jobs of root or of a reservation alone"
+            ));
         }
         if !listed(&allow.accounts, account) || denied(&allow.no_accounts, account) {
             return Err(format!("partition {name} is closed to the job's account"));
@@ -377,7 +392,9 @@ pub fn rules(config: &Config, view: Option<&SlurmView>, gpu: &str, types: &[Stri
     let mut rules = config.rules(gpu, types);
     let nodes = view.map_or(&[][..], |view| &view.nodes);
     for names in rules.types.iter_mut().filter(|t| t.features.is_empty()) {
-        let of_type = nodes.iter().filter(|n| n.gpus.iter().any(|(g, _)| *g == names.name));
+        let of_type = nodes
+            .iter()
+            .filter(|n| n.gpus.iter().any(|(g, _)| *g == names.name));
         let mut features = of_type.flat_map(|n| &n.features);
         let alike = features.find(|f| f.eq_ignore_ascii_case(&names.name));
         names.features.extend(alike.cloned());

@@ -40,7 +40,11 @@ impl Checker<'_> {
         after: &Given,
         demand: &Demand,
     ) -> Result<(), String> {
-        let in_partition = self.view.nodes.iter().filter(|n| n.partitions.contains(&at));
+        let in_partition = self
+            .view
+            .nodes
+            .iter()
+            .filter(|n| n.partitions.contains(&at));
         let mut left: Vec<&NodeGroup> = in_partition.filter(|n| has_gpus(n, demand)).collect();
         let what = format!("{} x {}", demand.per_node, demand.gpu);
         let needed = u64::from(demand.nodes) + u64::from(self.job.who.other_nodes);
@@ -72,21 +76,43 @@ impl Checker<'_> {
     fn lacks<'b>(&'b self, after: &'b Given, demand: &'b Demand) -> Result<Vec<Lack<'b>>, String> {
         let constraint = after.get("constraint").unwrap_or_default();
         if !constraint.is_empty() && satisfied(constraint, &[]).is_none() {
-            return Err(format!("--constraint={} is not reckoned", shorten(constraint)));
+            return Err(format!(
+                "--constraint={} is not reckoned",
+                shorten(constraint)
+            ));
         }
         let lack = |words, has: Box<dyn Fn(&NodeGroup) -> bool + 'b>| Lack { words, has };
         Ok(vec![
             lack(
                 "with the features that are asked for",
-                Box::new(move |n| constraint.is_empty() || satisfied(constraint, &n.features) == Some(true)),
+                Box::new(move |n| {
+                    constraint.is_empty() || satisfied(constraint, &n.features) == Some(true)
+                }),
             ),
-            lack("with the memory", Box::new(|n| demand.mib.is_none_or(|m| m <= n.mib))),
-            lack("with the CPUs", Box::new(|n| in_cores(demand.cpus, n) <= u64::from(n.cpus))),
-            lack("with the sockets", Box::new(|n| demand.sockets <= n.sockets)),
-            lack("with the temporary disk", Box::new(|n| demand.tmp_mb <= n.tmp_mb)),
+            lack(
+                "with the memory",
+                Box::new(|n| demand.mib.is_none_or(|m| m <= n.mib)),
+            ),
+            lack(
+                "with the CPUs",
+                Box::new(|n| in_cores(demand.cpus, n) <= u64::from(n.cpus)),
+            ),
+            lack(
+                "with the sockets",
+                Box::new(|n| demand.sockets <= n.sockets),
+            ),
+            lack(
+                "with the temporary disk",
+                Box::new(|n| demand.tmp_mb <= n.tmp_mb),
+            ),
             lack(
                 "with the other resources",
-                Box::new(|n| demand.others.iter().all(|(name, count)| other(n, name) >= *count)),
+                Box::new(|n| {
+                    demand
+                        .others
+                        .iter()
+                        .all(|(name, count)| other(n, name) >= *count)
+                }),
             ),
             lack(
                 "without another reservation",

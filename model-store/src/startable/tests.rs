@@ -136,7 +136,9 @@ impl Asked<'_> {
     }
 
     fn bars(&self, gpu: &str, per_node: u32) -> String {
-        self.of(gpu, per_node, 1).unwrap().unwrap_or_else(|| "-".into())
+        self.of(gpu, per_node, 1)
+            .unwrap()
+            .unwrap_or_else(|| "-".into())
     }
 }
 
@@ -144,27 +146,48 @@ impl Asked<'_> {
 fn a_count_counts_on_nodes_of_the_jobs_own_partition() {
     let in_serve = asked(&[]);
     assert_eq!(in_serve.bars("h200", 2), "-");
-    assert_eq!(in_serve.bars("h200", 4), "partition serve has 4 x h200 on 0 nodes, this takes 1");
+    assert_eq!(
+        in_serve.bars("h200", 4),
+        "partition serve has 4 x h200 on 0 nodes, this takes 1"
+    );
     assert_eq!(asked(&[("partition", "serve,big")]).bars("h200", 4), "-");
     // Slurm tells types apart letter by letter.
     assert_eq!(in_serve.bars("A100", 1), "-");
     assert_ne!(in_serve.bars("a100", 1), "-");
-    assert!(in_serve.of("h100", 8, 2).unwrap().unwrap().contains("this takes 2"));
+    assert!(
+        in_serve
+            .of("h100", 8, 2)
+            .unwrap()
+            .unwrap()
+            .contains("this takes 2")
+    );
 }
 
 #[test]
 fn what_the_nodes_lack_is_told() {
     let smaller = |v: &mut SlurmView| v.nodes[1].features.clear();
     for (options, words) in [
-        (&[("constraint", "ib")][..], "0 with the features that are asked for"),
+        (
+            &[("constraint", "ib")][..],
+            "0 with the features that are asked for",
+        ),
         (&[("mem", "800G")], "0 with the memory"),
         (&[("mem-per-gpu", "300G")], "0 with the memory"),
-        (&[("cpus-per-task", "100"), ("mem", "1G")], "0 with the CPUs"),
+        (
+            &[("cpus-per-task", "100"), ("mem", "1G")],
+            "0 with the CPUs",
+        ),
         (&[("cpus-per-gpu", "33"), ("mem", "1G")], "0 with the CPUs"),
-        (&[("cpus-per-task", "2"), ("mem-per-cpu", "400G")], "0 with the memory"),
+        (
+            &[("cpus-per-task", "2"), ("mem-per-cpu", "400G")],
+            "0 with the memory",
+        ),
         (&[("gres", "lustre:1")], "0 with the other resources"),
         (&[("tmp", "1G")], "0 with the temporary disk"),
-        (&[("exclude", "h100-1")], "partition serve has 2 x h100 on 0 nodes"),
+        (
+            &[("exclude", "h100-1")],
+            "partition serve has 2 x h100 on 0 nodes",
+        ),
     ] {
         let told = asked(options).with(smaller).bars("h100", 2);
         assert!(told.contains(words), "{options:?}: {told}");
@@ -184,7 +207,10 @@ fn what_the_nodes_lack_is_told() {
 fn nodes_that_cannot_run_jobs_and_those_of_others_do_not_count() {
     let drained = |v: &mut SlurmView| v.nodes[1].down = Some("IDLE+DRAIN".into());
     let told = asked(&[]).with(drained).bars("h100", 1);
-    assert_eq!(told, "of 1 node with 1 x h100 in partition serve, 0 that can run jobs");
+    assert_eq!(
+        told,
+        "of 1 node with 1 x h100 in partition serve, 0 that can run jobs"
+    );
     let reserve = |v: &mut SlurmView| {
         v.reservations = vec![Reservation {
             name: "m".into(),
@@ -196,7 +222,10 @@ fn nodes_that_cannot_run_jobs_and_those_of_others_do_not_count() {
     assert_eq!(asked(&[("time", "59")]).with(reserve).bars("h100", 1), "-");
     for time in ["61", "1-0", "UNLIMITED"] {
         let told = asked(&[("time", time)]).with(reserve).bars("h100", 1);
-        assert!(told.contains("without another reservation"), "{time}: {told}");
+        assert!(
+            told.contains("without another reservation"),
+            "{time}: {told}"
+        );
     }
     let two = Asked {
         other_nodes: 1,
@@ -207,12 +236,15 @@ fn nodes_that_cannot_run_jobs_and_those_of_others_do_not_count() {
 
 #[test]
 fn a_partition_that_is_closed_to_the_job_does_not_count() {
-    let changes: [(&str, fn(&mut Partition)); 5] = [
+    type Change = fn(&mut Partition);
+    let changes: [(&str, Change); 5] = [
         ("starts no jobs", |p| p.is_up = false),
         ("closed to the job's account", |p| {
             p.allow.accounts = Some(vec!["rich".into()])
         }),
-        ("closed to the user's groups", |p| p.allow.groups = Some(vec![7])),
+        ("closed to the user's groups", |p| {
+            p.allow.groups = Some(vec![7])
+        }),
         ("jobs of 30 minutes at most", |p| p.max_minutes = Some(30)),
         ("closed to the job's QOS", |p| {
             p.allow = Allow {
@@ -227,7 +259,10 @@ fn a_partition_that_is_closed_to_the_job_does_not_count() {
             change(&mut v.partitions[1]);
         });
         let told = job.bars("h200", 8);
-        assert!(told.contains(words) || told.contains("partition serve has"), "{told}");
+        assert!(
+            told.contains(words) || told.contains("partition serve has"),
+            "{told}"
+        );
         assert_ne!(told, "-", "{words}");
         assert_eq!(job.bars("h100", 8), "-", "{words}");
         // Where every partition of the list counts, one that is closed closes all.
@@ -276,7 +311,10 @@ fn what_cannot_be_known_is_said() {
         let told = job.of("h100", 1, 1).unwrap_err();
         assert!(told.contains(words), "{told}");
     };
-    unknown(enforced(Accounting::Unreadable("x".into())), "limits cannot be read: x");
+    unknown(
+        enforced(Accounting::Unreadable("x".into())),
+        "limits cannot be read: x",
+    );
     unknown(enforced(limits(Vec::new(), true)), "limits of his own");
     unknown(
         enforced(limits(vec![cap("billing", 10, Per::Job)], false)),

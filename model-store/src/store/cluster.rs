@@ -55,7 +55,9 @@ impl Store {
     pub fn slurm_view(&self) -> Result<Option<SlurmView>, StoreError> {
         let read = self
             .db
-            .query_row("SELECT view FROM slurm_view", [], |row| row.get::<_, String>(0))
+            .query_row("SELECT view FROM slurm_view", [], |row| {
+                row.get::<_, String>(0)
+            })
             .optional()
             .map_err(|e| self.wrap(e))?;
         Ok(read.and_then(|text| serde_json::from_str(&text).ok()))

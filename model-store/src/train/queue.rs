@@ -36,7 +36,10 @@ pub struct PastWait {
 pub fn queue_waits(past: &[PastWait], cluster: &ClusterState, now: i64, as_of: i64) -> QueueWaits {
     let mut waits = Vec::new();
     for pool in &cluster.pools {
-        let of_type: Vec<&PastWait> = past.iter().filter(|w| w.gres.eq_ignore_ascii_case(&pool.gres)).collect();
+        let of_type: Vec<&PastWait> = past
+            .iter()
+            .filter(|w| w.gres.eq_ignore_ascii_case(&pool.gres))
+            .collect();
         let sizes = sizes(&of_type, pool.total);
         for gpus in sizes {
             waits.extend(wait(&of_type, &pool.gres, gpus, pool.pending, now));

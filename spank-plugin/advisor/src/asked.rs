@@ -10,7 +10,11 @@ use model_store::sbatch_line::{SbatchLine, components, parts};
 use crate::submission::Submission;
 
 /// The decision, or that the job goes as written where slurmctld would not take the change and would take the job as it is.
-pub(crate) fn last_word(decision: Decision, submission: &Submission, script: Option<&str>) -> Decision {
+pub(crate) fn last_word(
+    decision: Decision,
+    submission: &Submission,
+    script: Option<&str>,
+) -> Decision {
     let Decision::Rewrite { edits, .. } = &decision else {
         return decision;
     };
@@ -54,7 +58,10 @@ fn takes(line: &SbatchLine, changes: &[String], names: &[&str]) -> bool {
         command.env_remove(spec.variable);
     }
     for name in names {
-        command.env_remove(format!("SBATCH_{}", name.replace('-', "_").to_ascii_uppercase()));
+        command.env_remove(format!(
+            "SBATCH_{}",
+            name.replace('-', "_").to_ascii_uppercase()
+        ));
     }
     // Who cannot be asked forbids nothing.
     command.status().map_or(true, |status| status.success())

@@ -56,7 +56,9 @@ pub(crate) fn variables(
 /// Nodes that the other components of the job take at least; 0 for a job of one component.
 pub(crate) fn nodes(submission: &Submission, text: Option<&str>) -> u32 {
     let all = components(parts(&submission.words), text);
-    let others = (0_u32..).zip(&all).filter(|(n, _)| *n != submission.component);
+    let others = (0_u32..)
+        .zip(&all)
+        .filter(|(n, _)| *n != submission.component);
     let nodes = |component: &Component| {
         nodes_asked(&Given::of(|name| component.value(name, &environment))).unwrap_or(1)
     };

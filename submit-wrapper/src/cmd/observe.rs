@@ -46,10 +46,13 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         None => cluster::observe(publish::now()).map_err(no_slurm)?,
     };
     store.save_cluster(&seen.state).map_err(exit::store)?;
-    store.save_slurm_view(seen.view.as_ref()).map_err(exit::store)?;
+    store
+        .save_slurm_view(seen.view.as_ref())
+        .map_err(exit::store)?;
     seen.state.waits = waits(&store, &seen.state)?;
     progress.say("publishing what was seen");
-    let published = publish::republish_cluster(&config, &seen.state, seen.view.as_ref(), &mut store)?;
+    let published =
+        publish::republish_cluster(&config, &seen.state, seen.view.as_ref(), &mut store)?;
     drop(progress);
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -103,8 +103,11 @@ fn tell(args: &Args, data: &Data, bytes: usize) -> std::io::Result<()> {
     let inside = |points: &[data::Point]| points.iter().filter(|p| p.covered()).count();
     let saved = data.saved.as_ref().ok();
     let hours = saved.map(|all| data::sums(all));
-    let unstarted: std::collections::BTreeMap<&str, u64> =
-        data.unstarted.iter().map(|(kind, count)| (kind.name(), *count)).collect();
+    let unstarted: std::collections::BTreeMap<&str, u64> = data
+        .unstarted
+        .iter()
+        .map(|(kind, count)| (kind.name(), *count))
+        .collect();
     if args.json {
         return json::print(
             "report",

@@ -13,7 +13,9 @@ use model_store::component::name_for;
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
 use model_store::decision::{self, Decision, decide, is_left_alone};
-use model_store::job_request::{GPU_OPTIONS, Given, asked, mark_comment, nodes_asked, without_gpus};
+use model_store::job_request::{
+    GPU_OPTIONS, Given, asked, mark_comment, nodes_asked, without_gpus,
+};
 use model_store::job_rewrite::{Edit, GpuForm};
 use model_store::options::{OPTIONS, RawOptions};
 use model_store::sbatch_line::{Component, SbatchLine, components, parts};
@@ -163,7 +165,10 @@ fn patience(snapshot: &Snapshot, config: &Config, known: &decision::Submission) 
         let own = asked(known.given)?;
         let is_own = |a: &&Assessed| {
             own.count == Some(a.config.gpus_per_node())
-                && own.gpu.as_ref().is_none_or(|g| g.eq_ignore_ascii_case(&a.config.gres))
+                && own
+                    .gpu
+                    .as_ref()
+                    .is_none_or(|g| g.eq_ignore_ascii_case(&a.config.gres))
         };
         let mut all = advice.candidates.iter().filter(|a| a.fallen.is_none());
         Some((advice.recommended()?.utility?, all.find(is_own)?.utility?))

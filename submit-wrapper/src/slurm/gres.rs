@@ -147,7 +147,10 @@ mod tests {
     fn what_is_no_gpu_is_read_apart() {
         let all = others("gpu:a100:8(S:0-1),shard:32,lustre:1,nic:mlx5:2,mem:2K");
         let told: Vec<_> = all.iter().map(|(n, c)| (n.as_str(), *c)).collect();
-        assert_eq!(told, [("shard", 32), ("lustre", 1), ("nic:mlx5", 2), ("mem", 2048)]);
+        assert_eq!(
+            told,
+            [("shard", 32), ("lustre", 1), ("nic:mlx5", 2), ("mem", 2048)]
+        );
         assert_eq!(others("(null)"), []);
     }
 

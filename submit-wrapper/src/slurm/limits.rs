@@ -51,7 +51,10 @@ struct Row<'a> {
 
 /// Puts together what `sacctmgr -nP show assoc`, `qos` and `user` print.
 pub(crate) fn parse(cluster: &str, associations: &str, qos: &str, users: &str) -> Accounts {
-    let rows: Vec<Row> = associations.lines().filter_map(|l| row(cluster, l)).collect();
+    let rows: Vec<Row> = associations
+        .lines()
+        .filter_map(|l| row(cluster, l))
+        .collect();
     let qos: Vec<Named> = qos.lines().filter_map(quality).collect();
     let accounts = accounts(&rows);
     let (users, standings) = standings(&rows, &accounts, &qos, users);
@@ -115,7 +118,10 @@ fn accounts(rows: &[Row]) -> Vec<Named> {
                 for ((limit, per), text) in OF_GROUP.into_iter().zip(here.group) {
                     all.extend(caps(text, limit, per));
                 }
-                at = own.get(here.parent).copied().filter(|_| !here.parent.is_empty());
+                at = own
+                    .get(here.parent)
+                    .copied()
+                    .filter(|_| !here.parent.is_empty());
             }
             Named {
                 name: row.account.to_owned(),
@@ -128,7 +134,8 @@ fn accounts(rows: &[Row]) -> Vec<Named> {
 
 fn of_job(row: &Row) -> Vec<Cap> {
     let all = OF_JOB.into_iter().zip(row.job);
-    all.flat_map(|((limit, per), text)| caps(text, limit, per)).collect()
+    all.flat_map(|((limit, per), text)| caps(text, limit, per))
+        .collect()
 }
 
 /// Users with the place of what they may use, equal ones once.
@@ -166,7 +173,11 @@ fn standings(
         };
         let standing = found.entry(row.user).or_default();
         // A user may stand there once for each partition.
-        match standing.memberships.iter_mut().find(|m| m.account == *account) {
+        match standing
+            .memberships
+            .iter_mut()
+            .find(|m| m.account == *account)
+        {
             Some(there) => {
                 there.own_limits |= member.own_limits;
                 there.qos = there.qos.filter(|q| Some(*q) == member.qos);
@@ -225,7 +236,9 @@ fn caps(text: &str, limit: &str, per: Per) -> Vec<Cap> {
 }
 
 fn amount_of(tres: &str, amount: &str) -> Option<u64> {
-    let end = amount.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(amount.len());
+    let end = amount
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(amount.len());
     let (digits, unit) = amount.split_at_checked(end)?;
     let number: f64 = digits.parse().ok()?;
     let factor = match (unit, tres) {
@@ -305,18 +318,37 @@ mod tests {
         let all = real();
         let alice = all.standing("alice").unwrap();
         let bob = all.standing("bob").unwrap();
-        let own = |s: &Standing| s.memberships.iter().map(|m| m.own_limits).collect::<Vec<_>>();
+        let own = |s: &Standing| {
+            s.memberships
+                .iter()
+                .map(|m| m.own_limits)
+                .collect::<Vec<_>>()
+        };
         assert_eq!((own(alice), own(bob)), (vec![true], vec![false]));
         let account = |s: &Standing| all.accounts[s.default.unwrap() as usize].name.clone();
-        assert_eq!((account(alice), account(bob)), ("poor".into(), "sub".into()));
-        assert_eq!(all.qos[bob.memberships[0].qos.unwrap() as usize].name, "normal");
+        assert_eq!(
+            (account(alice), account(bob)),
+            ("poor".into(), "sub".into())
+        );
+        assert_eq!(
+            all.qos[bob.memberships[0].qos.unwrap() as usize].name,
+            "normal"
+        );
         assert!(all.standing("carol").is_none());
     }
 
     #[test]
     fn amounts_are_read_with_their_units() {
-        let read = |text| caps(text, "x", Per::Job).into_iter().map(|c| c.most).collect::<Vec<_>>();
-        assert_eq!(read("mem=100G,cpu=4,gres/gpu:A100=2,billing=1.5K"), [102_400, 4, 2, 1500]);
+        let read = |text| {
+            caps(text, "x", Per::Job)
+                .into_iter()
+                .map(|c| c.most)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            read("mem=100G,cpu=4,gres/gpu:A100=2,billing=1.5K"),
+            [102_400, 4, 2, 1500]
+        );
         assert_eq!(read(""), [] as [u64; 0]);
     }
 

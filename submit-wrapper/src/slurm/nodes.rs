@@ -63,7 +63,10 @@ pub(crate) fn parse(text: &str) -> Vec<Node> {
 fn node(line: &str) -> Option<Node> {
     // The keys of one line once: a site may have thousands of nodes.
     let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
-    for (key, value) in line.split_whitespace().filter_map(|word| word.split_once('=')) {
+    for (key, value) in line
+        .split_whitespace()
+        .filter_map(|word| word.split_once('='))
+    {
         keys.entry(key).or_insert(value);
     }
     let field = |key| keys.get(key).copied().unwrap_or_default();
@@ -149,7 +152,13 @@ mod tests {
         assert_eq!(nodes[0].partitions, ["serve"]);
         let first = &nodes[0];
         assert_eq!(
-            (first.cpus, first.threads, first.sockets, first.mib, first.tmp_mb),
+            (
+                first.cpus,
+                first.threads,
+                first.sockets,
+                first.mib,
+                first.tmp_mb
+            ),
             (64, 1, 2, 512_000, 0)
         );
         assert_eq!(first.features, ["a100", "gpu"]);

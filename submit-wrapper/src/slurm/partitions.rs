@@ -58,7 +58,11 @@ pub(crate) fn defaults<'a>(key: &dyn Fn(&'static str) -> Option<&'a str>) -> Def
     let of_gpus = key("JobDefaults").unwrap_or_default();
     let in_list = |name: &str| {
         let mut pairs = of_gpus.split(',').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(n, _)| n.eq_ignore_ascii_case(name))?.1.parse().ok()
+        pairs
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))?
+            .1
+            .parse()
+            .ok()
     };
     let number = |name| key(name)?.parse().ok();
     Defaults {
@@ -110,7 +114,10 @@ mod tests {
             ]
         );
         let two = &all[1];
-        assert_eq!(two.allow.accounts.as_deref(), Some(&["poor".into(), "rich".into()][..]));
+        assert_eq!(
+            two.allow.accounts.as_deref(),
+            Some(&["poor".into(), "rich".into()][..])
+        );
         assert_eq!(two.qos.as_deref(), Some("normal"));
         assert_eq!(two.billing[3], ("gres/gpu:h100".to_owned(), 3.5));
         assert_eq!(two.billing[1], ("mem".to_owned(), 0.25));

@@ -43,7 +43,9 @@ fn read(taken: bool, text: &str) -> Word {
     let said = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let last = said.last().unwrap_or("it gave no reason");
     let bare = ["allocation failure: ", "sbatch: error: "];
-    let last = bare.iter().fold(last, |text, head| text.strip_prefix(head).unwrap_or(text));
+    let last = bare
+        .iter()
+        .fold(last, |text, head| text.strip_prefix(head).unwrap_or(text));
     Word::Refuses(last.to_owned())
 }
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use model_store::hostlist::{compress, expand};
-use model_store::slurm_view::{
-    Accounting, Defaults, NodeGroup, Partition, Reservation, SlurmView,
-};
+use model_store::slurm_view::{Accounting, Defaults, NodeGroup, Partition, Reservation, SlurmView};
 
 use super::conf::SlurmConf;
 use super::nodes::Node;
@@ -84,7 +82,12 @@ fn groups(
     let mut groups: BTreeMap<NodeGroup, Vec<String>> = BTreeMap::new();
     for node in nodes.iter().filter(|n| has_typed_gpus(n)) {
         let group = NodeGroup {
-            gpus: node.gpus.iter().filter(|(gres, _)| !gres.is_empty()).cloned().collect(),
+            gpus: node
+                .gpus
+                .iter()
+                .filter(|(gres, _)| !gres.is_empty())
+                .cloned()
+                .collect(),
             others: node.others.clone(),
             cpus: node.cpus,
             threads: node.threads,
@@ -115,5 +118,7 @@ fn groups(
 }
 
 fn has_typed_gpus(node: &Node) -> bool {
-    node.gpus.iter().any(|(gres, count)| !gres.is_empty() && *count > 0)
+    node.gpus
+        .iter()
+        .any(|(gres, count)| !gres.is_empty() && *count > 0)
 }

@@ -4,8 +4,8 @@
 
 use std::process::Command;
 
-use model_store::advisor::{ClusterState, Startable};
 use model_store::advisor::words::count_of;
+use model_store::advisor::{ClusterState, Startable};
 use model_store::config::Config;
 use model_store::job_request::Given;
 use model_store::job_rewrite::{Allocation, plan};
@@ -51,8 +51,12 @@ fn places<'a>(view: &'a SlurmView, cluster: &'a ClusterState) -> Vec<(&'a str, &
 fn test_only(partition: &str, words: &[String]) -> Word {
     let mut command = Command::new("sbatch");
     let place = format!("--partition={partition}");
-    command.args(["--test-only", "--time=1", &place]).args(words);
-    ask(command.args(["--wrap", "true"]).stdin(std::process::Stdio::null()))
+    command
+        .args(["--test-only", "--time=1", &place])
+        .args(words);
+    ask(command
+        .args(["--wrap", "true"])
+        .stdin(std::process::Stdio::null()))
 }
 
 /// Shows slurmctld the rewritten form of a job for one GPU of each type in each partition.
@@ -70,7 +74,10 @@ fn shown(seen: &mut Seen, config: &Config, view: &SlurmView, cluster: &ClusterSt
         let Ok(plan) = plan(&Given::default(), &allocation, &rules, false) else {
             continue;
         };
-        let words = plan.edits.iter().filter_map(|e| Some(format!("--{}={}", e.name, e.value.as_ref()?)));
+        let words = plan
+            .edits
+            .iter()
+            .filter_map(|e| Some(format!("--{}={}", e.name, e.value.as_ref()?)));
         match test_only(partition, &words.collect::<Vec<_>>()) {
             Word::Takes(_) => taken += 1,
             Word::Silent => return seen.skipped("rewritten", "slurmctld did not answer `sbatch --test-only`"),
@@ -85,7 +92,10 @@ fn shown(seen: &mut Seen, config: &Config, view: &SlurmView, cluster: &ClusterSt
     }
     let left = places.len().saturating_sub(MOST_SHOWN);
     if taken > 0 {
-        let mut words = format!("slurmctld takes {} of GPU type and partition", count_of(taken, "rewritten form"));
+        let mut words = format!(
+            "slurmctld takes {} of GPU type and partition",
+            count_of(taken, "rewritten form")
+        );
         if closed > 0 {
             words += &format!("; {closed} in partitions where this account may not submit");
         }
@@ -95,7 +105,10 @@ fn shown(seen: &mut Seen, config: &Config, view: &SlurmView, cluster: &ClusterSt
         return seen.ok("rewritten", words);
     }
     if closed > 0 {
-        seen.skipped("rewritten", "this account may submit to no partition with GPUs");
+        seen.skipped(
+            "rewritten",
+            "this account may submit to no partition with GPUs",
+        );
     }
 }
 
@@ -149,7 +162,10 @@ fn names(seen: &mut Seen, config: &Config, view: &SlurmView, cluster: &ClusterSt
         let types: Vec<&str> = cluster.pools.iter().map(|p| p.gres.as_str()).collect();
         seen.warning(
             "rules",
-            format!("`[gpu.{name}]` is of a type that no node has; Slurm has {}", types.join(", ")),
+            format!(
+                "`[gpu.{name}]` is of a type that no node has; Slurm has {}",
+                types.join(", ")
+            ),
             "take the section away, or name the type as Slurm does",
         );
     }
@@ -164,7 +180,10 @@ fn names(seen: &mut Seen, config: &Config, view: &SlurmView, cluster: &ClusterSt
         let account = |name: &String| accounts.is_none_or(|a| a.account(name).is_some());
         let qos = |name: &String| accounts.is_none_or(|a| a.quality(name).is_some());
         let wrong = [
-            ("partition", unknown(&entry.partition, &|n| view.partition(n).is_some())),
+            (
+                "partition",
+                unknown(&entry.partition, &|n| view.partition(n).is_some()),
+            ),
             ("GPU type", unknown(&entry.types, &is_type)),
             ("account", unknown(&entry.account, &account)),
             ("QOS", unknown(&entry.qos, &qos)),
@@ -187,10 +206,17 @@ fn names(seen: &mut Seen, config: &Config, view: &SlurmView, cluster: &ClusterSt
 /// An entry that allows more than Slurm does says nothing: told, for somebody meant something by it.
 fn contradicted(seen: &mut Seen, entry: &model_store::config::LimitEntry, accounts: &Accounts) {
     let Some(most) = entry.most_gpus else { return };
-    let named = entry.account.all().iter().filter_map(|n| accounts.account(n).map(|(_, a)| a));
+    let named = entry
+        .account
+        .all()
+        .iter()
+        .filter_map(|n| accounts.account(n).map(|(_, a)| a));
     let qos = entry.qos.all().iter().filter_map(|n| accounts.quality(n));
     for named in named.chain(qos) {
-        let tighter = named.caps.iter().find(|cap| cap.tres == "gres/gpu" && cap.most < most);
+        let tighter = named
+            .caps
+            .iter()
+            .find(|cap| cap.tres == "gres/gpu" && cap.most < most);
         if let Some(cap) = tighter {
             seen.warning(
                 "rules",
@@ -226,7 +252,11 @@ fn limits(seen: &mut Seen, view: &SlurmView, cluster: &ClusterState) {
         caps.any(|c| c.most == 0 && (c.tres == "gres/gpu" || c.tres.eq_ignore_ascii_case(&of_type)))
     };
     for pool in &cluster.pools {
-        let without = accounts.accounts.iter().chain(&accounts.qos).filter(|n| closed(n, &pool.gres));
+        let without = accounts
+            .accounts
+            .iter()
+            .chain(&accounts.qos)
+            .filter(|n| closed(n, &pool.gres));
         let names: Vec<&str> = without.map(|n| n.name.as_str()).collect();
         if !names.is_empty() {
             let first: Vec<&str> = names.iter().copied().take(5).collect();
@@ -243,7 +273,11 @@ fn limits(seen: &mut Seen, view: &SlurmView, cluster: &ClusterState) {
             );
         }
     }
-    let own = accounts.standings.iter().filter(|s| s.memberships.iter().any(|m| m.own_limits)).count();
+    let own = accounts
+        .standings
+        .iter()
+        .filter(|s| s.memberships.iter().any(|m| m.own_limits))
+        .count();
     if own > 0 {
         return seen.ok(
             "limits",

@@ -76,7 +76,13 @@ impl<'a> Advices<'a> {
         let (consulted, cluster) = of_submission(self.config, &job, &options, &self.published)?;
         let request = consulted.request;
         let bars = Bars::of(&consulted.advice.candidates);
-        find(&self.names, &self.published.body.cluster, &request, &bars, id)?;
+        find(
+            &self.names,
+            &self.published.body.cluster,
+            &request,
+            &bars,
+            id,
+        )?;
         let now = Basis {
             snapshot: self.published.clone(),
             cluster,

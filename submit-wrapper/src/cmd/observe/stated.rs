@@ -17,7 +17,10 @@ pub(super) fn cluster(text: &str) -> Result<ClusterState, String> {
             let shown = model_store::options::shorten(item);
             format!("`{shown}` is not TYPE:PER_NODE or TYPE:PER_NODExNODES, such as h100:8x4")
         })?;
-        if pools.iter().any(|p| p.gres.eq_ignore_ascii_case(&pool.gres)) {
+        if pools
+            .iter()
+            .any(|p| p.gres.eq_ignore_ascii_case(&pool.gres))
+        {
             return Err(format!("`{}` is named twice", pool.gres));
         }
         pools.push(pool);

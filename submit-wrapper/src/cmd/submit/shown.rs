@@ -4,7 +4,11 @@ use crate::slurm::test_only::Word;
 
 /// Why a job goes as it was written; `None` where the changed form may go. `patience_s` is by how
 /// much it may start later.
-pub(super) fn against(changed: &Word, written: impl FnOnce() -> Word, patience_s: f64) -> Option<String> {
+pub(super) fn against(
+    changed: &Word,
+    written: impl FnOnce() -> Word,
+    patience_s: f64,
+) -> Option<String> {
     match changed {
         Word::Silent | Word::Takes(None) => None,
         Word::Refuses(words) => match written() {

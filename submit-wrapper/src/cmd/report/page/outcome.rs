@@ -95,7 +95,10 @@ pub(super) fn unstarted(data: &Data) -> String {
     let words = if told.is_empty() {
         "No advised job is known to have waited for a limit, or to have been cancelled while it waited.".to_owned()
     } else {
-        format!("Of the advised jobs, {}. A job may count more than once.", told.join("; "))
+        format!(
+            "Of the advised jobs, {}. A job may count more than once.",
+            told.join("; ")
+        )
     };
     section("Advised jobs that did not start", &escaped(&words), "")
 }
