@@ -10,8 +10,9 @@ use model_store::config::Config;
 use model_store::decision::{Decision, Submission, decide};
 use model_store::job_request::Given;
 use model_store::options::RawOptions;
-use model_store::sbatch_line::{components, parts};
+use model_store::reading::{Variables, components, parts};
 use model_store::snapshot::Snapshot;
+use model_store::startable::Who;
 
 const REQUEST: [(&str, &str); 3] = [
     ("llm-isl", "500"),
@@ -106,7 +107,7 @@ fn by_plugin(store: &Path, job: &Job) -> Fate {
         options.set(name, value).unwrap();
     }
     let all = components(parts(&[]), Some(&job.text));
-    let given = Given::of(|name| all[0].value(name, &|_| None));
+    let given = Given::of(|name| all[0].value(name, Variables::UNKNOWN));
     let submission = Submission {
         options: &options,
         given: &given,
@@ -115,6 +116,7 @@ fn by_plugin(store: &Path, job: &Job) -> Fate {
         read: &|name| std::fs::read_to_string(scripts().join(name)).ok(),
         environment: &|_| None,
         component: 0,
+        who: &Who::default(),
     };
     let (what, options, variables, reason) = match decide(&snapshot, &config, &submission) {
         Decision::Rewrite {

@@ -236,7 +236,8 @@ fn nodes_that_cannot_run_jobs_and_those_of_others_do_not_count() {
 
 #[test]
 fn a_partition_that_is_closed_to_the_job_does_not_count() {
-    let changes: [(&str, fn(&mut Partition)); 5] = [
+    type Change = fn(&mut Partition);
+    let changes: [(&str, Change); 5] = [
         ("starts no jobs", |p| p.is_up = false),
         ("closed to the job's account", |p| {
             p.allow.accounts = Some(vec!["rich".into()])
