@@ -47,7 +47,11 @@ pub struct Held {
 pub fn axes(op: Op, wide: bool) -> Vec<Vec<f32>> {
     let small = |axis: &[f32]| axis.to_vec();
     let sizes = [5.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 16.0];
-    let widths: &[f32] = if wide { &[6.0, 7.0, 8.0, 9.0] } else { &[6.0, 9.0] };
+    let widths: &[f32] = if wide {
+        &[6.0, 7.0, 8.0, 9.0]
+    } else {
+        &[6.0, 9.0]
+    };
     match op {
         Op::Gemm => vec![
             small(&[

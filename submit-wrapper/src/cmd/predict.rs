@@ -79,7 +79,12 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
                 "no prediction was written",
             ));
         }
-        let line = predict(&snapshot.body.model, &snapshot.body.catalogue, case, args.here);
+        let line = predict(
+            &snapshot.body.model,
+            &snapshot.body.catalogue,
+            case,
+            args.here,
+        );
         counts[if line.axes.is_empty() { 0 } else { 1 }] += 1;
         counts[2] += u32::from(line.axes.iter().any(|a| a == "unreadable"));
         out.write_record(fields(&line))?;
