@@ -307,6 +307,7 @@ fn fault(folder: &Path, made: &Made) -> Option<String> {
         read: &read,
         environment: &|_| None,
         component: 0,
+        who: &job::startable::Who::default(),
     };
     // A job that is left as it is keeps what it asks for; one that follows gets two.
     let left = match may_change(&submission) {
