@@ -32,6 +32,7 @@ impl clap::Args for AskArgs {
                     .long(spec.name)
                     .visible_alias(short)
                     .value_name(spec.metavar)
+                    .overrides_with(spec.name) // as for `sbatch`, the last one counts
                     .allow_negative_numbers(true)
                     .help(spec.help)
                     .help_heading("What to serve"),
