@@ -27,10 +27,6 @@ impl Dice {
             .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
-
-    fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
-        all[usize::try_from(self.roll(all.len() as u64)).unwrap()]
-    }
 }
 
 /// A script with what it is submitted with.
@@ -317,7 +313,8 @@ fn fault(folder: &Path, made: &Made) -> Option<String> {
     let ran = run(folder, made, left);
     let used = together(&ran);
     let highest = ran.iter().filter_map(|r| r.own).max().map_or(0, |n| n + 1);
-    if used.max(highest) > left {
+    // A job that keeps what it asks for is what it was untagged.
+    if left < made.asks && used.max(highest) > left {
         return Some(format!("{used} GPUs are used, {left} are left"));
     }
     let outside = Outside {

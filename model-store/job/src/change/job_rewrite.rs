@@ -564,8 +564,53 @@ mod tests {
         assert_eq!(gone, ["tres-per-task", "tres-bind", "gpus-per-task"]);
         assert_eq!(
             plan.environment,
-            [("SLURM_TRES_BIND".into(), String::new())]
+            [
+                ("SLURM_TRES_BIND".into(), String::new()),
+                ("SLURM_GPUS_PER_TASK".into(), "h100:2".into())
+            ]
         );
+    }
+
+    #[test]
+    fn what_told_of_the_old_request_tells_of_the_new_one() {
+        for (asked, form, told) in [
+            (
+                &[("gpus-per-node", "4")][..],
+                GpuForm::Gres,
+                "SLURM_GPUS_PER_NODE=2",
+            ),
+            (
+                &[("gpus-per-node", "4")],
+                GpuForm::GpusPerNode,
+                "SLURM_GPUS_PER_NODE=2",
+            ),
+            (
+                &[("gpus", "4"), ("nodes", "1")],
+                GpuForm::Gres,
+                "SLURM_GPUS=2",
+            ),
+            (&[("gpus", "a100:4")], GpuForm::Gres, "SLURM_GPUS=h100:2"),
+            (
+                &[("gpus-per-task", "4")],
+                GpuForm::Gres,
+                "SLURM_GPUS_PER_TASK=2",
+            ),
+            (
+                &[("gpus-per-task", "1"), ("ntasks", "4")],
+                GpuForm::Gres,
+                "",
+            ),
+            (&[("gres", "gpu:4")], GpuForm::Gres, ""),
+        ] {
+            let plan = plan(&given(asked), &two(1), &rules(form), false).unwrap();
+            let all: Vec<String> = plan
+                .environment
+                .iter()
+                .map(|(n, v)| format!("{n}={v}"))
+                .collect();
+            assert_eq!(all.join(" "), told, "{asked:?}");
+            assert!(plan.edits.iter().any(|e| e.name == "gres"), "{asked:?}");
+        }
     }
 
     #[test]

@@ -51,6 +51,10 @@ pub(super) const QUIET: [(&str, &[&str]); 14] = [
     (
         "conda",
         &[
+            "shell",
+            "shell.bash",
+            "shell.posix",
+            "shell.zsh",
             "activate",
             "deactivate",
             "env",
@@ -64,6 +68,10 @@ pub(super) const QUIET: [(&str, &[&str]); 14] = [
     (
         "mamba",
         &[
+            "shell",
+            "shell.bash",
+            "shell.posix",
+            "shell.zsh",
             "activate",
             "deactivate",
             "env",
@@ -77,6 +85,10 @@ pub(super) const QUIET: [(&str, &[&str]); 14] = [
     (
         "micromamba",
         &[
+            "shell",
+            "shell.bash",
+            "shell.posix",
+            "shell.zsh",
             "activate",
             "deactivate",
             "env",

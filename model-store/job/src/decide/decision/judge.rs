@@ -218,6 +218,9 @@ fn checkpoint(start: &Start) -> Option<(Precision, Option<String>)> {
     Some((format, start.model.known()))
 }
 
+/// Degree, format, context and model of one of several engines.
+type Needs = (u32, Option<Precision>, Option<u32>, Option<String>);
+
 /// Several engines at once: alike, as each has to fit.
 fn several(starts: &Starts, around: &Around) -> Result<Judged, String> {
     const WHY: &str = "the script starts several engines, so its GPUs are left as asked";
@@ -225,7 +228,7 @@ fn several(starts: &Starts, around: &Around) -> Result<Judged, String> {
         return Err("each task gets GPUs of its own, so they are left as asked".into());
     }
     let number = around.asked.and_then(|a| a.count).ok_or(WHY)?;
-    let needs = |s: &Start| -> Option<(u32, Option<Precision>, Option<u32>, Option<String>)> {
+    let needs = |s: &Start| -> Option<Needs> {
         let tp = match &s.tp {
             Stated::Known { value, .. } => *value,
             Stated::Unsaid => 1,

@@ -78,6 +78,9 @@ impl<H: Host> Shell<H> {
             "xargs" | "head" | "tail" | "uniq" if input.and_then(just) == Some(Follows::Gpus) => {
                 follows(Follows::Gpus)
             }
+            // What sets a shell up is no text of the script's.
+            "conda" | "mamba" | "micromamba" | "pyenv" | "brew" | "direnv" | "ssh-agent"
+            | "modulecmd" | "spack" | "dircolors" => Some(Text::default()),
             "expr" => Some(self.arith(state, &words.join(" "))),
             "python" | "python3" => {
                 let code = words

@@ -31,6 +31,12 @@ impl Follows {
     }
 }
 
+/// Most pieces of a text.
+const MOST_PIECES: usize = 256;
+
+/// Longest text that is kept, bytes.
+const LONGEST: usize = 1 << 20;
+
 /// Part of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) enum Piece {
@@ -56,6 +62,10 @@ impl Text {
     }
 
     pub(in super::super) fn push(&mut self, piece: Piece) {
+        // A text that a loop doubles would fill the memory.
+        if self.0.len() >= MOST_PIECES || self.len() >= LONGEST {
+            self.0 = vec![Piece::Unknown("long".into())];
+        }
         match (self.0.last_mut(), piece) {
             (Some(Piece::Known(text)), Piece::Known(more)) => text.push_str(&more),
             (_, Piece::Known(more)) if more.is_empty() => {}
@@ -65,6 +75,14 @@ impl Text {
 
     pub(in super::super) fn append(&mut self, more: Self) {
         more.0.into_iter().for_each(|piece| self.push(piece));
+    }
+
+    fn len(&self) -> usize {
+        let known = |p: &Piece| match p {
+            Piece::Known(text) => text.len(),
+            Piece::Follows(_) | Piece::Unknown(_) => 0,
+        };
+        self.0.iter().map(known).sum()
     }
 
     /// The text, where all of it is known.

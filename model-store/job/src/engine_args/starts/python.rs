@@ -106,9 +106,12 @@ fn name_them(shell: &mut Shell<Reader>, from: usize, name: &str) {
 /// A Python program: no start where it needs nothing but libraries that start nothing, vLLM's where
 /// it makes one `LLM`, and an unknown one else.
 pub(super) fn script(shell: &mut Shell<Reader>, state: &State, text: &str, way: &Way) {
-    let needs: Vec<&str> = text.lines().flat_map(needed).collect();
+    let needs: Vec<&str> = text.split(['\n', ';']).flat_map(needed).collect();
     let other = |name: &&str| !tools::is_library(name);
     let starts = STARTERS.iter().any(|w| text.contains(w));
+    if !starts && only_asks(text, &needs) {
+        return;
+    }
     if !starts && !needs.iter().any(other) {
         return;
     }
@@ -138,6 +141,23 @@ pub(super) fn script(shell: &mut Shell<Reader>, state: &State, text: &str, way: 
         }
         None => shell.host.keep_unknown(state, "python".into(), way),
     }
+}
+
+/// True for a line that asks libraries about themselves, such as their version.
+fn only_asks(text: &str, needs: &[&str]) -> bool {
+    const MAKES: [&str; 6] = [
+        "LLM(",
+        "Engine",
+        "from_pretrained",
+        "pipeline(",
+        ".to(",
+        ".cuda(",
+    ];
+    let known = |name: &&str| {
+        tools::is_library(name) || ["vllm", "sglang", "torch", "transformers"].contains(name)
+    };
+    let short = text.len() < 300 && text.contains("print(");
+    short && needs.iter().all(known) && !MAKES.iter().any(|w| text.contains(w))
 }
 
 /// The libraries that a line needs, by the first part of their names.

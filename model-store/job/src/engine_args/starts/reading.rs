@@ -158,7 +158,10 @@ fn flag_of(text: &Text) -> Option<(String, Option<Text>)> {
     let Some((flag, value)) = first.split_once('=') else {
         return (text.0.len() == 1).then(|| (first.clone(), None));
     };
-    let mut rest = Text::known(value);
+    let mut rest = Text::default();
+    if !value.is_empty() {
+        rest.append(Text::known(value));
+    }
     rest.append(Text(text.0.iter().skip(1).cloned().collect()));
     Some((flag.to_owned(), Some(rest)))
 }

@@ -151,6 +151,10 @@ fn tools_and_text_about_engines_start_nothing() {
         "python client.py",
         "python -m dynamo.frontend",
         "apptainer exec --nv x.sif nvidia-smi",
+        "eval \"$(conda shell.bash hook)\"\nconda activate serve",
+        "command -v vllm || pip install vllm",
+        "python -c 'import vllm; print(vllm.__version__)'",
+        "X=a; for i in {0..63}; do X=$X$X; done; echo $X",
         "until curl -s localhost:8000/health; do sleep 5; done",
     ] {
         assert_eq!(of(script).list, [], "{script}");
