@@ -160,7 +160,7 @@ pub fn advice_on(
             pins = site.pins_as_asked(submission, &pins, reason).ok()?;
         }
         let own_format = script.is_some_and(|s| s.takes_checkpoint_format());
-        site.consult_for(submission, &pins, own_format)
+        site.consult_for(submission, &pins, own_format, true)
     };
     Some((consulted.ok()?, site.reached))
 }
@@ -332,8 +332,18 @@ impl<'a> Site<'a> {
     }
 
     fn consult(&self, submission: &Submission, pins: &Pins) -> Result<Consulted, Fault> {
+        self.consult_on(submission, pins, true)
+    }
+
+    /// `looks` is false where the GPUs stay as they were asked for: nothing is looked at then.
+    fn consult_on(
+        &self,
+        submission: &Submission,
+        pins: &Pins,
+        looks: bool,
+    ) -> Result<Consulted, Fault> {
         let startable = match &self.ground {
-            Ground::Seen(checker) => Some(&**checker as &dyn Startable),
+            Ground::Seen(checker) if looks => Some(&**checker as &dyn Startable),
             _ => None,
         };
         let gpus = self.gpus.as_deref();
@@ -348,7 +358,15 @@ impl<'a> Site<'a> {
     }
 
     fn advise(&self, submission: &Submission, pins: &Pins, own_format: bool) -> Decision {
-        match self.consult_for(submission, pins, own_format) {
+        match self.consult_for(submission, pins, own_format, true) {
+            Ok(consulted)
+                if as_asked::is_barred(&consulted.advice)
+                    && consulted.advice.recommended().is_none()
+                    && !submission.who.others.is_empty() =>
+            {
+                let why = as_asked::why_barred(&consulted.advice);
+                self.as_asked(submission, pins, own_format, &why)
+            }
             Ok(consulted) => self.in_mode(submission, consulted),
             Err(fault) => fault.into(),
         }
@@ -360,17 +378,16 @@ impl<'a> Site<'a> {
         submission: &Submission,
         pins: &Pins,
         own_format: bool,
+        looks: bool,
     ) -> Result<Consulted, Fault> {
-        match self.consult(submission, pins) {
+        match self.consult_on(submission, pins, looks) {
             Ok(first) if own_format && changes_format(&first) => {
                 let precision = first.request.checkpoint_precision.or(Some(Precision::Bf16));
-                self.consult(
-                    submission,
-                    &Pins {
-                        precision,
-                        ..pins.clone()
-                    },
-                )
+                let pins = Pins {
+                    precision,
+                    ..pins.clone()
+                };
+                self.consult_on(submission, &pins, looks)
             }
             other => other,
         }

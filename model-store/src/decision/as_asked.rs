@@ -38,7 +38,7 @@ impl Site<'_> {
             Ok(pins) => pins,
             Err(decision) => return decision,
         };
-        let consulted = match self.consult_for(submission, &pins, own_format) {
+        let consulted = match self.consult_for(submission, &pins, own_format, false) {
             Ok(consulted) => consulted,
             Err(fault) => return fault.into(),
         };

@@ -4,12 +4,12 @@
 use model_store::component::name_for;
 use model_store::config::Config;
 use model_store::decision::{self, Decision, decide};
-use model_store::job_request::{Given, nodes_asked};
+use model_store::job_request::Given;
 use model_store::options::OPTIONS;
 use model_store::outcome::env as names;
 use model_store::sbatch_line::{Component, components, parts};
 use model_store::snapshot::Snapshot;
-use model_store::startable::Who;
+use model_store::startable::{Other, Who};
 
 use crate::environment;
 use crate::script;
@@ -53,16 +53,17 @@ pub(crate) fn variables(
     out
 }
 
-/// Nodes that the other components of the job take at least; 0 for a job of one component.
-pub(crate) fn nodes(submission: &Submission, text: Option<&str>) -> u32 {
+/// What the other components of the job take; nothing for a job of one component.
+pub(crate) fn others(submission: &Submission, text: Option<&str>) -> Vec<Other> {
     let all = components(parts(&submission.words), text);
     let others = (0_u32..)
         .zip(&all)
         .filter(|(n, _)| *n != submission.component);
-    let nodes = |component: &Component| {
-        nodes_asked(&Given::of(|name| component.value(name, &environment))).unwrap_or(1)
+    let one = |component: &Component| {
+        let given = Given::of(|name| component.value(name, &environment));
+        Other::of(&given, component.llm_options(&of_the_user).ok().as_ref())
     };
-    others.map(|(_, component)| nodes(component)).sum()
+    others.filter_map(|(_, component)| one(component)).collect()
 }
 
 /// The variables of a decision under one component's names; those of the job as a whole stay out.

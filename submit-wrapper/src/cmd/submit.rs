@@ -13,13 +13,12 @@ use model_store::component::name_for;
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
 use model_store::decision::{self, Decision, decide, is_left_alone};
-use model_store::job_request::{
-    GPU_OPTIONS, Given, asked, mark_comment, nodes_asked, without_gpus,
-};
+use model_store::job_request::{GPU_OPTIONS, Given, asked, mark_comment, without_gpus};
 use model_store::job_rewrite::{Edit, GpuForm};
 use model_store::options::{OPTIONS, RawOptions};
 use model_store::sbatch_line::{Component, SbatchLine, components, parts};
 use model_store::snapshot::Snapshot;
+use model_store::startable::Other;
 use model_store::wish;
 
 use crate::ask::AskArgs;
@@ -85,7 +84,9 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     let mut patience_s = f64::INFINITY;
-    for (number, (component, options)) in (0_u32..).zip(all.iter().zip(&options)) {
+    for (number, (component, own)) in (0_u32..).zip(all.iter().zip(&options)) {
+        let beside = others(&all, &options, number);
+        let options = own;
         if options.model.is_none() {
             continue;
         }
@@ -98,7 +99,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             script: text.as_deref(),
             read: &|name| script::read_named(name, folder.as_deref()),
             component: number,
-            who: &who::me(&config, other_nodes(&all, number)),
+            who: &who::me(&config, beside),
         };
         let decision = decide(&snapshot, &config, &known);
         if !args.dry_run {
@@ -179,13 +180,16 @@ fn patience(snapshot: &Snapshot, config: &Config, known: &decision::Submission) 
     LEAST_PATIENCE_S + utilities.map_or(f64::INFINITY, wait).min(job_s)
 }
 
-/// Nodes that the other components take at least.
-fn other_nodes(all: &[Component], number: u32) -> u32 {
-    let nodes = |component: &Component| {
-        nodes_asked(&Given::of(|name| component.value(name, &environment))).unwrap_or(1)
+/// What the other components take.
+fn others(all: &[Component], options: &[RawOptions], number: u32) -> Vec<Other> {
+    let one = |(n, (component, tag)): (u32, (&Component, &RawOptions))| {
+        let given = Given::of(|name| component.value(name, &environment));
+        (n != number).then(|| Other::of(&given, Some(tag)))?
     };
-    let others = (0_u32..).zip(all).filter(|(n, _)| *n != number);
-    others.map(|(_, component)| nodes(component)).sum()
+    (0_u32..)
+        .zip(all.iter().zip(options))
+        .filter_map(one)
+        .collect()
 }
 
 /// The `--llm-*` options of one component: those before `sbatch`'s own are the first one's and
