@@ -30,7 +30,7 @@ fn cluster() -> ClusterState {
     };
     ClusterState {
         pools: ["a100", "h100", "h200"].map(pool).to_vec(),
-        observed_at: Some(0),
+        observed_at: None,
         ..ClusterState::default()
     }
 }

@@ -49,7 +49,10 @@ impl Site {
         site.put("notastore.db", "this is text, and no database at all");
         site.put("empty.db", "");
         fs::write(site.dir.path().join("newer.db"), newer(&site)).unwrap();
-        site.put("hqq.json", "{\"model_type\": \"llama\", \"quantization_config\": {\"quant_method\": \"hqq\"}}");
+        site.put(
+            "hqq.json",
+            "{\"model_type\": \"llama\", \"quantization_config\": {\"quant_method\": \"hqq\"}}",
+        );
         site.put("mamba.json", "{\"model_type\": \"llama\", \"hidden_size\": 64, \"num_attention_heads\": 8, \"num_hidden_layers\": 2, \"vocab_size\": 100, \"mamba_d_state\": 16}");
         site.put("cl100k.json", "{\"hidden_size\": 10}");
         site

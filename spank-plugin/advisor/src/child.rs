@@ -88,8 +88,8 @@ fn answer(submission: &Submission, config: &Config, pipe: &mut File) -> Decision
     };
     let script = submission.script.read();
     let by_group = config.limit.iter().any(|entry| entry.names_groups());
-    let other_nodes = others::nodes(submission, script.as_deref());
-    let who = who::of_process(by_group, other_nodes);
+    let beside = others::others(submission, script.as_deref());
+    let who = who::of_process(by_group, beside);
     let others = others::variables(&snapshot, config, submission, script.as_deref(), &who);
     if !others.is_empty() {
         send(pipe, &Frame::Others(others));

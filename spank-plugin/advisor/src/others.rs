@@ -4,11 +4,11 @@
 use model_store::component::of_component;
 use model_store::config::Config;
 use model_store::decision::{self, Decision, decide};
-use model_store::job_request::{Given, nodes_asked};
+use model_store::job_request::Given;
 use model_store::options::OPTIONS;
 use model_store::reading::{Component, Variables, components, parts};
 use model_store::snapshot::Snapshot;
-use model_store::startable::Who;
+use model_store::startable::{Other, Who};
 
 use crate::environment;
 use crate::script;
@@ -60,16 +60,18 @@ pub(crate) fn variables(
     out
 }
 
-/// Nodes that the other components of the job take at least; 0 for a job of one component.
-pub(crate) fn nodes(submission: &Submission, text: Option<&str>) -> u32 {
+/// What the other components of the job take; nothing for a job of one component.
+pub(crate) fn others(submission: &Submission, text: Option<&str>) -> Vec<Other> {
     let all = components(parts(&submission.words), text);
     let others = (0_u32..)
         .zip(&all)
         .filter(|(n, _)| *n != submission.component);
-    let nodes = |component: &Component| {
-        nodes_asked(&Given::of(|name| component.value(name, VARIABLES))).unwrap_or(1)
+    let one = |component: &Component| {
+        let given = Given::of(|name| component.value(name, VARIABLES));
+        let asked = component.request(0, VARIABLES).ok();
+        Other::of(&given, asked.as_ref().map(|asked| &asked.options))
     };
-    others.map(|(_, component)| nodes(component)).sum()
+    others.filter_map(|(_, component)| one(component)).collect()
 }
 
 /// A variable of the submitting process.

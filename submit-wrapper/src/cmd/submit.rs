@@ -13,14 +13,13 @@ use model_store::carry_out::{Job, MOST_LINES, Part, Then, Tone, carry_out, no_ad
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
 use model_store::decision::{self, Decision, decide, is_left_alone};
-use model_store::job_request::{
-    GPU_OPTIONS, JobRequest, asked, mark_comment, nodes_asked, without_gpus,
-};
+use model_store::job_request::{GPU_OPTIONS, JobRequest, asked, mark_comment, without_gpus};
 use model_store::job_rewrite::{Edit, GpuForm};
 use model_store::options::OPTIONS;
 use model_store::reading::{Component, Variables, components, parts};
 use model_store::sbatch_line::SbatchLine;
 use model_store::snapshot::Snapshot;
+use model_store::startable::Other;
 use model_store::wish;
 
 use crate::ask::AskArgs;
@@ -105,7 +104,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             read: &|name| script::read_named(name, folder.as_deref()),
             environment: &environment,
             component: number,
-            who: &who::me(&config, other_nodes(&requests, number)),
+            who: &who::me(&config, others(&requests, number)),
         };
         let decision = decide(&snapshot, &config, &known);
         if !args.dry_run {
@@ -168,12 +167,12 @@ fn patience(snapshot: &Snapshot, config: &Config, known: &decision::Submission) 
     LEAST_PATIENCE_S + utilities.map_or(f64::INFINITY, wait).min(job_s)
 }
 
-/// Nodes that the other components take at least.
-fn other_nodes(requests: &[JobRequest], number: u32) -> u32 {
+/// What the other components take.
+fn others(requests: &[JobRequest], number: u32) -> Vec<Other> {
     let others = requests.iter().filter(|asked| asked.component != number);
     others
-        .map(|asked| nodes_asked(&asked.given).unwrap_or(1))
-        .sum()
+        .filter_map(|asked| Other::of(&asked.given, Some(&asked.options)))
+        .collect()
 }
 
 /// What one component asks for: options of ours before `sbatch`'s own are the first one's and count

@@ -200,7 +200,8 @@ pub fn advice_on(
         judged.pins = site.pins_as_asked(submission, &judged.pins, reason).ok()?;
     }
     let reached = site.within(submission, &judged);
-    let consulted = site.consult_for(submission, &judged, &reached);
+    let looks = matches!(site.ground, Ground::Seen(_));
+    let consulted = site.consult_for(submission, &judged, &reached, looks);
     Some((consulted.ok()?, reached))
 }
 
@@ -366,7 +367,11 @@ impl<'a> Site<'a> {
         if let Ground::Unknown(reason) = &self.ground {
             return self.as_asked(submission, judged, reason);
         }
-        match self.consult_for(submission, &judged, &reached) {
+        match self.consult_for(submission, &judged, &reached, true) {
+            Ok(consulted) if self.is_held_by_others(submission, &consulted.advice) => {
+                let why = as_asked::why_barred(&consulted.advice);
+                self.as_asked(submission, judged, &why)
+            }
             Ok(consulted) => self.in_mode(submission, consulted, &judged),
             Err(fault) => fault.into(),
         }
@@ -446,34 +451,44 @@ impl<'a> Site<'a> {
         pins: &Pins,
         checkpoint: Option<Precision>,
     ) -> Result<Consulted, Fault> {
-        self.ask(submission.options, &self.reached, pins, (None, checkpoint))
+        let kept = Kept {
+            number: None,
+            checkpoint,
+            looks: true,
+        };
+        self.ask(submission.options, &self.reached, pins, kept)
     }
 
-    /// Asks the advisor, with the number of GPUs that stays and the format of a checkpoint that the
-    /// script brings.
+    /// Asks the advisor, with what stays of the job.
     fn ask(
         &self,
         options: &RawOptions,
         reached: &ClusterState,
         pins: &Pins,
-        (number, checkpoint): (Option<u32>, Option<Precision>),
+        kept: Kept,
     ) -> Result<Consulted, Fault> {
         let seen = match &self.ground {
-            Ground::Seen(checker) => Some(&**checker as &dyn Startable),
+            Ground::Seen(checker) if kept.looks => Some(&**checker as &dyn Startable),
             _ => None,
         };
-        let kept = seen.zip(number).map(|(inner, number)| Keeping {
+        let keeping = seen.zip(kept.number).map(|(inner, number)| Keeping {
             inner,
             number,
             nodes: self.nodes,
         });
-        let startable = kept.as_ref().map(|kept| kept as &dyn Startable).or(seen);
+        let startable = keeping.as_ref().map(|k| k as &dyn Startable).or(seen);
         let here = Here {
             startable,
             gpus: self.gpus.as_deref(),
-            checkpoint,
+            checkpoint: kept.checkpoint,
         };
         consult_here(self.snapshot, reached, self.config, options, pins, here)
+    }
+
+    /// True where nothing is left beside what the other components of the job take.
+    fn is_held_by_others(&self, submission: &Submission, advice: &Advice) -> bool {
+        let none = advice.recommended().is_none() && as_asked::is_barred(advice);
+        none && !submission.who.others.is_empty()
     }
 
     /// Asks with what is judged. An engine that takes its checkpoint as it is gets no other format.
@@ -482,9 +497,15 @@ impl<'a> Site<'a> {
         submission: &Submission,
         judged: &Judged,
         reached: &ClusterState,
+        looks: bool,
     ) -> Result<Consulted, Fault> {
         let (options, checkpoint) = self.own_checkpoint(submission.options, judged);
-        let ask = |pins: &Pins| self.ask(&options, reached, pins, (judged.number, checkpoint));
+        let kept = Kept {
+            number: judged.number,
+            checkpoint,
+            looks,
+        };
+        let ask = |pins: &Pins| self.ask(&options, reached, pins, kept);
         match ask(&judged.pins) {
             Ok(first) if judged.own_format && first.request.pins.precision.is_none() => {
                 let own = first
@@ -656,6 +677,17 @@ impl<'a> Site<'a> {
             message,
         }
     }
+}
+
+/// What of a job stays, whatever is advised.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    /// Its GPUs on a node, where their number stays.
+    number: Option<u32>,
+    /// The format of a checkpoint that the script brings.
+    checkpoint: Option<Precision>,
+    /// False where all its GPUs stay as they were asked for: nothing is looked at then.
+    looks: bool,
 }
 
 /// What a job could be started on that keeps its number of GPUs, whatever an engine of it takes.

@@ -38,7 +38,7 @@ impl Site<'_> {
             Ok(pins) => pins,
             Err(decision) => return decision,
         };
-        let consulted = match self.consult_for(submission, &judged, &self.reached) {
+        let consulted = match self.consult_for(submission, &judged, &self.reached, false) {
             Ok(consulted) => consulted,
             Err(fault) => return fault.into(),
         };
