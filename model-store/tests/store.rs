@@ -650,6 +650,29 @@ fn refused_files_and_read_accounting_are_remembered() {
     assert_eq!(store.watermark("sacct").unwrap(), Some(50));
 }
 
+#[test]
+fn a_type_is_idle_between_two_observations_that_both_saw_it_so() {
+    let (_dir, path) = place();
+    let mut store = Store::create(&path).unwrap();
+    for (at, free) in [(100, 8), (200, 8), (300, 2), (400, 8), (450, 8)] {
+        let pool = GpuPool {
+            gres: "h100".into(),
+            total: 8,
+            free,
+            ..GpuPool::default()
+        };
+        let state = ClusterState {
+            pools: vec![pool],
+            observed_at: Some(at),
+            ..ClusterState::default()
+        };
+        store.save_cluster(&state).unwrap();
+    }
+    let idle = |from, to| store.idle_seconds("h100", from, to).unwrap();
+    assert_eq!([idle(0, 500), idle(150, 400), idle(0, 200)], [150, 0, 100]);
+    assert_eq!(store.idle_seconds("a100", 0, 500).unwrap(), 0);
+}
+
 fn a_wish(key: &str, uid: u32, why: WishWhy, at: i64) -> NewWish {
     NewWish {
         key: key.into(),

@@ -195,14 +195,19 @@ impl Store {
         read().map_err(|e| self.wrap(e))
     }
 
-    /// The latest moment in this time (Unix seconds) at which all GPUs of the type were seen idle: whatever a job waited for then, it was
-    /// not for one of them.
+    /// Seconds of this time (Unix seconds) between observations that both saw all GPUs of the type idle: whatever a job waited for then, it was
+    /// not for one of them. One such observation alone may have come between two jobs.
     ///
     /// # Errors
     /// SQLite's own.
-    pub fn all_idle_in(&self, gres: &str, from: i64, to: i64) -> Result<Option<i64>, StoreError> {
-        let sql = "SELECT max(o.observed_at) FROM observations o JOIN pools p ON p.observation = o.id \
-                   WHERE o.observed_at BETWEEN ? AND ? AND p.gres = ? AND p.total > 0 AND p.free = p.total";
+    pub fn idle_seconds(&self, gres: &str, from: i64, to: i64) -> Result<i64, StoreError> {
+        let sql = "SELECT coalesce(sum(at - before), 0) FROM \
+                   (SELECT o.observed_at AS at, p.free = p.total AS idle, \
+                   lag(o.observed_at) OVER (ORDER BY o.observed_at) AS before, \
+                   lag(p.free = p.total) OVER (ORDER BY o.observed_at) AS was \
+                   FROM observations o JOIN pools p ON p.observation = o.id \
+                   WHERE o.observed_at BETWEEN ? AND ? AND p.gres = ? AND p.total > 0) \
+                   WHERE idle AND was";
         let read = || {
             self.db
                 .prepare_cached(sql)?

@@ -189,13 +189,12 @@ fn wait(
         .entry((gres.clone(), eligible))
         .or_insert_with(|| store.backlog_at(gres, eligible).unwrap_or_default());
     // Whatever it waited for while all of them were idle, it was something else.
-    let idle = store.all_idle_in(gres, eligible, job.start);
-    let since = idle.ok().flatten().unwrap_or(eligible);
+    let idle = store.idle_seconds(gres, eligible, job.start).unwrap_or(0);
     Some(Wait {
         cluster: job.cluster.clone(),
         job_id: job.job_id,
         eligible,
-        wait_s: u64::try_from(job.start - since).unwrap_or(0),
+        wait_s: u64::try_from(job.start - eligible - idle).unwrap_or(0),
         gres: gres.clone(),
         gpus: *gpus,
         backlog,
