@@ -231,7 +231,7 @@ const PUBLISHED: [&str; 9] = [
     "predict --input DIR/nosuch.csv --output DIR/out.csv",
     "predict --input DIR/cases.csv --output DIR/nosuch/out.csv",
     "models rollback",
-    "export sbatch --model google/gemma-2-9b",
+    "export sbatch --model google/flan-ul2",
     "export vec-inf --model meta-llama/Llama-3.1-8B-Instruct",
     "report --output DIR/nosuch/report.html",
 ];
@@ -248,7 +248,7 @@ const STATED: [&str; 18] = [
     "advise --model meta-llama/Llama-3.1-70B-Instruct --gpu b200",
     "advise --model meta-llama/Llama-3.1-70B-Instruct --gpu h100 --tp 3",
     "advise --model meta-llama/Llama-3.1-70B-Instruct --tp 16",
-    "export sbatch --model google/gemma-2-9b",
+    "export sbatch --model google/flan-ul2",
     "export vec-inf --model nosuch",
     "submit --model nosuch DIR/serve.sh",
     "explain 1234abcd",

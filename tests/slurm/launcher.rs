@@ -211,7 +211,7 @@ fn the_form_of_open_ondemand_submits_as_advised() {
         0o111,
         "the portal starts it as a program"
     );
-    let refused = evaluate("google/gemma-2-9b");
+    let refused = evaluate("google/flan-ul2");
     let reason = String::from_utf8(refused.stderr).unwrap();
     assert!(
         !refused.status.success() && reason.contains("outside what was measured"),

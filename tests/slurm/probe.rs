@@ -10,7 +10,7 @@ use crate::site::{Site, assert_refused, gpus};
 
 /// A family of which no published figure tells.
 const UNKNOWN_FAMILY: [&str; 4] = [
-    "--llm-model=google/gemma-2-9b-it",
+    "--llm-model=google/ul2",
     "--llm-isl=1000",
     "--llm-osl=1000",
     "--llm-concurrency=64",
@@ -50,7 +50,7 @@ fn a_family_that_is_refused_is_wished_for_probed_and_then_advised() {
     assert_eq!(plan["wishes"], 1, "{plan}");
     let first = &plan["probes"][0];
     // The architecture's own checkpoint, whatever tuning of it was asked for.
-    assert_eq!(first["model"], "google/gemma-2-9b", "{plan}");
+    assert_eq!(first["model"], "google/flan-ul2", "{plan}");
     assert_eq!(first["opens"].as_array().unwrap().len(), 1, "{plan}");
     let dry = site
         .omnipilot(OPERATOR, &["probe", "run", "--dry-run"])
@@ -139,7 +139,7 @@ fn an_explored_job_leaves_a_wish_and_a_full_spool_no_trace() {
     assert_eq!(left.len(), 1, "{left:?}");
     let text = fs::read_to_string(site.path("site/spool").join(&left[0])).unwrap();
     assert!(
-        text.contains("\"why\":\"explored\"") && text.contains("gemma-2-9b-it"),
+        text.contains("\"why\":\"explored\"") && text.contains("ul2"),
         "{text}"
     );
     // Without the plugin alike; without a spool in silence.

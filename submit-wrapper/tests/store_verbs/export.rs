@@ -128,7 +128,7 @@ fn what_is_not_advised_is_not_exported() {
     let out = site.run(&[
         "export",
         "sbatch",
-        "--llm-model=google/gemma-2-9b",
+        "--llm-model=google/flan-ul2",
         "-o",
         "x.sh",
     ]);
