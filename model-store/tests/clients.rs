@@ -468,10 +468,9 @@ fn remove(value: &mut Value, path: &[String]) {
             other => &mut other[key.as_str()],
         };
     }
-    match here {
-        Value::Object(map) => drop(map.remove(last)),
-        // An engine that is not listed is not there: only counts may go missing.
-        _ => {}
+    // An engine that is not listed is not there: only counts may go missing.
+    if let Value::Object(map) = here {
+        map.remove(last);
     }
 }
 

@@ -11,7 +11,7 @@ use model_store::advisor::{
 };
 use model_store::config::Config;
 use model_store::consult::{Action, Consulted, consult_snapshot, exit_code};
-use model_store::decision::{Decision, Submission, decide};
+use model_store::decision::{Decision, Submission, advice_on, decide};
 use model_store::job_request::Given;
 use model_store::options::RawOptions;
 use model_store::snapshot::{Body, Snapshot};
@@ -30,7 +30,7 @@ fn cluster() -> ClusterState {
     };
     ClusterState {
         pools: ["a100", "h100", "h200"].map(pool).to_vec(),
-        observed_at: Some(0),
+        observed_at: None,
         ..ClusterState::default()
     }
 }
@@ -274,6 +274,22 @@ fn a_rate_beyond_one_instance_gets_replicas_inside_the_node() {
     assert!(args.unwrap().1.contains(&wanted), "{args:?}");
 }
 
+/// The advice behind the decision on a job that asks for nothing itself.
+fn advice_for(options: &RawOptions, script: &str) -> Consulted {
+    let config = Config::beside_store("/nowhere/store.db".as_ref());
+    let submission = Submission {
+        options,
+        given: &Given::default(),
+        script: Some(script),
+        arguments: None,
+        read: &|_| None,
+        environment: &|_| None,
+        component: 0,
+        who: &Who::default(),
+    };
+    advice_on(&SNAPSHOT, &config, &submission).unwrap().0
+}
+
 #[test]
 fn an_engine_that_is_started_without_omnipilot_run_gets_no_replicas() {
     let rate = |options: &mut RawOptions| options.set("llm-rate", "1000").unwrap();
@@ -287,10 +303,7 @@ fn an_engine_that_is_started_without_omnipilot_run_gets_no_replicas() {
             options.set(name, value).unwrap();
         }
         rate(&mut options);
-        let pins = model_store::engine_args::scan_script(script).pins();
-        let config = Config::beside_store("/nowhere/store.db".as_ref());
-        let cluster = &SNAPSHOT.body.cluster;
-        let consulted = consult_snapshot(&SNAPSHOT, cluster, &config, &options, &pins).unwrap();
+        let consulted = advice_for(&options, script);
         let any = consulted.advice.candidates.iter().any(|a| a.config.dp > 1);
         assert_eq!(any, replicas, "{script}");
     }
@@ -298,17 +311,11 @@ fn an_engine_that_is_started_without_omnipilot_run_gets_no_replicas() {
 
 #[test]
 fn one_question_has_one_id_wherever_it_is_asked() {
-    let config = Config::beside_store("/nowhere/store.db".as_ref());
     let mut options = RawOptions::default();
     for (name, value) in LLAMA_70B {
         options.set(name, value).unwrap();
     }
-    let id = |options: &RawOptions, script: &str| {
-        let pins = model_store::engine_args::scan_script(script).pins();
-        let cluster = &SNAPSHOT.body.cluster;
-        let consulted = consult_snapshot(&SNAPSHOT, cluster, &config, options, &pins);
-        consulted.unwrap().advice.id
-    };
+    let id = |options: &RawOptions, script: &str| advice_for(options, script).advice.id;
     let typed = ask(&LLAMA_70B).advice.id;
     assert_eq!(id(&options, "env"), typed);
     assert_eq!(id(&options, RUN), typed);
@@ -510,7 +517,9 @@ fn decide_with(job: &[(&str, &str)], script: &str, change: impl Fn(&mut Snapshot
         options: &options,
         given: &given,
         script: Some(script),
+        arguments: None,
         read: &|_| None,
+        environment: &|_| None,
         component: 0,
         who: &Who::default(),
     };
@@ -593,7 +602,9 @@ fn a_policy_decides_what_advice_may_do() {
             options: &options,
             given: &given,
             script: Some(script),
+            arguments: None,
             read: &|_| None,
+            environment: &|_| None,
             component: 0,
             who: &Who::default(),
         };

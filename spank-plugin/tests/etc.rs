@@ -34,10 +34,12 @@ fn the_example_names_every_key_with_its_default() {
         spool,
         engine,
         time_limit_ms,
+        ask_slurm,
         on_fault,
         rewrite,
         policy,
         limit,
+        price,
         gpu,
         model,
         utility,
@@ -50,6 +52,7 @@ fn the_example_names_every_key_with_its_default() {
         (engine, time_limit_ms, on_fault),
         (defaults.engine, defaults.time_limit_ms, OnFault::Submit)
     );
+    assert!(ask_slurm && !defaults.ask_slurm);
     let a100 = gpu.get("a100").unwrap();
     assert!(a100.is.is_some() && a100.price_per_hour.is_some());
     assert!(!a100.features.is_empty() && a100.cpus_per_gpu.is_some() && a100.mem_per_gpu.is_some());
@@ -63,6 +66,7 @@ fn the_example_names_every_key_with_its_default() {
     let limited: Vec<Option<u64>> = limit.iter().map(|entry| entry.most_gpus).collect();
     assert_eq!(limited, [Some(4), None]);
     assert!(limit[1].types.all() == ["a100", "l40s"] && limit[0].names_groups());
+    assert!(price.len() == 1 && price[0].price_per_hour > 0.0);
     let ours = model.values().next().unwrap();
     assert!(ours.config.is_some() && ours.checkpoints.len() == 2);
     assert!(utility.price_per_kwh.is_some());

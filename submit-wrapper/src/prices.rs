@@ -2,6 +2,8 @@
 
 use model_store::advisor::{ClusterState, Economy, SiteGpu, gpu_name_of_gres};
 use model_store::config::{Config, GpuEntry};
+use model_store::prices::{self, PriceSource};
+use model_store::slurm_view::SlurmView;
 
 /// Price of a GPU-hour where prices are not stated: the ranking is by GPU-hours.
 const WITHOUT_A_PRICE: f64 = 1.0;
@@ -15,11 +17,14 @@ pub(crate) struct Priced {
     pub(crate) unpriced: Vec<String>,
     /// The configured economy; energy counts only beside prices.
     pub(crate) economy: Economy,
+    /// Where the prices come from.
+    pub(crate) source: PriceSource,
 }
 
 impl Priced {
-    /// The types that the cluster has, under this configuration.
-    pub(crate) fn of(config: &Config, cluster: &ClusterState) -> Self {
+    /// The types that the cluster has, under this configuration; with none of it, as Slurm's billing
+    /// weights have them in the default partition; else at public prices.
+    pub(crate) fn of(config: &Config, cluster: &ClusterState, view: Option<&SlurmView>) -> Self {
         let known: Vec<(&str, &str, Option<f64>)> = cluster
             .pools
             .iter()
@@ -29,6 +34,30 @@ impl Priced {
         let all_priced = known.iter().all(|(.., price)| price.is_some());
         let some_priced = known.iter().any(|(.., price)| price.is_some());
         let unpriced = known.iter().filter(|(.., price)| price.is_none());
+        let partition = cluster.default_partition.as_ref();
+        let partition = partition.and_then(|name| Some(view?.partition(name)?.1));
+        let every = |price: &dyn Fn(&str, &str) -> Option<f64>| -> Option<Vec<f64>> {
+            known
+                .iter()
+                .map(|(gres, gpu, _)| price(gres, gpu))
+                .collect()
+        };
+        let (source, prices) = if some_priced {
+            (
+                PriceSource::Configured,
+                every(&|gres, _| price_of(config, gres)),
+            )
+        } else if let Some(billed) = every(&|gres, _| prices::billed(partition?, gres)) {
+            (PriceSource::Slurm, Some(billed))
+        } else {
+            (PriceSource::Public, every(&|_, gpu| prices::public(gpu)))
+        };
+        let source = if prices.is_some() && !known.is_empty() {
+            source
+        } else {
+            PriceSource::Nobody
+        };
+        let prices = prices.unwrap_or_else(|| vec![WITHOUT_A_PRICE; known.len()]);
         let mut economy = config.utility;
         if !all_priced {
             economy.price_per_kwh = None;
@@ -40,13 +69,15 @@ impl Priced {
                 .collect(),
             gpus: known
                 .iter()
-                .map(|(gres, gpu, price)| SiteGpu {
+                .zip(prices)
+                .map(|((gres, gpu, _), price)| SiteGpu {
                     gres: (*gres).to_owned(),
                     gpu: (*gpu).to_owned(),
-                    price_per_hour: price.filter(|_| all_priced).unwrap_or(WITHOUT_A_PRICE),
+                    price_per_hour: price,
                 })
                 .collect(),
             economy,
+            source,
         }
     }
 
@@ -102,6 +133,7 @@ mod tests {
         Priced::of(
             &Config::parse(&format!("{paths}{config}")).unwrap(),
             &cluster,
+            None,
         )
     }
 
@@ -126,5 +158,17 @@ mod tests {
         );
         assert_eq!(p.economy.price_per_kwh, None);
         assert!(priced("").unpriced.is_empty());
+    }
+
+    #[test]
+    fn without_a_price_of_its_own_a_site_has_public_ones() {
+        let p = priced("");
+        assert_eq!(
+            (prices(&p), p.source),
+            (vec![1.39, 2.69], PriceSource::Public)
+        );
+        // Of one type there is none: then none counts.
+        let p = priced("[gpu.weird]\nis = \"T4\"");
+        assert_eq!((prices(&p), p.source), (vec![1.0; 3], PriceSource::Nobody));
     }
 }

@@ -118,7 +118,8 @@ pub(crate) fn record_refused(
 fn body_of(config: &Config, model: Model, store: &Store) -> anyhow::Result<Body> {
     let mut cluster = store.cluster().map_err(exit::store)?.unwrap_or_default();
     cluster.waits = crate::waits::waits(store, &cluster)?;
-    let priced = Priced::of(config, &cluster);
+    let slurm = store.slurm_view().map_err(exit::store)?;
+    let priced = Priced::of(config, &cluster, slurm.as_ref());
     let models = site_models(config)?;
     let mut body = Body {
         // It stays with the model when that is published anew: what was learnt from is told by it.
@@ -130,7 +131,8 @@ fn body_of(config: &Config, model: Model, store: &Store) -> anyhow::Result<Body>
         engine: config.engine.to_ascii_lowercase(),
         economy: priced.economy,
         preferences: Preferences::default(),
-        slurm: store.slurm_view().map_err(exit::store)?,
+        slurm,
+        prices: priced.source,
     };
     (body.preferences, body.economy.weights) = preferences::learned(&body, store)?;
     Ok(body)
@@ -275,8 +277,9 @@ pub(crate) fn republish(
     if !change(&mut body) {
         return Ok(false);
     }
-    let priced = Priced::of(config, &body.cluster);
+    let priced = Priced::of(config, &body.cluster, body.slurm.as_ref());
     body.gpus = priced.gpus;
+    body.prices = priced.source;
     body.models = site_models(config)?;
     body.engine = config.engine.to_ascii_lowercase();
     body.economy = economy(priced.economy, &body);

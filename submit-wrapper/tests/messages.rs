@@ -49,7 +49,11 @@ impl Site {
         site.put("notastore.db", "this is text, and no database at all");
         site.put("empty.db", "");
         fs::write(site.dir.path().join("newer.db"), newer(&site)).unwrap();
-        site.put("mamba.json", "{\"hidden_size\": 64, \"num_attention_heads\": 8, \"num_hidden_layers\": 2, \"vocab_size\": 100, \"mamba_d_state\": 16}");
+        site.put(
+            "hqq.json",
+            "{\"model_type\": \"llama\", \"quantization_config\": {\"quant_method\": \"hqq\"}}",
+        );
+        site.put("mamba.json", "{\"model_type\": \"llama\", \"hidden_size\": 64, \"num_attention_heads\": 8, \"num_hidden_layers\": 2, \"vocab_size\": 100, \"mamba_d_state\": 16}");
         site.put("cl100k.json", "{\"hidden_size\": 10}");
         site
     }
@@ -145,7 +149,7 @@ const WRONG_MODELS: [&str; 2] = [
 ];
 
 /// Command lines, on a site without a snapshot and without Slurm.
-const LINES: [&str; 70] = [
+const LINES: [&str; 71] = [
     "",
     "nosuch",
     "advise --nosuch",
@@ -182,6 +186,7 @@ const LINES: [&str; 70] = [
     "models add DIR/not.json",
     "models add DIR/cl100k.json",
     "models add DIR/mamba.json",
+    "models add DIR/hqq.json",
     "predict --input DIR/cases.csv --output DIR/out.csv",
     "import DIR/nosuch.csv",
     "import DIR/empty.csv",
@@ -232,11 +237,14 @@ const PUBLISHED: [&str; 9] = [
 ];
 
 /// The same, once the GPUs are stated too.
-const STATED: [&str; 15] = [
+const STATED: [&str; 18] = [
     "advise nosuch",
     "advise --model meta-llama/Lama-3.1-8B-Instruct",
     "advise --model DIR/nosuch",
     "advise --model DIR/cl100k.json",
+    "advise --model DIR/hqq.json",
+    "advise --model llama-70b",
+    "advise --model Qwen3-32B-GGUF",
     "advise --model meta-llama/Llama-3.1-70B-Instruct --gpu b200",
     "advise --model meta-llama/Llama-3.1-70B-Instruct --gpu h100 --tp 3",
     "advise --model meta-llama/Llama-3.1-70B-Instruct --tp 16",

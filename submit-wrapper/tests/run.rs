@@ -431,7 +431,7 @@ fn a_record_is_for_the_group_of_the_spool_and_earlier_ones_are_handed_over() {
     };
     assert_eq!(modes(), [0o600]);
     fs::set_permissions(place.spool(), fs::Permissions::from_mode(0o3777)).unwrap();
-    let mut command = place.run(&[], &[]);
+    let command = place.run(&[], &[]);
     let output = Command::new("sh")
         .args(["-c", "umask 000; exec \"$@\"", "sh"])
         .arg(command.get_program())
@@ -442,7 +442,6 @@ fn a_record_is_for_the_group_of_the_spool_and_earlier_ones_are_handed_over() {
         .unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert_eq!(modes(), [0o640, 0o640]);
-    command.stdout(Stdio::null());
 }
 
 /// kill -9 of `vllm serve` leaves its children alive; here one in its group and one that left it.

@@ -106,7 +106,7 @@ fn what_is_typed_for_a_component_is_seen_ahead() {
 fn an_engine_pins_the_component_that_it_runs_in() {
     let site = Site::start();
     let text = format!(
-        "#SBATCH {MODEL}\n#SBATCH hetjob\n#SBATCH {MODEL}\n\
+        "#SBATCH {MODEL} --llm-gpu=h100\n#SBATCH hetjob\n#SBATCH {MODEL} --llm-gpu=h200\n\
          srun --het-group=0 vllm serve m -tp 4 &\nsrun --het-group=1 vllm serve m -tp 2 &\nwait"
     );
     let id = site.submit(&["--hold"], &text);

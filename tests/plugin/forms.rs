@@ -22,6 +22,7 @@ fn with_features() -> Site {
             .success()
             .unwrap();
     }
+    site.observe();
     site
 }
 

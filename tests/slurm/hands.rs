@@ -170,6 +170,8 @@ fn setup_makes_a_site_that_the_doctor_finds_well_and_repeats_itself_without_harm
         "observation",
         "spool",
         "gpus",
+        "rewritten",
+        "limits",
         "ingestion",
         "job comments",
         "gpu accounting",

@@ -27,7 +27,7 @@ const OPTIONS: [(&str, &[&str]); 13] = [
     ("--tres-bind", &[]),
 ];
 /// Names that the search in the help finds and that ask for nothing.
-const NO_REQUESTS: [&str; 2] = ["--gres-flags", "--stepmgr"];
+const NO_REQUESTS: [&str; 1] = ["--gres-flags"];
 /// Options that some releases take and do not list.
 const UNLISTED: [&str; 1] = ["--ntasks-per-gpu"];
 

@@ -131,14 +131,18 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
     Verdict::Infeasible(largest_reason(assessed))
 }
 
-/// Why the first configuration that would run could not be started; `None` where none fell for that.
+/// Why the first configuration that would run could not be started, by its name where others fell for
+/// other reasons; `None` where none fell for that.
 fn not_startable(assessed: &[Assessed]) -> Option<String> {
-    assessed.iter().find_map(|a| match &a.fallen {
-        Some(Fallen::NotStartable(reason)) => {
-            Some(format!("{} could not be started: {reason}", a.config))
-        }
+    let mut all = assessed.iter().filter_map(|a| match &a.fallen {
+        Some(Fallen::NotStartable(reason)) => Some((&a.config, reason)),
         _ => None,
-    })
+    });
+    let (config, reason) = all.next()?;
+    if all.all(|(_, other)| other == reason) {
+        return Some(reason.clone());
+    }
+    Some(format!("{config} could not be started: {reason}"))
 }
 
 /// The axes of the candidate that comes nearest to what was measured.

@@ -212,7 +212,9 @@ const COUNTS: [&str; 3] = ["n_", "num_", "number_"];
 /// True where an unknown key of this name may be about the layers.
 pub(super) fn may_shape(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    COUNTS.iter().any(|c| key.starts_with(c)) || WORDS_OF_SHAPE.iter().any(|w| key.contains(w))
+    ["use_cla", "use_mla"].contains(&key.as_str())
+        || COUNTS.iter().any(|c| key.starts_with(c))
+        || WORDS_OF_SHAPE.iter().any(|w| key.contains(w))
 }
 
 /// Beginnings of keys that say nothing of layers: positions, routers' arithmetic, what is predicted ahead,

@@ -44,7 +44,18 @@ const LATENT: &[&str] = &[
     "qk_head_dim",
     "v_head_dim",
 ];
-const INDEXER: &[&str] = &["index_n_heads", "index_head_dim", "index_topk"];
+const INDEXER: &[&str] = &[
+    "index_n_heads",
+    "index_head_dim",
+    "index_topk",
+    "indexer_types",
+    // With a list of the indexers these say nothing more; without one they are not understood.
+    "index_topk_freq",
+    "index_skip_topk_offset",
+    "index_topk_pattern",
+    "index_share_for_mtp_iteration",
+    "indexer_rope_interleave",
+];
 const DELTA: &[&str] = &[
     "full_attention_interval",
     "linear_num_key_heads",
@@ -792,6 +803,7 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
                 "moe_latent_size",
                 "moe_shared_expert_overlap",
                 "mamba_state_size",
+                "time_step_rank",
                 "mamba_dt_limit",
                 "mamba_dt_min",
                 "mamba_dt_max",
@@ -1199,6 +1211,9 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
             "num_shared_expert",
             "use_mixed_mlp_moe",
             "moe_layer_num_skipped",
+            "anyres_pooling_size",
+            "anyres_vit_max_image_size",
+            "num_media_embeds",
             "moe_drop_tokens",
             "moe_random_routing_dropped_token",
             "group_limited_greedy",
@@ -1449,3 +1464,33 @@ pub(super) const OTHER_CLASSES: &[(&str, &str)] = &[
     ("MTPModel", "a draft model for speculative decoding"),
     ("Model", "an embedding model, which generates no tokens"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_stands_in_one_row_and_the_document_names_it() {
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let found = here
+            .ancestors()
+            .map(|a| a.join("docs/models.md"))
+            .find(|p| p.is_file());
+        let document = std::fs::read_to_string(found.unwrap()).unwrap();
+        let mut types: Vec<&str> = ARCHITECTURES
+            .iter()
+            .flat_map(|row| row.types)
+            .copied()
+            .collect();
+        for kind in &types {
+            assert!(
+                document.contains(&format!("`{kind}`")),
+                "{kind} is not in docs/models.md"
+            );
+        }
+        let all = types.len();
+        types.sort_unstable();
+        types.dedup();
+        assert_eq!(types.len(), all, "a model_type stands in two rows");
+    }
+}

@@ -43,12 +43,17 @@ pub(super) fn assess(known: Knowledge, request: &Request, mut config: Configurat
     if let Some(reason) = known.startable.and_then(bar) {
         return blank(config, Fallen::NotStartable(reason));
     }
+    let longest = longest_context(&s);
+    if let Some(reason) = short_of_context(request, longest) {
+        return blank(config, Fallen::Infeasible(reason));
+    }
     let axes = known.model.axes_out(&s, &physics(&s));
     if !axes.is_empty() {
         return blank(config, Fallen::OutOfSupport(axes));
     }
     let predictions = predict(known.model, request, &config, &s);
-    config.max_len = longest_context(&s);
+    // An engine that states its context is told none.
+    config.max_len = longest.filter(|_| request.pins.context.is_none());
     valued(request, config, price, predictions)
 }
 
@@ -176,6 +181,16 @@ fn fallen(request: &Request, a: &Assessed) -> Option<Fallen> {
             "has a {} of {:.0} ms [{:.0}-{:.0}], {:.0} ms were asked for",
             limit.name, p.q50, p.lo, p.hi, limit.at
         )))
+    })
+}
+
+/// Why the context that the engine will ask for does not fit; `None` where it does.
+fn short_of_context(request: &Request, longest: Option<u32>) -> Option<String> {
+    let (wanted, most) = (request.pins.context?, longest?);
+    (most < wanted).then(|| {
+        format!(
+            "a context of {wanted} tokens, which the engine takes; beside the weights {most} fit"
+        )
     })
 }
 

@@ -91,6 +91,9 @@ pub struct ModelCard {
     /// Width of the keys by which an indexer picks tokens (DeepSeek-V3.2); 0 = none.
     #[serde(default)]
     pub index_head_dim: u32,
+    /// Layers that keep such keys; 0 = all.
+    #[serde(default)]
+    pub index_layers: u32,
     /// Values that a layer without a window keeps for a token, where they are not those of its heads.
     #[serde(default)]
     pub kv_values: u32,
@@ -118,6 +121,9 @@ pub struct ModelCard {
     /// Parameters of the routed experts, all layers together; 0 = not known apart.
     #[serde(default)]
     pub expert_params: f64,
+    /// Names whose longest context is another one: tunings for longer texts, or checkpoints that were made before it was stretched.
+    #[serde(default)]
+    pub contexts: Vec<(String, u32)>,
     /// Parameters of a tower for images, which are in `params` and not in `active_params`.
     #[serde(default)]
     pub tower_params: f64,
@@ -204,7 +210,13 @@ impl ModelCard {
         let near = f64::from(windowed) * f64::from(values(self.window_kv_values));
         let indexed = match self.index_head_dim {
             0 => 0.0,
-            width => f64::from(keeping) * (f64::from(width) + 4.0),
+            width => {
+                let layers = match self.index_layers {
+                    0 => keeping,
+                    some => some,
+                };
+                f64::from(layers) * (f64::from(width) + 4.0)
+            }
         };
         (full + near * share + self.compressed_values) * bytes + indexed
     }

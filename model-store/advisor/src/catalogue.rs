@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::card::ModelCard;
-use super::names::{edit_distance, exact_key, name_key, own_words};
+use super::names::{edit_distance, exact_key, name_key, own_words, tuned_words};
 
 /// Cards by every name they are known under.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -92,6 +92,17 @@ impl Catalogue {
         }
     }
 
+    /// The card of a name as a user means it: of a tuning with another longest context, that one.
+    pub fn as_named(card: &ModelCard, name: &str) -> ModelCard {
+        let words = tuned_words(name);
+        let own = card.contexts.iter().find(|(n, _)| tuned_words(n) == words);
+        ModelCard {
+            max_context: own.map_or(card.max_context, |(_, tokens)| *tokens),
+            contexts: Vec::new(),
+            ..card.clone()
+        }
+    }
+
     fn at(&self, key: &str) -> Option<&ModelCard> {
         let found = self
             .keys
@@ -153,6 +164,9 @@ struct Entry {
     /// The card of such a model.
     #[serde(default)]
     card: Option<ModelCard>,
+    /// Names whose longest context is another one.
+    #[serde(default)]
+    contexts: Vec<(String, u32)>,
 }
 
 impl Entry {
@@ -167,6 +181,7 @@ impl Entry {
         card.name = self.name;
         card.aliases = self.aliases;
         card.checkpoints = self.checkpoints;
+        card.contexts = self.contexts;
         card.source = self.source;
         Some(card)
     }

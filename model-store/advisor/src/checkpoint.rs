@@ -29,6 +29,8 @@ pub struct Files {
     pub adapter: Option<String>,
     /// True where there are GGUF files.
     pub gguf: bool,
+    /// True where the folder is made for embeddings (`modules.json` of sentence-transformers).
+    pub embeds: bool,
     /// The folder's own name, where it is one that may tell the format.
     pub own_name: Option<String>,
 }
@@ -41,6 +43,11 @@ pub fn read(name: &str, files: &Files) -> Result<(ModelCard, Option<Precision>),
     let Some(text) = &files.config else {
         return Err(without_config(files));
     };
+    if files.embeds {
+        return Err(CardError::NotGenerating(
+            "an embedding model, which generates no tokens",
+        ));
+    }
     let whole = hf_config::parse(text)?;
     let mut card = hf_config::read(name, &whole)?;
     let part = hf_config::language_part(&whole);
@@ -55,7 +62,7 @@ pub fn read(name: &str, files: &Files) -> Result<(ModelCard, Option<Precision>),
         .iter()
         .find_map(|k| whole.get(*k).or_else(|| part.get(*k)))
         .and_then(Value::as_str)
-        == Some("float32");
+        .is_some_and(|t| t.ends_with("float32"));
     let reckoned = reckoned(&card, quantised, fp4_experts);
     if let Some((file, bytes)) = counted(files)? {
         // Engines narrow 32 bits to 16.
@@ -221,11 +228,7 @@ fn reckoned(card: &ModelCard, quantised: Option<Quantised>, fp4_experts: bool) -
 fn counted(files: &Files) -> Result<Option<(&'static str, f64)>, CardError> {
     const INDEX: &str = "model.safetensors.index.json";
     if let Some(text) = &files.index {
-        let whole = hf_config::parse(text).ok();
-        let total = whole
-            .as_ref()
-            .and_then(|w| w.get("metadata")?.get("total_size")?.as_f64());
-        return Ok(total.filter(|t| *t > 0.0).map(|t| (INDEX, t)));
+        return Ok(total_size(text).map(|t| (INDEX, t)));
     }
     if !files.all_headers {
         return Ok(None);
@@ -237,4 +240,16 @@ fn counted(files: &Files) -> Result<Option<(&'static str, f64)>, CardError> {
         .map(|(_, b)| b)
         .sum();
     Ok((total > 0.0).then_some(("the header of model.safetensors", total)))
+}
+
+/// `total_size` of an index. The list of tensors behind it has megabytes and says nothing more, so it is not parsed.
+fn total_size(index: &str) -> Option<f64> {
+    let (_, rest) = index.split_once("\"total_size\"")?;
+    let number = rest.trim_start().strip_prefix(':')?.trim_start();
+    let end = number.find(|c: char| !(c.is_ascii_digit() || ".eE+".contains(c)));
+    let number = number.get(..end.unwrap_or(number.len()))?;
+    number
+        .parse()
+        .ok()
+        .filter(|t: &f64| t.is_finite() && *t > 0.0)
 }

@@ -52,6 +52,11 @@ pub fn kind(s: &Setup) -> Kind {
     [load, age, u8::from(s.card.is_moe())]
 }
 
+/// True for a stack that is not recent, and for an engine that is not known by itself.
+pub const fn is_old(kind: Kind) -> bool {
+    kind[1] != 0
+}
+
 /// A kind and the wider ones that it belongs to, narrowest first.
 fn widening(kind: Kind) -> [Kind; 4] {
     let [load, age, experts] = kind;

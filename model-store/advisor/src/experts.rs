@@ -118,6 +118,29 @@ pub(super) fn ffns(config: &Config, shape: &Shape) -> Result<Vec<Ffn>, CardError
     Ok((0..shape.layers).map(of).collect())
 }
 
+/// A list with 1 for each layer with experts, as numbers or as words.
+fn sparse_flags(config: &Config, layers: u32) -> Result<Option<Vec<u32>>, CardError> {
+    if config.row.knows("mlp_layer_types")
+        && let Some(kinds) = config.words("mlp_layer_types", layers)?
+    {
+        let flags = kinds.iter().map(|k| sparse_word(k));
+        return flags.collect::<Result<_, _>>().map(Some);
+    }
+    match config.get("moe_layer_freq").is_some_and(Value::is_array) {
+        true => config.numbers_of_layers("moe_layer_freq", layers),
+        false => Ok(None),
+    }
+}
+
+/// 1 for a word that means experts.
+fn sparse_word(word: &str) -> Result<u32, CardError> {
+    match word {
+        "sparse" | "moe" | "hash_moe" => Ok(1),
+        "dense" => Ok(0),
+        _ => Err(CardError::NotUnderstood("mlp_layer_types".into())),
+    }
+}
+
 /// Which layers have experts. Each key counts as its own model's code does.
 struct Sparse {
     from: u32,
@@ -136,12 +159,7 @@ impl Sparse {
             true => config.number(&[key]),
             false => Ok(None),
         };
-        let flags = config
-            .get("moe_layer_freq")
-            .filter(|v| v.is_array())
-            .map(|_| config.numbers_of_layers("moe_layer_freq", layers))
-            .transpose()?
-            .flatten();
+        let flags = sparse_flags(config, layers)?;
         let frequency = match flags {
             Some(_) => None,
             None => own("moe_layer_freq")?,

@@ -313,6 +313,7 @@ pub fn named(name: &str) -> Named {
     let parts: Vec<&str> = tail.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let has = |word: &str| parts.contains(&word);
     let eight = has("8bit") || has("int8");
+    let four = has("4bit") || has("int4") || has("w4a16");
     // How the bits were found says nothing of their number.
     let container = ["awq", "gptq", "autoround"].into_iter().any(has)
         || parts.windows(2).any(|w| w == ["auto", "round"]);
@@ -324,7 +325,10 @@ pub fn named(name: &str) -> Named {
     }
     match () {
         () if has("bnb") && eight => found = vec![Precision::Int8],
-        () if container && eight => found.retain(|p| *p != Precision::Int4),
+        // Four bits are meant where nothing else is said.
+        () if container && !four && (eight || found.len() > 1) => {
+            found.retain(|p| *p != Precision::Int4);
+        }
         () if has("w8a8") && has("fp8") => found = vec![Precision::Fp8],
         () if has("w8a8") && has("int8") => found = vec![Precision::W8a8],
         () if has("w4a8") => found = vec![Precision::W4a8],
@@ -407,6 +411,8 @@ mod tests {
             ),
             ("RedHatAI/Qwen3-8B-quantized.w4a16", Precision::Int4),
             ("x/Llama-W8A8-FP8", Precision::Fp8),
+            ("x/Qwen3-4B-w8a16_awq", Precision::Int8),
+            ("x/Qwen3-4B-w8a8_smooth_gptq", Precision::W8a8),
             ("unsloth/Qwen3-8B-bnb-4bit", Precision::Nf4),
             ("Intel/Qwen3-8B-int4-AutoRound", Precision::Int4),
             ("amd/Llama-3.3-70B-Instruct-MXFP4", Precision::Mxfp4),

@@ -45,7 +45,8 @@ pub(super) fn parse(text: &str) -> Result<Map<String, Value>, CardError> {
             text.len()
         )));
     }
-    match python_json::parse(text) {
+    // Editors on Windows put a mark of the byte order in front.
+    match python_json::parse(text.trim_start_matches('\u{feff}')) {
         Ok(Value::Object(whole)) => Ok(whole),
         Ok(_) => Err(CardError::NotJson("another JSON value".into())),
         Err(e) => Err(CardError::NotJson(e.to_string())),
@@ -473,6 +474,9 @@ fn latent(card: &mut ModelCard, config: &Config) -> Result<(), CardError> {
             // One latent head is kept for all; what they attend to is as wide as a value.
             card.kv_heads = 1;
             card.head_dim = config.need(&["v_head_dim"])?;
+            let own = super::mixers::indexers(config, card.layers)?;
+            let own = own.map_or(0, |o| o.iter().filter(|has| **has).count());
+            card.index_layers = u32::try_from(own).unwrap_or(0);
             card.index_head_dim = match config.row.knows("index_head_dim") {
                 true => config.or_zero(&["index_head_dim"])?,
                 false => 0,

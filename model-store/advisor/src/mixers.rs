@@ -20,7 +20,7 @@ fn not(key: &str) -> CardError {
 pub(super) fn mixers(config: &Config, shape: &Shape) -> Result<Vec<Layer>, CardError> {
     let mixers = match config.row.mixers {
         Mixers::Grouped => grouped_layers(config, shape)?,
-        Mixers::Latent => vec![Mixer::attention(latent(config, shape)?); shape.layers as usize],
+        Mixers::Latent => latent_layers(config, shape)?,
         Mixers::Compressed => compressed_layers(config, shape)?,
         Mixers::Delta => delta_layers(config, shape)?,
         Mixers::Pattern => return pattern_layers(config, shape),
@@ -100,42 +100,35 @@ fn windows(config: &Config, shape: &Shape) -> Result<Vec<u32>, CardError> {
         };
         return kinds.iter().map(of).collect();
     }
-    let every_nth_is_full = |n: u32| {
-        let of = |at: u32| {
-            if (at + 1).is_multiple_of(n.max(1)) {
-                0
-            } else {
-                window
-            }
-        };
-        (0..layers).map(of).collect()
-    };
+    let near = by_rule(config, layers)?;
+    Ok(near
+        .into_iter()
+        .map(|n| if n { window } else { 0 })
+        .collect())
+}
+
+/// Which layers have the window, where no list names each layer's kind.
+fn by_rule(config: &Config, layers: u32) -> Result<Vec<bool>, CardError> {
+    let all = |of: &dyn Fn(u32) -> bool| (0..layers).map(of).collect();
+    let but_each = |n: u32| all(&|at| !(at + 1).is_multiple_of(n.max(1)));
+    let flags = |list: Vec<u32>| list.into_iter().map(|f| f > 0).collect();
     Ok(match config.row.windows {
-        Windows::All => vec![window; layers as usize],
+        Windows::No => all(&|_| false),
+        Windows::All => all(&|_| true),
         Windows::Late => {
             let from = config.or_zero(&["max_window_layers"])?;
-            (0..layers)
-                .map(|at| if at >= from { window } else { 0 })
-                .collect()
+            all(&|at| at >= from)
         }
-        Windows::Pattern(n) => every_nth_is_full(pattern(config)?.unwrap_or(n)),
+        Windows::Pattern(n) => but_each(pattern(config)?.unwrap_or(n)),
         Windows::Chunks => match config.numbers("no_rope_layers")? {
-            Some(rope) if rope.len() == layers as usize => rope
-                .iter()
-                .map(|r| if *r > 0 { window } else { 0 })
-                .collect(),
+            Some(rope) if rope.len() == layers as usize => flags(rope),
             Some(rope) if !rope.is_empty() => return Err(not("no_rope_layers")),
-            _ => every_nth_is_full(config.need(&["no_rope_layer_interval"])?),
+            _ => but_each(config.need(&["no_rope_layer_interval"])?),
         },
         Windows::Flags => {
-            let flags = config.numbers_of_layers("hybrid_layer_pattern", layers)?;
-            let flags = flags.ok_or(CardError::Missing("hybrid_layer_pattern"))?;
-            flags
-                .iter()
-                .map(|f| if *f > 0 { window } else { 0 })
-                .collect()
+            let list = config.numbers_of_layers("hybrid_layer_pattern", layers)?;
+            flags(list.ok_or(CardError::Missing("hybrid_layer_pattern"))?)
         }
-        Windows::No => none,
     })
 }
 
@@ -190,6 +183,48 @@ fn grouped_layers(config: &Config, shape: &Shape) -> Result<Vec<Mixer>, CardErro
         .into_iter()
         .map(|w| Mixer::attention(of(w)))
         .collect())
+}
+
+/// Latent attention; of the indexers some layers may read another one's choice.
+fn latent_layers(config: &Config, shape: &Shape) -> Result<Vec<Mixer>, CardError> {
+    let own = latent(config, shape)?;
+    let Some(indexers) = indexers(config, shape.layers)? else {
+        return Ok(vec![Mixer::attention(own); shape.layers as usize]);
+    };
+    let f = f64::from;
+    let (heads, dim) = (
+        f(config.or_zero(&["index_n_heads"])?),
+        f(config.or_zero(&["index_head_dim"])?),
+    );
+    let indexer =
+        f(config.or_zero(&["q_lora_rank"])?) * heads * dim + f(shape.hidden) * (heads + dim);
+    let without = Attention {
+        params: own.params - indexer,
+        ..own
+    };
+    let of = |has: &bool| Mixer::attention(if *has { own } else { without });
+    Ok(indexers.iter().map(of).collect())
+}
+
+/// Which layers have an indexer of their own, where the file has a list of them.
+pub(super) fn indexers(config: &Config, layers: u32) -> Result<Option<Vec<bool>>, CardError> {
+    if !config.row.knows("indexer_types") {
+        return Ok(None);
+    }
+    let Some(kinds) = config.words("indexer_types", layers)? else {
+        let every = config.number(&["index_topk_freq"])?.is_none_or(|n| n == 1);
+        return if every {
+            Ok(None)
+        } else {
+            Err(not("index_topk_freq"))
+        };
+    };
+    let of = |kind: &&str| match *kind {
+        "full" => Ok(true),
+        "shared" => Ok(false),
+        _ => Err(not("indexer_types")),
+    };
+    kinds.iter().map(of).collect::<Result<_, _>>().map(Some)
 }
 
 fn latent(config: &Config, shape: &Shape) -> Result<Attention, CardError> {

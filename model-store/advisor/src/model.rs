@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::advice::{AxisOut, Evidence, Prediction};
 use super::case::{Precision, Workload};
 use super::conformal::{Bands, Calibration, GroupKey};
-use super::elsewhere::{Elsewhere, kind};
+use super::elsewhere::{Elsewhere, is_old, kind};
 use super::features::{Categories, Codebook, DISPUTE, DOUBT, Row, SPLIT, for_trees, row, stack};
 use super::forest::Forest;
 use super::kernel::Process;
@@ -52,8 +52,9 @@ pub struct TargetModel {
     pub same_source: Bands,
     /// Scores of held-out cells of this cluster.
     pub this_cluster: Calibration,
-    /// Share of what was learnt that is carried to a place never seen; the rest is physics.
-    pub carry: f32,
+    /// Share of what was learnt that is carried to a place never seen, with a recent stack and with an
+    /// old one; the rest is physics.
+    pub carry: [f32; 2],
     /// What leaving each source out showed of such places.
     pub elsewhere: Elsewhere,
     /// How this cluster's own runs shift it.
@@ -341,6 +342,7 @@ impl TargetModel {
                 .iter()
                 .chain([&self.most_doubt])
                 .all(|x| x.is_finite())
+            && self.carry.iter().all(|share| share.is_finite())
             && self.same_source.is_sound()
             && self.this_cluster.is_sound()
             && self.drifted.is_sound()
@@ -373,11 +375,13 @@ impl TargetModel {
     }
 
     /// What is carried of what was learnt to a place that was never seen.
-    pub fn carried(&self, row: &Row, categories: Categories) -> f64 {
-        if self.carry == 0.0 || self.process.is_empty() {
+    pub fn carried(&self, s: &Setup, row: &Row, categories: Categories) -> f64 {
+        let [recent, old] = self.carry;
+        let share = if is_old(kind(s)) { old } else { recent };
+        if share == 0.0 || self.process.is_empty() {
             return 0.0;
         }
-        f64::from(self.carry) * self.centre(row, categories)[0]
+        f64::from(share) * self.centre(row, categories)[0]
     }
 
     /// Log residuals that are said: the lower end, quantiles 0.1, 0.5 and 0.9, the upper end.
@@ -390,7 +394,7 @@ impl TargetModel {
             let tails = self.tails.map(|t| t.max(0.0) * spread);
             return Some(around(centre, [below, above], tails));
         }
-        let centre = self.carried(&at.row, at.categories);
+        let centre = self.carried(at.s, &at.row, at.categories);
         let sides = self.elsewhere.band(kind(at.s))?.sides;
         let shift = self
             .site

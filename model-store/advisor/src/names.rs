@@ -95,6 +95,15 @@ pub(super) fn own_words(name: &str) -> Vec<String> {
     }
 }
 
+/// The words of a name without those of format: a tuning keeps its own.
+pub(super) fn tuned_words(name: &str) -> Vec<String> {
+    let of_format = |p: &String| {
+        BESIDE_FORMATS.contains(&p.as_str()) || p == "meta" || super::formats::is_mark(p)
+    };
+    let kept = parts(name).into_iter().filter(|p| !of_format(p));
+    kept.flat_map(|p| split(&p)).collect()
+}
+
 /// The key under which names of one model meet.
 pub fn name_key(name: &str) -> String {
     own_words(name).join("-")

@@ -41,6 +41,9 @@ pub struct Pins {
     /// How far the instance may be spread or repeated.
     #[serde(default)]
     pub layout: Layout,
+    /// Context that an engine will ask for whatever is advised, tokens, at most the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<u32>,
 }
 
 /// How far an instance may be spread or repeated by what starts the engine.

@@ -33,5 +33,5 @@ pub(super) fn vision(config: &Map<String, Value>, text_hidden: u32) -> Option<f6
     let global = number(&["num_global_layers"]).unwrap_or(0.0);
     let sane = (1.0..=1e5).contains(&hidden) && (1.0..=1e3).contains(&layers);
     let layer = 4.0 * hidden * hidden + matrices * hidden * inner;
-    sane.then(|| (layers + global) * layer + 3.0 * frames * patch * patch * hidden + joined)
+    sane.then_some((layers + global) * layer + 3.0 * frames * patch * patch * hidden + joined)
 }

@@ -6,23 +6,25 @@
 //! * a [`Choice`] -> the arguments that carry it out ([`Choice::args`]), the text of
 //!   `SLURM_LLM_ENGINE_ARGS`;
 //! * a command -> what it says ([`EngineCommand`]);
-//! * a script -> the engines it starts and what they fix ([`scan_script`]).
+//! * a script -> what it starts, and what is said of each ([`starts()`]).
 //!
 //! Architecture invariant: pure. No file, environment or process is touched, and no text makes
 //! these functions panic: the plugin calls them on users' scripts.
 
 mod apply;
+mod bash;
 mod choice;
 mod command;
 mod config_file;
 mod container;
+mod engines;
 mod flags;
 mod launcher;
-mod script;
-mod shell;
+mod starts;
+mod tools;
 
 pub use apply::{Advised, ApplyError, apply, apply_to};
 pub use choice::{Choice, made_at_load};
 pub use command::{EngineCommand, precision_of};
 pub use flags::{EngineKind, Setting};
-pub use script::{Fixed, ScriptEngine, ScriptPins, scan_script, scan_script_with};
+pub use starts::{Outside, Own, Program, Start, Starts, Stated, Times, Variable, starts};

@@ -29,5 +29,5 @@ pub use asked::{component, job_request, options, reading, sbatch_line, sbatch_op
 pub use change::{constraint, job_rewrite};
 pub use decide::{checkpoint_files, consult, decision, startable};
 pub(crate) use site::site_limit;
-pub use site::{config, hostlist, policy, snapshot};
+pub use site::{config, hostlist, policy, prices, snapshot};
 pub use spool::{outcome, wish};

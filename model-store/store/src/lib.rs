@@ -31,6 +31,7 @@ mod row;
 mod runs;
 pub mod runs_csv;
 mod tally;
+mod unstarted;
 mod wishes;
 
 pub use choices::SubmittedJob;
@@ -43,6 +44,7 @@ pub use models::{ModelState, PublishedModel};
 pub use queue::{AccountingGap, Demand, Wait};
 pub use runs::{ImportedFile, InsertReport, SourceCount, StoredRun};
 pub use tally::{Counts, Tally};
+pub use unstarted::{Unstarted, UnstartedKind};
 pub use wishes::{NewWish, PastRequest, Probe, Wish};
 
 use std::io::Read;

@@ -185,7 +185,7 @@ impl Store {
     /// SQLite's own.
     pub fn backlog_at(&self, gres: &str, at: i64) -> Result<Option<u32>, StoreError> {
         let sql = "SELECT p.pending FROM observations o JOIN pools p ON p.observation = o.id \
-                   WHERE o.observed_at BETWEEN ?1 - 3600 AND ?1 AND p.gres = ?2 \
+                   WHERE o.observed_at BETWEEN ?1 - 3600 AND ?1 AND p.gres = ?2 COLLATE NOCASE \
                    ORDER BY o.observed_at DESC LIMIT 1";
         let read = || -> rusqlite::Result<Option<u32>> {
             let mut statement = self.db.prepare_cached(sql)?;

@@ -259,6 +259,16 @@ impl Store {
             .map_err(|e| self.wrap(e))
     }
 
+    /// True where a run of this name is there, whatever its source.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn has_run(&self, run_id: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM runs WHERE run_id = ?)";
+        let found = self.db.query_row(sql, [run_id], |row| row.get(0));
+        found.map_err(|e| self.wrap(e))
+    }
+
     /// Records that a file was imported.
     ///
     /// # Errors

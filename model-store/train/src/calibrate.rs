@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::advisor::Target;
 use crate::advisor::conformal::{Bands, Calibration, GroupKey, score};
-use crate::advisor::elsewhere::{Elsewhere, Kind, kind};
+use crate::advisor::elsewhere::{Elsewhere, Kind, is_old, kind};
 
 use super::learn::Learner;
 use super::prepare::Sample;
@@ -15,8 +15,8 @@ pub(super) const FOLDS: u64 = 5;
 /// Fewest scores of this cluster from which its own interval is made.
 const FEWEST_HOME_SCORES: u32 = 9;
 
-/// How much more a campaign of a recent stack weighs than one of an old stack.
-const WEIGHT_OF_RECENT: f64 = 3.0;
+/// Share of the error that a larger share of what was learnt has to take away.
+const LEAST_GAIN: f64 = 0.01;
 
 /// Fewest laboratories from which the step between them is measured.
 const FEWEST_LABORATORIES: usize = 3;
@@ -93,57 +93,71 @@ impl Held<'_> {
             .collect()
     }
 
-    /// What is said of places never seen: the share of what was learnt that is carried there, and the
-    /// bands about it. `left_out` holds what remained of each campaign's rows about a centre that had
-    /// not seen them. At the share 0 the physics alone is said.
+    /// What is said of places never seen: the share of what was learnt that is carried there, for
+    /// recent stacks and for old ones, and the bands about it. `left_out` holds what remained of each
+    /// campaign's rows about a centre that had not seen them. At the share 0 the physics alone is said.
     pub(super) fn elsewhere(
         &self,
         target: Target,
         y: &[f64],
         left_out: &[(Vec<f64>, Vec<usize>)],
-    ) -> (f64, Elsewhere) {
-        let carried = self.carried(y, left_out);
+    ) -> ([f32; 2], Elsewhere) {
+        let carry = [false, true].map(|old| self.carried(y, left_out, old));
         let mut campaigns: BTreeMap<(&str, &str), Vec<(Kind, f64)>> = BTreeMap::new();
         for (remains, rows) in left_out {
             for (r, i) in remains.iter().zip(rows) {
                 let s = self.samples[*i];
-                let about = y[*i] - carried * (y[*i] - r);
+                let kind = kind(&s.setup);
+                let about = y[*i] - f64::from(carry[usize::from(is_old(kind))]) * (y[*i] - r);
                 let campaign = campaigns.entry((&s.run.source, &s.run.case.engine));
-                campaign.or_default().push((kind(&s.setup), about));
+                campaign.or_default().push((kind, about));
             }
         }
         let campaigns: Vec<Vec<(Kind, f64)>> = campaigns.into_values().collect();
         let known = Elsewhere::from_campaigns(&campaigns);
         let few = self.laboratories() < FEWEST_LABORATORIES || known.is_empty();
         let public = Elsewhere::of_public_sources(target).filter(|_| few);
-        (carried, public.unwrap_or(known))
+        (carry, public.unwrap_or(known))
     }
 
-    /// The share of what was learnt at which left-out campaigns err least: mean absolute residual,
-    /// each campaign weighing the same and recent ones more, since a new site's stack is recent.
-    fn carried(&self, y: &[f64], left_out: &[(Vec<f64>, Vec<usize>)]) -> f64 {
+    /// The share of what was learnt at which left-out campaigns err least: the mean over campaigns of
+    /// the mean absolute residual against that of the physics alone. What is learnt has to show in
+    /// three campaigns or more that it carries, and a larger share that it is worth it.
+    fn carried(&self, y: &[f64], left_out: &[(Vec<f64>, Vec<usize>)], old: bool) -> f32 {
+        let of_age = |(remains, rows): &(Vec<f64>, Vec<usize>)| -> Vec<[f64; 2]> {
+            let rows = remains.iter().zip(rows);
+            let own = rows.filter(|(_, i)| is_old(kind(&self.samples[**i].setup)) == old);
+            own.map(|(r, i)| [y[*i], y[*i] - r]).collect()
+        };
+        let campaigns: Vec<Vec<[f64; 2]>> = left_out
+            .iter()
+            .map(of_age)
+            .filter(|c| !c.is_empty())
+            .collect();
+        if campaigns.len() < FEWEST_LABORATORIES {
+            return 0.0;
+        }
         let loss = |share: f64| -> f64 {
-            let of = |(remains, rows): &(Vec<f64>, Vec<usize>)| {
-                let mut sums = [[0.0; 2]; 2];
-                for (r, i) in remains.iter().zip(rows) {
-                    let [_, old, _] = kind(&self.samples[*i].setup);
-                    let sum = &mut sums[usize::from(old.min(1))];
-                    sum[0] += (y[*i] - share * (y[*i] - r)).abs();
-                    sum[1] += 1.0;
-                }
-                let mean = |[sum, n]: [f64; 2]| if n > 0.0 { sum / n } else { 0.0 };
-                WEIGHT_OF_RECENT * mean(sums[0]) + mean(sums[1])
+            let off = |rows: &[[f64; 2]], share: f64| -> f64 {
+                rows.iter()
+                    .map(|[y, learnt]| (y - share * learnt).abs())
+                    .sum()
             };
-            left_out.iter().map(of).sum()
+            let ratio = |rows: &Vec<[f64; 2]>| off(rows, share) / off(rows, 0.0).max(1e-9);
+            campaigns.iter().map(ratio).sum::<f64>() / campaigns.len() as f64
         };
         let shares = (0..=10).map(|tenths| f64::from(tenths) / 10.0);
-        // Of equals the least: what is learnt has to show that it carries.
-        shares
-            .map(|share| (share, loss(share)))
-            .fold((0.0, f64::INFINITY), |best, next| {
-                if next.1 < best.1 * 0.995 { next } else { best }
-            })
-            .0
+        let best =
+            shares
+                .map(|share| (share, loss(share)))
+                .fold((0.0, f64::INFINITY), |best, next| {
+                    if next.1 < best.1 - LEAST_GAIN {
+                        next
+                    } else {
+                        best
+                    }
+                });
+        best.0 as f32
     }
 
     /// Distinct sources.

@@ -418,7 +418,7 @@ fn calibrated(task: &Task, centre: &Centre, doubts: &[[f64; 2]], held: &Held) ->
     let left_out = centre.without_each_campaign(held);
     let (carry, elsewhere) = held.elsewhere(task.target, &task.y, &left_out);
     TargetModel {
-        carry: carry as f32,
+        carry,
         shares: centre.shares,
         forest: centre.learners.trees.without(&[]),
         spread,
@@ -460,7 +460,10 @@ fn fit_spread(task: &Task, rows: &[Row], remains: &[f64], held: &Held) -> (Fores
 /// they then lie from it.
 fn settle_at_home(model: &mut TargetModel, home: &Task) {
     let residuals: Vec<f64> = (0..home.y.len())
-        .map(|i| home.y[i] - model.carried(&home.rows[i], home.categories[i]))
+        .map(|i| {
+            let setup = &home.samples[i].setup;
+            home.y[i] - model.carried(setup, &home.rows[i], home.categories[i])
+        })
         .collect();
     let runs = home
         .samples

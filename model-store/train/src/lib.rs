@@ -34,6 +34,7 @@ pub mod probe;
 pub mod queue;
 mod report;
 pub mod select;
+pub mod surfaces;
 mod table;
 
 pub use fit::{Progress, settle, train};

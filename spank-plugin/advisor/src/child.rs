@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guard::{self, Place};
 use crate::submission::Submission;
-use crate::{others, script, who};
+use crate::{asked, others, script, who};
 
 /// What the child sends, in this order: once the terms, once the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,19 +88,26 @@ fn answer(submission: &Submission, config: &Config, pipe: &mut File) -> Decision
     };
     let script = submission.script.read();
     let by_group = config.limit.iter().any(|entry| entry.names_groups());
-    let other_nodes = others::nodes(submission, script.as_deref());
-    let who = who::of_process(by_group, other_nodes);
+    let beside = others::others(submission, script.as_deref());
+    let who = who::of_process(by_group, beside);
     let others = others::variables(&snapshot, config, submission, script.as_deref(), &who);
     if !others.is_empty() {
         send(pipe, &Frame::Others(others));
     }
+    let arguments = submission.arguments();
     let known = decision::Submission {
         options: &submission.options,
         given: &submission.given,
         script: script.as_deref(),
+        arguments: arguments.as_deref(),
         read: &|name| script::read_named(name, submission.folder.as_deref()),
+        environment: &others::environment,
         component: submission.component,
         who: &who,
     };
-    decide(&snapshot, config, &known)
+    let decision = decide(&snapshot, config, &known);
+    if config.ask_slurm {
+        return asked::last_word(decision, submission, script.as_deref());
+    }
+    decision
 }

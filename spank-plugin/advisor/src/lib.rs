@@ -28,6 +28,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod ask;
+mod asked;
 mod child;
 mod environment;
 mod ffi;

@@ -4,11 +4,11 @@
 use model_store::component::of_component;
 use model_store::config::Config;
 use model_store::decision::{self, Decision, decide};
-use model_store::job_request::{Given, nodes_asked};
+use model_store::job_request::Given;
 use model_store::options::OPTIONS;
 use model_store::reading::{Component, Variables, components, parts};
 use model_store::snapshot::Snapshot;
-use model_store::startable::Who;
+use model_store::startable::{Other, Who};
 
 use crate::environment;
 use crate::script;
@@ -32,6 +32,7 @@ pub(crate) fn variables(
         return Vec::new();
     }
     let all = components(parts(&submission.words), text);
+    let arguments = submission.arguments();
     let mut out = Vec::new();
     for (number, component) in (0_u32..).zip(&all).skip(1) {
         let Ok(asked) = component.request(number, VARIABLES) else {
@@ -44,7 +45,9 @@ pub(crate) fn variables(
             options: &asked.options,
             given: &asked.given,
             script: text,
+            arguments: arguments.as_deref(),
             read: &|name| script::read_named(name, submission.folder.as_deref()),
+            environment: &environment,
             component: number,
             who,
         };
@@ -57,19 +60,22 @@ pub(crate) fn variables(
     out
 }
 
-/// Nodes that the other components of the job take at least; 0 for a job of one component.
-pub(crate) fn nodes(submission: &Submission, text: Option<&str>) -> u32 {
+/// What the other components of the job take; nothing for a job of one component.
+pub(crate) fn others(submission: &Submission, text: Option<&str>) -> Vec<Other> {
     let all = components(parts(&submission.words), text);
     let others = (0_u32..)
         .zip(&all)
         .filter(|(n, _)| *n != submission.component);
-    let nodes = |component: &Component| {
-        nodes_asked(&Given::of(|name| component.value(name, VARIABLES))).unwrap_or(1)
+    let one = |component: &Component| {
+        let given = Given::of(|name| component.value(name, VARIABLES));
+        let asked = component.request(0, VARIABLES).ok();
+        Other::of(&given, asked.as_ref().map(|asked| &asked.options))
     };
-    others.map(|(_, component)| nodes(component)).sum()
+    others.filter_map(|(_, component)| one(component)).collect()
 }
 
-fn environment(name: &str) -> Option<String> {
+/// A variable of the submitting process.
+pub(crate) fn environment(name: &str) -> Option<String> {
     environment::get(name)?.into_string().ok()
 }
 

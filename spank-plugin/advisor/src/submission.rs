@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use model_store::config::DEFAULT_PATH;
 use model_store::job_request::{DERIVED, Given};
 use model_store::options::RawOptions;
+use model_store::reading::parts;
 
 use crate::host::JobOptions;
 use crate::script::{self, Source};
@@ -59,6 +60,17 @@ impl Submission {
             component,
             words: script::words_of_sbatch(&line),
         }
+    }
+}
+
+impl Submission {
+    /// The words behind the script of `sbatch`; `None` for another command.
+    pub(crate) fn arguments(&self) -> Option<Vec<String>> {
+        if self.words.is_empty() {
+            return None;
+        }
+        let last = parts(&self.words).pop()?;
+        Some(last.arguments().to_vec())
     }
 }
 

@@ -3,13 +3,13 @@
 
 use std::ffi::{CStr, c_char};
 
-use model_store::startable::Who;
+use model_store::startable::{Other, Who};
 
 /// Most bytes that one entry of the user or group database may take.
 const ENTRY: usize = 64 * 1024;
 
 /// The user and the groups of this process; names of groups where they are asked for.
-pub(crate) fn of_process(with_group_names: bool, other_nodes: u32) -> Who {
+pub(crate) fn of_process(with_group_names: bool, others: Vec<Other>) -> Who {
     let gids = gids();
     Who {
         user: user(),
@@ -19,7 +19,7 @@ pub(crate) fn of_process(with_group_names: bool, other_nodes: u32) -> Who {
             Vec::new()
         },
         gids,
-        other_nodes,
+        others,
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn this_process_has_a_user_and_a_group() {
-        let who = of_process(true, 0);
+        let who = of_process(true, Vec::new());
         assert!(who.user.is_some());
         assert!(!who.gids.is_empty() && !who.groups.is_empty());
     }

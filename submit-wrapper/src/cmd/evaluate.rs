@@ -9,7 +9,7 @@ use model_store::advisor::{Catalogue, Origin, Run};
 use model_store::store::Store;
 use model_store::store::runs_csv::{Defaults, read_runs};
 use model_store::train::evaluate::{
-    Decisions, Evaluation, Figure, LeftOut, Plan, Protocol, TargetScore, evaluate,
+    Decisions, Evaluation, Figure, LeftOut, NewSite, Plan, Policy, Protocol, TargetScore, evaluate,
 };
 
 use crate::progress::Progress;
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Measured runs from files instead of the store (rows of runs-csv)
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
-    /// Only these: cells, rows, source, family, gpu, leakage, learners [default: all]
+    /// Only these: cells, rows, source, family, gpu, leakage, learners, new-site [default: all]
     #[arg(long, value_name = "PROTOCOL", value_delimiter = ',', value_parser = protocol)]
     only: Vec<Protocol>,
     /// Assignments of cells to folds
@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Draws of unseen rows
     #[arg(long, value_name = "N", default_value_t = 2)]
     row_draws: u64,
+    /// Draws of a new site's own runs
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    site_draws: u64,
     /// Print every figure as JSON
     #[arg(long)]
     json: bool,
@@ -52,7 +55,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         protocols: args.only.clone(),
         fold_seeds: args.fold_seeds,
         row_draws: args.row_draws,
-        ..Plan::default()
+        site_draws: args.site_draws,
     };
     let progress = Progress::start("evaluating");
     let told = |split: &str| progress.say(format!("evaluating: {split}"));
@@ -211,6 +214,64 @@ fn print(e: &Evaluation) -> std::io::Result<()> {
             "{:<14}{:<18}{:>6}  {mape:<22}{median}",
             l.target, l.learner, l.mape.n
         )?;
+    }
+    new_sites(&mut out, &e.new_site)
+}
+
+/// Each source as a new site: a line for each target, and one for its decisions.
+fn new_sites(out: &mut impl Write, sites: &[NewSite]) -> std::io::Result<()> {
+    if sites.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n{:<24}{:>4}  {:<14}{:>6}{:>9}{:>9}{:>10}{:>8}{:>10}{:>15}{:>16}",
+        "new site",
+        "own",
+        "target",
+        "n",
+        "MAPE %",
+        "median %",
+        "coverage",
+        "width",
+        "answered",
+        "wrong flagged",
+        "right answered"
+    )?;
+    let percent = |x: f64| format!("{:.0}", x * 100.0);
+    let known = |x: Option<f64>| x.map_or_else(|| "-".into(), percent);
+    for site in sites {
+        for t in &site.targets {
+            writeln!(
+                out,
+                "{:<24}{:>4}  {:<14}{:>6}{:>9.1}{:>9.1}{:>10}{:>8}{:>10}{:>15}{:>16}",
+                site.source,
+                site.own,
+                t.target,
+                t.n,
+                t.mape * 100.0,
+                t.median * 100.0,
+                percent(t.coverage),
+                format!("x {:.2}", t.width),
+                percent(t.answered),
+                known(t.wrong_flagged),
+                known(t.right_answered),
+            )?;
+        }
+        if let Some(d) = &site.decisions {
+            let of = |(policy, top1, regret): &(Policy, f64, f64)| {
+                format!("{} {:.0} % {regret:.3}", policy.name(), top1 * 100.0)
+            };
+            let policies: Vec<String> = d.policies.iter().map(of).collect();
+            writeln!(
+                out,
+                "{:<24}{:>4}  {} decisions, top-1 and regret: {}",
+                site.source,
+                site.own,
+                d.n,
+                policies.join(", ")
+            )?;
+        }
     }
     Ok(())
 }

@@ -11,19 +11,22 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use model_store::advisor::explain::explain;
-use model_store::advisor::{Advice, Bars, ClusterState, Knowledge, Pins, Request, advise};
+use model_store::advisor::{
+    Advice, Bars, ClusterState, Knowledge, Pins, Request, SiteGpu, Verdict, advise,
+};
 use model_store::config::Config;
 use model_store::consult::consult_snapshot;
-use model_store::decision::{Submission, advice_on};
+use model_store::decision::{Submission, advice_on, prices_of};
 use model_store::job_request::JobRequest;
 use model_store::options::{RawOptions, shorten};
 use model_store::snapshot::Snapshot;
 use serde_json::Value;
 
 use crate::ask::AskArgs;
+use crate::cmd::ingest::unstarted::is_limit;
 use crate::exit;
 use crate::site::SiteArgs;
-use crate::slurm::submitted;
+use crate::slurm::{command, submitted};
 use crate::who;
 
 use again::{Again, Basis, made_again};
@@ -60,12 +63,36 @@ pub(super) struct Subject {
     pub(super) advice: Advice,
     /// The id that was asked for or found, and how it relates to the advice.
     pub(super) again: Option<(String, Again)>,
+    /// Why its job waits, in Slurm's reason and ours; `None` where it does not.
+    pub(super) waits: Option<String>,
+}
+
+/// Why a job waits that has not begun.
+fn waits(job: u64, subject: &Subject) -> Option<String> {
+    let words = ["-h", "-j", &job.to_string(), "-o", "%T|%r"];
+    let text = command::output("squeue", &words).ok()?;
+    let (state, reason) = text.lines().next()?.split_once('|')?;
+    if state != "PENDING" {
+        return None;
+    }
+    let ours = match &subject.advice.verdict {
+        Verdict::Recommend(_) if is_limit(reason) => {
+            "nothing that was observed stands against the advice: a limit of the user's own may, or something has changed since; `omnipilot observe` looks again".to_owned()
+        }
+        Verdict::Recommend(_) => {
+            "nothing that was observed stands against the advice: it waits as any job does".to_owned()
+        }
+        Verdict::Infeasible(why) => why.clone(),
+        Verdict::Abstain(_) => "there is no advice on it".to_owned(),
+    };
+    Some(format!("job {job} waits: {reason}, as Slurm says; {ours}"))
 }
 
 /// Runs the verb.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let config = site.config()?;
-    let subject = subject(&config, args)?;
+    let mut subject = subject(&config, args)?;
+    subject.waits = args.job.and_then(|job| waits(job, &subject));
     let explanation = explain(subject.basis.knowledge(), &subject.request, &subject.advice);
     if args.json {
         crate::json::print("explain", show::as_json(&subject, &explanation)?)?;
@@ -82,6 +109,8 @@ struct Asked {
     id: Option<String>,
     /// What the job could not be started on.
     bars: Bars,
+    /// What GPU types cost where it may run.
+    gpus: Option<Vec<SiteGpu>>,
     /// Snapshot that is known to have answered it.
     snapshot: Option<String>,
 }
@@ -95,6 +124,7 @@ fn subject(config: &Config, args: &Args) -> anyhow::Result<Subject> {
         cluster: asked.cluster,
         judged_at: None,
         bars: asked.bars,
+        gpus: asked.gpus,
     };
     let Some(id) = id_of(args).or(asked.id) else {
         return Ok(answered(now, asked.request, None));
@@ -111,6 +141,7 @@ fn answered(basis: Basis, request: Request, again: Option<(String, Again)>) -> S
         basis,
         request,
         again,
+        waits: None,
     }
 }
 
@@ -119,6 +150,7 @@ impl Basis {
         let known = self.snapshot.knowledge();
         Knowledge {
             cluster: &self.cluster,
+            gpus: self.gpus.as_deref().unwrap_or(known.gpus),
             startable: Some(&self.bars),
             now: self.judged_at.or(known.now),
             ..known
@@ -178,6 +210,7 @@ fn from_options(
         cluster,
         id: None,
         bars: Bars::default(),
+        gpus: None,
         snapshot: None,
     })
 }
@@ -209,6 +242,7 @@ fn from_json(file: &Path, published: &Snapshot) -> anyhow::Result<Asked> {
         cluster: published.body.cluster.clone(),
         id: text("advice").filter(|id| !id.is_empty()),
         bars: Bars::default(),
+        gpus: None,
         snapshot: text("snapshot"),
     })
 }
@@ -261,11 +295,13 @@ fn from_job(config: &Config, id: &str, published: &Snapshot) -> anyhow::Result<A
             "give the options of a request, as for `omnipilot advise`",
         )
     })?;
+    let gpus = prices_of(published, config, &asked.given);
     Ok(Asked {
         request: consulted.request,
         cluster,
         id: job.advice,
         bars: Bars::of(&consulted.advice.candidates),
+        gpus,
         snapshot: None,
     })
 }
@@ -282,7 +318,9 @@ fn of_submission(
         given: &asked.given,
         script,
         // Where the job's files lay, and whether they are as they were, is not known any more.
+        arguments: None,
         read: &|_| None,
+        environment: &|_| None,
         component: asked.component,
         who: &who::named(config, user),
     };

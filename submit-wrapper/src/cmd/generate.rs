@@ -2,6 +2,7 @@
 //! that the commands are parsed from and the plugin registers. `make install` and the packages call it.
 
 mod pages;
+mod surfaces;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,10 +19,16 @@ pub(crate) struct Args {
     /// Folder below which `man` and `completions` are made
     #[arg(value_name = "DIR")]
     folder: PathBuf,
+    /// Instead: the surfaces of operations, fitted to the tables of this folder, as `ops.bin`
+    #[arg(long, value_name = "TABLES")]
+    operations: Option<PathBuf>,
 }
 
 /// Writes everything, and prints the name of each file.
 pub(crate) fn run(command: Command, args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(tables) = &args.operations {
+        return operations(tables, &args.folder.join("ops.bin"));
+    }
     // `help` needs no page of its own, and what it prints is in all of them.
     let command = command.disable_help_subcommand(true);
     let files = [pages(&command)?, completions(&command)].concat();
@@ -35,6 +42,36 @@ pub(crate) fn run(command: Command, args: &Args) -> anyhow::Result<ExitCode> {
         })?;
         println!("{}", path.display());
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fits the surfaces, and prints how each foretells operations that it was not fitted to.
+fn operations(tables: &Path, to: &Path) -> anyhow::Result<ExitCode> {
+    let (found, told) = surfaces::of_folder(tables).map_err(|e| {
+        exit::fail(
+            format!("cannot read {}: {e}", tables.display()),
+            "name a folder of `SYSTEM.FAMILY.SOURCE.TABLE.parquet`, compressed by Snappy or not at all",
+        )
+    })?;
+    for (key, held) in told {
+        let Some(held) = held else { continue };
+        println!(
+            "{:?} {:?} {}: {:.1} % median, {:.1} % mean of {} held out",
+            key.system,
+            key.op,
+            key.format,
+            held.median * 100.0,
+            held.mean * 100.0,
+            held.n
+        );
+    }
+    write(to, &found.write()).map_err(|e| {
+        exit::fail(
+            format!("cannot write {}: {e}", to.display()),
+            "name a folder that you may write to",
+        )
+    })?;
+    println!("{}", to.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -396,6 +396,20 @@ fn import_results(
         });
     }
     let rows = match known(store, hash)? {
+        // What was skipped then for want of an option may be told now.
+        Some(known) if (imported.runs.len() as u64) > known => {
+            let mut more = Vec::new();
+            for run in imported.runs {
+                if !store.has_run(&run.run_id).map_err(exit::store)? {
+                    more.push(run);
+                }
+            }
+            let rows = store.insert_runs(more.into_iter()).map_err(exit::store)?;
+            InsertReport {
+                new: rows.new,
+                known: known + rows.known,
+            }
+        }
         Some(known) => InsertReport { new: 0, known },
         None => store
             .insert_runs(imported.runs.into_iter())

@@ -13,6 +13,7 @@ mod limits;
 mod listing;
 mod named;
 mod spool;
+pub(crate) mod unstarted;
 pub(crate) mod wishes;
 
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ use crate::{drift, exit, shared_folder};
 /// Wishes of one transaction.
 const WISHES: usize = 1024;
 /// How long one call clears away what nobody reads.
-const SWEEP: Duration = Duration::from_secs(20);
+const SWEEP: Duration = Duration::from_secs(10);
 /// Reasons that are printed.
 const MOST_REASONS: usize = 20;
 /// Added runs that are printed.
@@ -63,6 +64,7 @@ struct Report {
     waits: usize,
     demand: usize,
     wishes: usize,
+    unstarted: usize,
     more: bool,
     drifted: Vec<Drift>,
     /// Stretches of accounting that could not be read.
@@ -115,8 +117,10 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             "`omnipilot init` makes it; `spool` in the configuration names it",
         )
     })?;
-    let mut report = Report::default();
-    report.more = listing.more;
+    let mut report = Report {
+        more: listing.more,
+        ..Report::default()
+    };
     let progress = Progress::start("reading outcome files");
     batch::take_all(
         &config,
@@ -150,23 +154,29 @@ fn sweep(
     listing: Listing,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let end = |share: u32| Some(Instant::now() + SWEEP / share);
+    let end = Instant::now() + SWEEP;
+    // Of what is left of the time, a share.
+    let within = |shares: usize| {
+        let left = end.saturating_duration_since(Instant::now());
+        Instant::now() + left / u32::try_from(shares.max(1)).unwrap_or(u32::MAX)
+    };
     let all = listing.again.len();
-    let removed = spool.remove(listing.again, end(3));
+    let removed = spool.remove(listing.again, Some(within(3)));
     report.known += removed.gone as u64;
     report.more |= removed.gone + removed.failed.len() < all;
     report.unremovable.add_all(&removed.failed);
-    let until = end(3);
+    let until = within(2);
     for Named { name, .. } in &listing.folders {
-        if until.is_some_and(|end| Instant::now() >= end) {
+        if Instant::now() >= until {
             report.more = true;
             break;
         }
         remove_folder(spool, name, report);
     }
-    let owners = u32::try_from(listing.surplus.len()).unwrap_or(u32::MAX);
+    let mut owners = listing.surplus.len();
     for (uid, names) in listing.surplus {
-        let removed = spool.remove(&names, end(owners.saturating_mul(3)));
+        let removed = spool.remove(&names, Some(within(owners)));
+        owners -= 1;
         report.more |= removed.gone + removed.failed.len() < names.len();
         report.unremovable.add_all(&removed.failed);
         let flood = spool::flood(uid, &names, removed.gone);
@@ -213,6 +223,13 @@ fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
             out,
             "{} without an answer noted",
             count_of(report.wishes, "request")
+        )?;
+    }
+    if report.unstarted > 0 {
+        writeln!(
+            out,
+            "{} to start noted: limits, or cancelled while they waited",
+            count_of(report.unstarted, "failure of an advised job")
         )?;
     }
     for line in shown {
@@ -272,6 +289,7 @@ fn json_of(report: &Report) -> serde_json::Value {
         "waits": report.waits,
         "demand": report.demand,
         "wishes": report.wishes,
+        "unstarted": report.unstarted,
         "more": report.more,
         "drifted": report.drifted,
         "passed_over": report.passed_over.iter().map(gap_json).collect::<Vec<_>>(),

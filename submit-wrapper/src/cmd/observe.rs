@@ -63,7 +63,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         }
         warn(&seen);
         warn_of_unknown(&config, &seen);
-        Priced::of(&config, &seen.state).warn();
+        Priced::of(&config, &seen.state, seen.view.as_ref()).warn();
         if !published {
             exit::hint("`omnipilot train` makes the snapshot that advice is read from");
         }

@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Predictions, one line a case
     #[arg(long, value_name = "PRED.csv")]
     output: PathBuf,
+    /// Every case is one of this cluster, whatever source it names
+    #[arg(long)]
+    here: bool,
     /// Print the counts as JSON
     #[arg(long)]
     json: bool,
@@ -76,7 +79,12 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
                 "no prediction was written",
             ));
         }
-        let line = predict(&snapshot.body.model, &snapshot.body.catalogue, case);
+        let line = predict(
+            &snapshot.body.model,
+            &snapshot.body.catalogue,
+            case,
+            args.here,
+        );
         counts[if line.axes.is_empty() { 0 } else { 1 }] += 1;
         counts[2] += u32::from(line.axes.iter().any(|a| a == "unreadable"));
         out.write_record(fields(&line))?;
@@ -117,7 +125,12 @@ fn header() -> Vec<String> {
     out
 }
 
-fn predict(model: &Model, catalogue: &Catalogue, case: Result<CaseRow, RowError>) -> Line {
+fn predict(
+    model: &Model,
+    catalogue: &Catalogue,
+    case: Result<CaseRow, RowError>,
+    here: bool,
+) -> Line {
     let blank = |run_id: String, axis: &str| Line {
         run_id,
         predictions: vec![None; Target::ALL.len()],
@@ -128,7 +141,8 @@ fn predict(model: &Model, catalogue: &Catalogue, case: Result<CaseRow, RowError>
         Ok(row) => row,
         Err(error) => return blank(error.run_id, "unreadable"),
     };
-    let setup = match Setup::of_case(&row.case, &row.source, catalogue) {
+    let source = if here { "" } else { row.source.as_str() };
+    let setup = match Setup::of_case(&row.case, source, catalogue) {
         Ok(setup) => setup,
         Err(axis) => return blank(row.run_id, axis),
     };
@@ -145,7 +159,7 @@ fn predict(model: &Model, catalogue: &Catalogue, case: Result<CaseRow, RowError>
         .map(|l| model.envelope.landmarks.run_id(&l).to_owned())
         .unwrap_or_default();
     Line {
-        predictions: model.predict(&setup, model.step_to(&row.source)),
+        predictions: model.predict(&setup, model.step_to(source)),
         run_id: row.run_id,
         axes,
         nearest,

@@ -103,6 +103,11 @@ fn tell(args: &Args, data: &Data, bytes: usize) -> std::io::Result<()> {
     let inside = |points: &[data::Point]| points.iter().filter(|p| p.covered()).count();
     let saved = data.saved.as_ref().ok();
     let hours = saved.map(|all| data::sums(all));
+    let unstarted: std::collections::BTreeMap<&str, u64> = data
+        .unstarted
+        .iter()
+        .map(|(kind, count)| (kind.name(), *count))
+        .collect();
     if args.json {
         return json::print(
             "report",
@@ -111,6 +116,7 @@ fn tell(args: &Args, data: &Data, bytes: usize) -> std::io::Result<()> {
                 "here": { "predicted": data.here.len(), "inside": inside(&data.here), "without_model": data.without_model },
                 "held_out": { "predicted": data.held_out.len(), "inside": inside(&data.held_out) },
                 "saved": { "jobs": saved.map(Vec::len), "gpu_hours": hours },
+                "unstarted": unstarted,
             }),
         );
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use model_store::engine_args::EngineKind;
 use model_store::outcome::env as names;
 
-use crate::engine::plan::{Wishes, plan};
+use crate::engine::plan::{Wishes, overruled, plan};
 use crate::engine::power::meter;
 use crate::engine::record::{Job, Place};
 use crate::engine::say::warn;
@@ -82,6 +82,14 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         ready_url: args.ready_url.clone(),
         metrics_url: args.metrics_url.clone(),
     };
+    let read = |name: &str| std::fs::read_to_string(name).ok();
+    if let Some(error) = overruled(&args.command, &wishes, &env, &read) {
+        return Err(exit::with_code(
+            exit::USAGE,
+            error.to_string(),
+            error.hint(),
+        ));
+    }
     let plan = plan(&args.command, &wishes, &env)
         .map_err(|e| exit::with_code(exit::USAGE, e.to_string(), e.hint()))?;
     if let Some(advice) = &plan.not_applied {

@@ -13,14 +13,13 @@ use model_store::carry_out::{Job, MOST_LINES, Part, Then, Tone, carry_out, no_ad
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
 use model_store::decision::{self, Decision, decide, is_left_alone};
-use model_store::job_request::{
-    GPU_OPTIONS, JobRequest, asked, mark_comment, nodes_asked, without_gpus,
-};
+use model_store::job_request::{GPU_OPTIONS, JobRequest, asked, mark_comment, without_gpus};
 use model_store::job_rewrite::{Edit, GpuForm};
 use model_store::options::OPTIONS;
 use model_store::reading::{Component, Variables, components, parts};
 use model_store::sbatch_line::SbatchLine;
 use model_store::snapshot::Snapshot;
+use model_store::startable::Other;
 use model_store::wish;
 
 use crate::ask::AskArgs;
@@ -32,9 +31,6 @@ use launch::Launch;
 /// Seconds by which two forms of a job may start apart without any of them being later: slurmctld
 /// reckons in the steps of its scheduler.
 const LEAST_PATIENCE_S: f64 = 60.0;
-/// What to do about a directive that stands in the way.
-const STUCK_HINT: &str =
-    "one GPU request in the script, such as `#SBATCH --gres=gpu:N`, or none at all";
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -61,6 +57,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let parts = parts(&args.sbatch);
     let last = parts.last().cloned().unwrap_or_default();
     let script = script::find(&last)?;
+    let arguments = last.arguments().to_vec();
     let all = components(parts, script.text());
     let mut launch = Launch::new(&all, &last, script, args.dry_run, args.json);
     let requests = (0_u32..)
@@ -103,9 +100,11 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             options,
             given: &asked.given,
             script: text.as_deref(),
+            arguments: Some(&arguments),
             read: &|name| script::read_named(name, folder.as_deref()),
+            environment: &environment,
             component: number,
-            who: &who::me(&config, other_nodes(&requests, number)),
+            who: &who::me(&config, others(&requests, number)),
         };
         let decision = decide(&snapshot, &config, &known);
         if !args.dry_run {
@@ -168,12 +167,12 @@ fn patience(snapshot: &Snapshot, config: &Config, known: &decision::Submission) 
     LEAST_PATIENCE_S + utilities.map_or(f64::INFINITY, wait).min(job_s)
 }
 
-/// Nodes that the other components take at least.
-fn other_nodes(requests: &[JobRequest], number: u32) -> u32 {
+/// What the other components take.
+fn others(requests: &[JobRequest], number: u32) -> Vec<Other> {
     let others = requests.iter().filter(|asked| asked.component != number);
     others
-        .map(|asked| nodes_asked(&asked.given).unwrap_or(1))
-        .sum()
+        .filter_map(|asked| Other::of(&asked.given, Some(&asked.options)))
+        .collect()
 }
 
 /// What one component asks for: options of ours before `sbatch`'s own are the first one's and count
@@ -195,8 +194,9 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A directive cannot be taken back from the command line, but one of the same name replaces it: a
-/// script that asks for its GPUs in one other form gets them in that form.
+/// A directive of the same name is replaced from the command line: a script that asks for its GPUs in
+/// one other form, with a type, gets them in that form. A plain number stays a plain number, which
+/// takes the plugin's form.
 fn in_form_of(config: &Config, directives: &SbatchLine) -> Config {
     let gres = directives
         .value_of("gres")
@@ -205,7 +205,9 @@ fn in_form_of(config: &Config, directives: &SbatchLine) -> Config {
         .into_iter()
         .filter(|name| directives.has(name))
         .collect();
+    let typed = |name: &str| directives.value_of(name).is_some_and(|v| v.contains(':'));
     let form = match (given.as_slice(), gres) {
+        ([name], None) if !typed(name) => config.rewrite.gpus,
         (["gpus"], None) => GpuForm::Gpus,
         (["gpus-per-node"], None) => GpuForm::GpusPerNode,
         (["gpus-per-task"], None) => GpuForm::GpusPerTask,
@@ -217,15 +219,11 @@ fn in_form_of(config: &Config, directives: &SbatchLine) -> Config {
     config
 }
 
-/// A directive that only the plugin could take back.
-fn stuck(edits: &[Edit], directives: &SbatchLine) -> Option<String> {
-    let lost = |edit: &&Edit| edit.value.is_none() && directives.has(&edit.name);
-    edits.iter().find(lost).map(|edit| {
-        format!(
-            "the script has `#SBATCH --{}`, which cannot be taken back from outside of it and would add to what is advised",
-            edit.name
-        )
-    })
+/// Directives that an edit takes away. The command line cannot do so, but for a constraint.
+fn taken_back(edits: &[Edit], directives: &SbatchLine) -> Vec<String> {
+    let gone = |edit: &&Edit| edit.value.is_none() && edit.name != "constraint";
+    let lost = edits.iter().filter(gone).map(|edit| edit.name.clone());
+    lost.filter(|name| directives.has(name)).collect()
 }
 
 /// Does to the command line what was decided of one component.
@@ -258,12 +256,8 @@ struct OnLine<'a> {
 
 impl Job for OnLine<'_> {
     fn change(&mut self, edits: &[Edit], note: &str) -> Result<(), Fault> {
-        if let Some(reason) = stuck(edits, &self.component.directives) {
-            return Err(Fault {
-                reason,
-                hint: STUCK_HINT.into(),
-            });
-        }
+        let lost = taken_back(edits, &self.component.directives);
+        self.launch.leave_out_directives(self.number, lost);
         self.launch.edit(self.number, edits.to_vec());
         if !note.is_empty() {
             let former = self.component.value("comment", VARIABLES);

@@ -230,7 +230,8 @@ fn finish(
     for reason in &judgement.reasons {
         eprintln!("warning: {reason}");
     }
-    Priced::of(config, &snapshot.body.cluster).warn();
+    let body = &snapshot.body;
+    Priced::of(config, &body.cluster, body.slurm.as_ref()).warn();
     if snapshot.body.gpus.is_empty() {
         exit::hint("no GPUs are known yet; `omnipilot observe` asks Slurm for them");
     }

@@ -33,7 +33,7 @@ proc procs provided pytorch quantization quantized raise raised rank ranks rathe
 replica replicas request requested requests require required requires reserved reset resource resources response result retry return returned
 root rope router run running runtime runtimeerror same scheduler section see segmentation seq seqs sequence sequences serve server
 service set setting several shape shard shared should shut shutdown shutting signal simultaneously size sizes sleep slots small smaller smem socket some specified specify spawn
-start started starting startup state status step stopped stopping still support supported swap system systemexit table takes target tensor
+start started starting startup state status step stop stopped stopping still support supported swap system systemexit table takes target tensor
 tensors than that the their them then there this though thread threads time timed timeout times to token tokenizer tokens too torch
 total traceback tried triton trtllm true try trying type typeerror unable unavailable under unexpected unexpectedly unhandled unimplemented uninitialized
 unknown unrecognized unsupported until unused up update upgrade use used user uses using utilization v1 valid value valueerror values variable

@@ -118,6 +118,30 @@ pub(super) fn may_hold_words(said: &str) -> bool {
     WORDS_OF_USERS.iter().any(|words| said.contains(words)) || said.trim_start().starts_with('{')
 }
 
+/// Parts of a server that handle one request: what they complain of may quote it.
+const OF_A_REQUEST: [&str; 7] = [
+    "[serving",
+    "/serving",
+    "protocol.py:",
+    "chat_utils.py:",
+    "[preprocess.py:",
+    "tool_parser",
+    "reasoning_parser",
+];
+/// A web server says that an exception left a request's handler, and prints it below.
+const IN_A_REQUEST: &str = "Exception in ASGI application";
+
+/// True where a line of an engine that serves complains of one request.
+pub(super) fn is_of_a_request(raw: &str) -> bool {
+    let head = raw.split("] ").next().unwrap_or_default();
+    OF_A_REQUEST.iter().any(|place| head.contains(place)) || begins_a_request(raw)
+}
+
+/// True where what is printed below is of one request.
+pub(super) fn begins_a_request(raw: &str) -> bool {
+    raw.trim_end().ends_with(IN_A_REQUEST)
+}
+
 /// True where such words go on in the next line: a quotation that was opened and not closed.
 pub(super) fn goes_on(said: &str) -> bool {
     let Some(at) = WORDS_OF_USERS
@@ -154,13 +178,7 @@ pub(super) fn is_exception(text: &str) -> bool {
     let ends = text[name.len()..].trim_end();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
     let last = name.rsplit('.').next().unwrap_or_default();
-    let kinds = [
-        "Error",
-        "Exception",
-        "OutOfResources",
-        "Interrupt",
-        "SystemExit",
-    ];
+    let kinds = ["Error", "Exception", "OutOfResources"];
     (name.chars().all(plain)
         && ends.is_empty() | ends.starts_with(':')
         && kinds.iter().any(|kind| last.ends_with(kind)))

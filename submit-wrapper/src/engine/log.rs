@@ -11,7 +11,10 @@
 use model_store::advisor::RunOutcome;
 use model_store::options::is_hidden;
 
-use super::line::{Level, goes_on, is_exception, line as parts, may_hold_words, plain};
+use super::line::{
+    Level, begins_a_request, goes_on, is_exception, is_of_a_request, line as parts, may_hold_words,
+    plain,
+};
 use super::rules;
 
 /// Longest line that is looked at, bytes; the rest of a longer one is passed over.
@@ -38,6 +41,7 @@ const DEATHS: &[&str] = &[
     "died unexpectedly",
     FATAL,
     "engine core exited unexpectedly",
+    "Engine background task failed",
     "Scheduler hit an exception",
 ];
 /// The one of them that the exception follows.
@@ -130,6 +134,7 @@ impl LogNotes {
         let raw = plain(raw);
         let line = parts(&raw);
         let said = line.said();
+        let serving = self.serving && self.death.is_none();
         if line.begins {
             // Words that went on behind no mark of a process are over, whoever speaks next.
             self.chain("").words = false;
@@ -139,9 +144,9 @@ impl LogNotes {
             return;
         }
         chain.words = false;
-        if may_hold_words(&said) {
+        if may_hold_words(&said) || (serving && is_of_a_request(&raw)) {
             chain.details = 0;
-            if goes_on(&said) {
+            if goes_on(&said) || begins_a_request(&raw) {
                 chain.words = true;
                 self.chain("").words = true;
             }
@@ -358,13 +363,16 @@ mod tests {
             "(APIServer pid=1) DEBUG 03-01 10:05:00 [a.py:1] prompt: 'first\n(APIServer pid=1) WORDS'",
             "DEBUG 03-01 10:05:00 [a.py:1] prompt: 'first\nWORDS\nTraceback (most recent call last):\nWORDS'",
             "    raise RuntimeError(\"WORDS\")",
+            "INFO:     Application startup complete.\nERROR 03-01 10:05:00 [serving_chat.py:257] ValueError: unknown role WORDS",
+            "INFO:     Application startup complete.\nERROR:    Exception in ASGI application\nTraceback (most recent call last):\n  File \"a.py\"\nWORDS",
             "INFO 03-01 [a.py:1] prompt: 'Application startup complete.'",
             "INFO 03-01 [a.py:1] prompt: 'Worker proc died unexpectedly'",
         ] {
             let log = log.replace("WORDS", WORDS);
             let notes = notes(&log);
             assert_eq!((notes.cause(), notes.an_error()), (None, None), "{log}");
-            assert_eq!((&notes.death, notes.ready), (&None, None), "{log}");
+            let ready = log.starts_with("INFO:     App").then_some(1.0);
+            assert_eq!((&notes.death, notes.ready), (&None, ready), "{log}");
         }
         // What comes after them counts again.
         let log = "DEBUG 1-1 [a.py:1] prompt: 'x\ny\nERROR 03-01 10:01:00 [core.py:7] RuntimeError: CUDA error: out of memory";

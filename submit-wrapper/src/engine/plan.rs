@@ -2,7 +2,7 @@
 //! but for the environment, which comes as a function.
 
 use model_store::engine_args::{
-    Advised, ApplyError, EngineCommand, EngineKind, apply_to, scan_script,
+    Advised, ApplyError, EngineCommand, EngineKind, Outside, Stated, apply_to, starts,
 };
 use model_store::outcome::{Asked, env as names};
 
@@ -89,11 +89,36 @@ fn advised(env: Env) -> Advised {
 /// default degree included, must be the advice already.
 fn unreachable_engine(command: &[String], advised: &Advised) -> Option<ApplyError> {
     let tp = advised.tp?;
-    let fixed = command
-        .iter()
-        .find_map(|word| scan_script(word).pins().tp)?;
+    let degree = |word: &String| {
+        let found = starts(word, &Outside::NOTHING).list;
+        found.iter().find_map(|start| match &start.tp {
+            Stated::Known { value, .. } => Some(*value),
+            Stated::Unsaid => Some(1),
+            _ => None,
+        })
+    };
+    let fixed = command.iter().find_map(degree)?;
     (fixed != tp).then(|| ApplyError::Contradiction {
         flag: "--tensor-parallel-size".into(),
+        asked: fixed.to_string(),
+        advised: tp.to_string(),
+    })
+}
+
+/// A degree in a file of settings that overrules the command line, where it is not the advised one.
+/// `read` gives the text of a file.
+pub(crate) fn overruled(
+    command: &[String],
+    wishes: &Wishes,
+    env: Env,
+    read_file: &dyn Fn(&str) -> Option<String>,
+) -> Option<ApplyError> {
+    let tp = advised(env).tp?;
+    let engine = read(command, wishes)?;
+    let file = engine.file_that_wins(command)?;
+    let fixed = EngineCommand::of_settings(engine.kind, &read_file(&file)?).tp?;
+    (fixed != tp).then(|| ApplyError::Contradiction {
+        flag: format!("tensor_parallel_size in {file}:"),
         asked: fixed.to_string(),
         advised: tp.to_string(),
     })
@@ -253,6 +278,30 @@ mod tests {
         ("SLURM_LLM_ISL", "2000"),
         ("SLURM_JOB_GPUS", "0,1,2,3"),
     ];
+
+    #[test]
+    fn a_file_that_overrules_the_command_must_agree_with_the_advice() {
+        let of = |line: &str, text: &str| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let env = |name: &str| (name == "SLURM_LLM_TP").then(|| "1".to_owned());
+            let file = |name: &str| (name == "x.yaml").then(|| text.to_owned());
+            overruled(&words, &Wishes::default(), &env, &file).map(|e| e.to_string())
+        };
+        let four = "tensor_parallel_size: 4\n";
+        let told = of("trtllm-serve m --extra_llm_api_options x.yaml", four).unwrap();
+        assert!(told.contains("tensor_parallel_size in x.yaml: 4"), "{told}");
+        for (line, text) in [
+            (
+                "trtllm-serve m --config=x.yaml",
+                "tensor_parallel_size: 1\n",
+            ),
+            ("trtllm-serve m --config=x.yaml", "dtype: auto\n"),
+            ("trtllm-serve m --config other.yaml", four),
+            ("vllm serve m --config x.yaml", four),
+        ] {
+            assert_eq!(of(line, text), None, "{line} {text}");
+        }
+    }
 
     #[test]
     fn the_advice_goes_into_the_command_and_the_record() {

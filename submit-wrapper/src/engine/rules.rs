@@ -68,6 +68,16 @@ const fn rule(
 
 /// The rules. The first that fits a line wins, so the special ones come before the general.
 pub(super) static RULES: &[Rule] = &[
+    // Memory of the host, in words that others use for a GPU's.
+    rule(
+        "ray",
+        "2",
+        Crash,
+        HOST,
+        &["ray.exceptions.outofmemoryerror"],
+    ),
+    rule("ray", "2", Crash, HOST, &["node running low on memory"]),
+    rule("pytorch", "2", Crash, HOST, &["defaultcpuallocator"]),
     // What a GPU's memory has no room for, whoever asks for it.
     rule("pytorch", "2", OutOfMemory, MEMORY, &["outofmemoryerror"]),
     rule(
@@ -119,6 +129,13 @@ pub(super) static RULES: &[Rule] = &[
         OutOfMemory,
         MEMORY,
         &["cuda failure", "out of memory"],
+    ),
+    rule(
+        "nccl",
+        "2",
+        OutOfMemory,
+        MEMORY,
+        &["failed to cuda", "alloc"],
     ),
     rule(
         "tensorrt-llm",
@@ -412,6 +429,21 @@ pub(super) static RULES: &[Rule] = &[
         &["compute capability"],
     ),
     rule(
+        "vllm, sglang",
+        "",
+        Incompatible,
+        GPU,
+        &["only supported on"],
+    ),
+    rule(
+        "triton",
+        "3",
+        Incompatible,
+        GPU,
+        &["not supported on cuda arch"],
+    ),
+    rule("vllm, sglang", "", Incompatible, GPU, &["fp4", "requires"]),
+    rule(
         "flash-attention",
         "2, 3",
         Incompatible,
@@ -550,7 +582,6 @@ pub(super) static RULES: &[Rule] = &[
         &["illegal memory access"],
     ),
     rule("cuda", "11 to 13", Crash, KERNEL, &["device-side assert"]),
-    rule("pytorch", "2", Crash, HOST, &["defaultcpuallocator"]),
     rule("slurm", "22 to 26", Crash, HOST, &["oom_kill event"]),
     rule("nccl", "2", Crash, NETWORK, &["nccl error"]),
     rule(

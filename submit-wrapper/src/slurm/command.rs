@@ -120,7 +120,7 @@ pub(crate) fn lines(
     let said = last_words(child.stderr.take());
     let stdout = child.stdout.take();
     let (over, watched) = channel::<()>();
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(0));
+    let pid = Pid::from_raw(child.id() as i32);
     // The child is waited for only after this thread has ended, so that its number is still its own.
     let watch = thread::spawn(move || {
         let late = watched.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);

@@ -40,8 +40,8 @@ fn read(taken: bool, text: &str) -> Word {
         });
         return Word::Takes(starts.max());
     }
-    let said = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let last = said.last().unwrap_or("it gave no reason");
+    let mut said = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let last = said.next_back().unwrap_or("it gave no reason");
     let bare = ["allocation failure: ", "sbatch: error: "];
     let last = bare
         .iter()

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use model_store::advisor::Precision;
-use model_store::engine_args::scan_script;
+use model_store::engine_args::{Outside, starts};
 
 use crate::site::Site;
 
@@ -55,7 +55,7 @@ fn a_batch_script_asks_for_and_starts_what_was_advised() {
     let checked = Command::new("bash").arg("-n").arg(&file).status().unwrap();
     assert!(checked.success());
     // What OmniPilot itself reads in it: both ways of starting fix the advised degree.
-    let engines = scan_script(&script);
+    let engines = starts(&script, &Outside::NOTHING);
     assert!(
         format!("{engines:?}").contains(&format!("{tp}")),
         "{engines:?}"

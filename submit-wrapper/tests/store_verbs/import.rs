@@ -433,3 +433,61 @@ fn a_bare_store_is_empty() {
     let told = text(&made.stdout);
     assert!(told.contains("with 0 published runs"), "{told}");
 }
+
+/// An entry that was skipped for want of an option comes in with it; what came in before counts once.
+#[test]
+fn what_is_asked_for_comes_in_when_it_is_stated() {
+    let site = Site::new();
+    let before = site.store().count().unwrap();
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../model-store/tests/imports/guidellm/0.7.0/benchmarks.json"
+    );
+    let import = |more: &[&str]| {
+        let args = ["import", file, "--gpu", "h100", "--tp", "1"];
+        let out = site.run(&[&args[..], more].concat());
+        assert!(out.status.success(), "{out:?}");
+        text(&out.stdout)
+    };
+    let told = import(&[]);
+    assert!(
+        told.contains("2 runs taken, 0 already known, 1 skipped"),
+        "{told}"
+    );
+    assert!(
+        told.contains("`--concurrency` or `--request-rate`"),
+        "{told}"
+    );
+    let told = import(&["--concurrency", "16"]);
+    assert!(
+        told.contains("1 run taken, 2 already known, 0 skipped"),
+        "{told}"
+    );
+    let told = import(&["--concurrency", "32"]);
+    assert!(told.contains("0 runs taken, 3 already known"), "{told}");
+    assert_eq!(site.store().count().unwrap(), before + 3);
+}
+
+/// The summary of MLPerf is no JSON: it is known by its title, and its engines are asked for.
+#[test]
+fn a_summary_of_mlperf_is_known_by_its_title() {
+    let site = Site::new();
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../model-store/tests/imports/mlperf/5.1/server/mlperf_log_summary.txt"
+    );
+    let out = site.run(&["import", file, "--gpu", "h200", "--model", "m"]);
+    assert!(
+        text(&out.stderr).contains("`--tp` and `--dp` state its engines"),
+        "{out:?}"
+    );
+    let out = site.run(&[
+        "import", file, "--gpu", "h200", "--model", "m", "--tp", "8", "--dp", "1",
+    ]);
+    assert!(text(&out.stdout).contains("1 run taken"), "{out:?}");
+    let out = site.run(&["import", file, "--variant", "fast"]);
+    assert!(
+        text(&out.stderr).contains("known are disaggregated"),
+        "{out:?}"
+    );
+}

@@ -86,3 +86,23 @@ fn an_architecture_that_nobody_knows_is_kept_and_not_taken_for_another() {
     );
     assert_eq!(learnt(&site), 0);
 }
+
+#[test]
+fn a_folder_whose_format_is_not_known_is_not_added() {
+    let site = Site::small();
+    let folder = site.path("hqq");
+    std::fs::create_dir(&folder).unwrap();
+    let quantised = LLAMA.replacen(
+        '{',
+        r#"{"quantization_config": {"quant_method": "hqq"},"#,
+        1,
+    );
+    std::fs::write(folder.join("config.json"), quantised).unwrap();
+    let out = site.run(&["models", "add", "--dry-run", folder.to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("unknown weight format: config.json says hqq"),
+        "{told}"
+    );
+}

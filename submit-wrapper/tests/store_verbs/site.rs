@@ -51,6 +51,8 @@ impl Site {
     pub(crate) fn small() -> Self {
         let site = Self::bare();
         std::fs::create_dir(site.spool()).unwrap();
+        let mode = std::fs::Permissions::from_mode(0o3777);
+        std::fs::set_permissions(site.spool(), mode).unwrap();
         let figures = FIGURES.lines().enumerate();
         let third = figures
             .filter(|(n, _)| *n == 0 || n % 3 == 1)

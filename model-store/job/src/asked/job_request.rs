@@ -23,7 +23,7 @@ pub struct Given(BTreeMap<&'static str, String>);
 
 impl Given {
     /// Long names of the options that matter.
-    pub const NAMES: [&'static str; 42] = [
+    pub const NAMES: [&'static str; 43] = [
         "gres",
         "gpus",
         "gpus-per-node",
@@ -66,6 +66,7 @@ impl Given {
         "batch",
         "hint",
         "contiguous",
+        "export",
     ];
 
     /// Looks each of them up.

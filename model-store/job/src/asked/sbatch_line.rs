@@ -181,7 +181,14 @@ pub fn directives(script: &str) -> Vec<SbatchLine> {
 /// The script without its `--llm-*` options: an `sbatch` without the plugin takes none. `None` where
 /// there are none. Every line stays where it is.
 pub fn script_without_llm(script: &str) -> Option<String> {
+    script_without(script, &[])
+}
+
+/// The script without its `--llm-*` options and, of each component, these further ones. `None` where
+/// there are none.
+pub fn script_without(script: &str, names: &[(u32, String)]) -> Option<String> {
     let mut changed = false;
+    let mut component = 0;
     let mut in_head = true;
     let mut out = String::with_capacity(script.len());
     for line in script.split_inclusive('\n') {
@@ -191,12 +198,23 @@ pub fn script_without_llm(script: &str) -> Option<String> {
             .strip_prefix("#SBATCH")
             .filter(|_| in_head)
             .map(words_of_directive);
+        let begins = |words: &Vec<String>| {
+            words
+                .first()
+                .is_some_and(|w| w == "hetjob" || w == "packjob")
+        };
+        component += u32::from(words.as_ref().is_some_and(begins));
+        let of_it = names.iter().filter(|(n, _)| *n == component);
+        let of_it: Vec<&str> = of_it.map(|(_, name)| name.as_str()).collect();
         let group = words.map(SbatchLine::of_options);
-        match group.filter(|group| group.llm_options().next().is_some()) {
+        let loses = |group: &SbatchLine| {
+            group.llm_options().next().is_some() || of_it.iter().any(|name| group.has(name))
+        };
+        match group.filter(loses) {
             None => out.push_str(line),
             Some(group) => {
                 changed = true;
-                let (kept, rest) = group.split_without(&[]);
+                let (kept, rest) = group.split_without(&of_it);
                 let kept: Vec<String> = kept
                     .iter()
                     .chain(&rest)

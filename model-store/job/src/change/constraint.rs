@@ -63,6 +63,16 @@ pub fn satisfied(constraint: &str, features: &[String]) -> Option<bool> {
     Some(tree.is_met(features))
 }
 
+/// True where a constraint asks for something that names no GPU type: only some nodes may have it.
+pub fn asks_for_more(constraint: &str, types: &[TypeNames]) -> bool {
+    let between = |c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '='));
+    let number = |w: &str| w.bytes().all(|b| b.is_ascii_digit());
+    constraint
+        .split(between)
+        .filter(|w| !w.is_empty() && !number(w))
+        .any(|w| type_of(w, types).is_none())
+}
+
 /// A constraint that asks for this feature too; `None` where it is not a plain list of features,
 /// to which another cannot be joined.
 pub fn with_feature(constraint: &str, feature: &str) -> Option<String> {

@@ -137,10 +137,12 @@ pub fn plan(
         GpuForm::GpusPerTask if many || spread => GpuForm::GpusPerNode,
         form => form,
     };
+    let form = plain_numbers(given, form);
     let shape = Shape::of(given, allocation, form, spread)?;
     let new_cpus = rules.cpus_per_gpu.is_some() && given.get("exclusive").is_none();
     per_task(&mut plan, given, new_cpus);
     gpus(&mut plan, given, allocation, form, &shape);
+    told(&mut plan, given, allocation, form, &shape);
     if let Some(constraint) = constraint {
         plan.set_or_take_away("constraint", constraint);
     }
@@ -269,6 +271,60 @@ fn gpus(plan: &mut Plan, given: &Given, wanted: &Allocation, form: GpuForm, shap
         plan.set_or_take_away("gres", crate::job_request::plain_gres(&rest));
     }
     plan.set(kept, format!("{}:{count}", wanted.gpu));
+}
+
+/// The option of a form.
+fn option_of(form: GpuForm) -> &'static str {
+    match form {
+        GpuForm::Gres | GpuForm::Feature => "gres",
+        GpuForm::GpusPerNode => "gpus-per-node",
+        GpuForm::Gpus => "gpus",
+        GpuForm::GpusPerTask => "gpus-per-task",
+    }
+}
+
+/// A form in which a type would come into a variable that scripts read as a number: Slurm makes
+/// `SLURM_GPUS_PER_NODE` of what `--gpus-per-node` says. `--gres` leaves it to [`told`].
+fn plain_numbers(given: &Given, form: GpuForm) -> GpuForm {
+    let plain = |value: &str| value.trim().parse::<u32>().is_ok();
+    let option = option_of(form);
+    if option != "gres" && given.get(option).is_some_and(plain) {
+        return GpuForm::Gres;
+    }
+    form
+}
+
+/// Variables that told of the old request tell of the new one, with a type only where one was
+/// given. Slurm sets none for `--gres`.
+fn told(plan: &mut Plan, given: &Given, wanted: &Allocation, form: GpuForm, shape: &Shape) {
+    let of_a_task = (shape.tasks_per_node == 1).then_some(wanted.per_node);
+    let rows = [
+        (
+            "gpus-per-node",
+            "SLURM_GPUS_PER_NODE",
+            Some(wanted.per_node),
+        ),
+        (
+            "gpus",
+            "SLURM_GPUS",
+            wanted.per_node.checked_mul(shape.nodes),
+        ),
+        ("gpus-per-task", "SLURM_GPUS_PER_TASK", of_a_task),
+    ];
+    for (option, variable, number) in rows {
+        let (Some(value), Some(number)) = (given.get(option), number) else {
+            continue;
+        };
+        if option == option_of(form) {
+            continue;
+        }
+        let text = if value.contains(':') {
+            format!("{}:{number}", wanted.gpu)
+        } else {
+            number.to_string()
+        };
+        plan.environment.push((variable.into(), text));
+    }
 }
 
 /// The new constraint; `None` where it stays.
@@ -508,8 +564,53 @@ mod tests {
         assert_eq!(gone, ["tres-per-task", "tres-bind", "gpus-per-task"]);
         assert_eq!(
             plan.environment,
-            [("SLURM_TRES_BIND".into(), String::new())]
+            [
+                ("SLURM_TRES_BIND".into(), String::new()),
+                ("SLURM_GPUS_PER_TASK".into(), "h100:2".into())
+            ]
         );
+    }
+
+    #[test]
+    fn what_told_of_the_old_request_tells_of_the_new_one() {
+        for (asked, form, told) in [
+            (
+                &[("gpus-per-node", "4")][..],
+                GpuForm::Gres,
+                "SLURM_GPUS_PER_NODE=2",
+            ),
+            (
+                &[("gpus-per-node", "4")],
+                GpuForm::GpusPerNode,
+                "SLURM_GPUS_PER_NODE=2",
+            ),
+            (
+                &[("gpus", "4"), ("nodes", "1")],
+                GpuForm::Gres,
+                "SLURM_GPUS=2",
+            ),
+            (&[("gpus", "a100:4")], GpuForm::Gres, "SLURM_GPUS=h100:2"),
+            (
+                &[("gpus-per-task", "4")],
+                GpuForm::Gres,
+                "SLURM_GPUS_PER_TASK=2",
+            ),
+            (
+                &[("gpus-per-task", "1"), ("ntasks", "4")],
+                GpuForm::Gres,
+                "",
+            ),
+            (&[("gres", "gpu:4")], GpuForm::Gres, ""),
+        ] {
+            let plan = plan(&given(asked), &two(1), &rules(form), false).unwrap();
+            let all: Vec<String> = plan
+                .environment
+                .iter()
+                .map(|(n, v)| format!("{n}={v}"))
+                .collect();
+            assert_eq!(all.join(" "), told, "{asked:?}");
+            assert!(plan.edits.iter().any(|e| e.name == "gres"), "{asked:?}");
+        }
     }
 
     #[test]

@@ -94,6 +94,7 @@ fn beside(folder: &Path, files: &mut Files) {
     if files.config.is_none() {
         files.adapter = small(folder, "adapter_config.json");
     }
+    files.embeds = folder.join("modules.json").is_file();
     files.gguf = listed(folder, ".gguf").next().is_some();
     let own = folder.to_string_lossy();
     files.own_name = (own.len() > 1).then(|| own.into_owned());

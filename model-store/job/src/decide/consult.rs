@@ -7,8 +7,8 @@ use crate::advisor::advise::settle_layout;
 use crate::advisor::formats::{Named, named};
 use crate::advisor::of_hub_cache;
 use crate::advisor::{
-    Advice, Assessed, ClusterState, Knowledge, Load, Lookup, ModelCard, Pins, Precision, Request,
-    Startable, Verdict, advise, words,
+    Advice, Assessed, Catalogue, ClusterState, Knowledge, Load, Lookup, ModelCard, Pins, Precision,
+    Request, SiteGpu, Startable, Term, Verdict, advise, words,
 };
 use crate::checkpoint_files;
 use crate::config::Config;
@@ -16,6 +16,7 @@ use crate::engine_args::{Choice, EngineKind};
 use crate::job_rewrite::Allocation;
 use crate::options::{RawOptions, shorten};
 use crate::outcome::env;
+use crate::prices::PriceSource;
 use crate::snapshot::{Snapshot, SnapshotError};
 
 /// Exit codes of a refusal, the same for plugin and command.
@@ -142,20 +143,38 @@ pub fn consult_snapshot(
     options: &RawOptions,
     script_pins: &Pins,
 ) -> Result<Consulted, Fault> {
-    consult_startable(snapshot, cluster, config, options, script_pins, None)
+    consult_here(
+        snapshot,
+        cluster,
+        config,
+        options,
+        script_pins,
+        Here::default(),
+    )
 }
 
-/// As [`consult_snapshot`], on what the job at hand could be started on.
+/// What is known of the place of one job.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Here<'a> {
+    /// What it could be started on; `None` where that is not looked at.
+    pub startable: Option<&'a dyn Startable>,
+    /// What GPU types cost there; `None` for what they cost anywhere.
+    pub gpus: Option<&'a [SiteGpu]>,
+    /// Format of a checkpoint that the script brings itself.
+    pub checkpoint: Option<Precision>,
+}
+
+/// As [`consult_snapshot`], for a job in its place.
 ///
 /// # Errors
 /// As [`consult_snapshot`].
-pub fn consult_startable(
+pub fn consult_here(
     snapshot: &Snapshot,
     cluster: &ClusterState,
     config: &Config,
     options: &RawOptions,
     script_pins: &Pins,
-    startable: Option<&dyn Startable>,
+    here: Here,
 ) -> Result<Consulted, Fault> {
     let name = options.model.as_deref().ok_or_else(|| Fault {
         reason: "no model is named".into(),
@@ -163,12 +182,16 @@ pub fn consult_startable(
     })?;
     known_gpus(snapshot)?;
     let mut request = match find_model(snapshot, name) {
-        Ok(found) => request(snapshot, options, script_pins, found),
+        Ok(mut found) => {
+            found.format = here.checkpoint.or(found.format);
+            request(snapshot, options, script_pins, found)
+        }
         Err(refusal) => return Ok(unknown_model(snapshot, name, refusal)),
     };
     let known = Knowledge {
         cluster,
-        startable,
+        startable: here.startable,
+        gpus: here.gpus.unwrap_or(&snapshot.body.gpus),
         ..snapshot.knowledge()
     };
     settle_layout(known, &mut request);
@@ -264,7 +287,7 @@ fn find_model(snapshot: &Snapshot, name: &str) -> Result<Found, String> {
 fn in_catalogue(snapshot: &Snapshot, name: &str) -> Result<ModelCard, String> {
     let catalogue = &snapshot.body.catalogue;
     match catalogue.look_up(name) {
-        Lookup::Found(card) => Ok(card.clone()),
+        Lookup::Found(card) => Ok(Catalogue::as_named(card, name)),
         Lookup::Several(cards) => {
             let two: Vec<&str> = cards.iter().take(2).map(|c| c.name.as_str()).collect();
             let more = match cards.len().saturating_sub(2) {
@@ -323,6 +346,7 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         tp: options.pins.tp.or(script_pins.tp),
         precision: options.pins.precision.or(script_pins.precision),
         layout: options.pins.layout.max(script_pins.layout),
+        context: script_pins.context.map(|c| c.min(found.card.max_context)),
     };
     Request {
         card: found.card,
@@ -355,6 +379,13 @@ fn action(
             ", {} input and {} output tokens assumed",
             request.load.isl, request.load.osl
         ));
+    }
+    let priced = advice.ranking.counted.contains(&Term::Price);
+    if let (PriceSource::Public, true, Some(line)) =
+        (snapshot.body.prices, priced, message.get_mut(1))
+        && matches!(advice.verdict, Verdict::Recommend(_))
+    {
+        line.push_str(", at public prices; set your own");
     }
     match (&advice.verdict, advice.recommended()) {
         (Verdict::Recommend(_), Some(best)) => Action::Rewrite(Rewrite {

@@ -3,23 +3,31 @@
 //! the plugin and one without it treat a job alike.
 
 mod as_asked;
+mod judge;
+mod known;
 mod place;
 mod policy;
+pub mod rules;
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::{Advice, ClusterState, Layout, Pins, Precision, Startable, words};
+use crate::advisor::{
+    Advice, ClusterState, GpuSpec, Pins, Precision, SiteGpu, Startable, Verdict, words,
+};
 use crate::config::Config;
-use crate::consult::{Action, Consulted, Fault, Refusal, Rewrite, consult_startable, exit_code};
-use crate::engine_args::{Fixed, ScriptPins, scan_script_with};
+use crate::consult::{Action, Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
+use crate::engine_args::Starts;
 use crate::job_request::{Asked, Given, asked, nodes_asked};
 use crate::job_rewrite::{Edit, plan};
-use crate::options::{AdviceMode, RawOptions};
+use crate::options::{AdviceMode, RawOptions, shorten};
 use crate::outcome::env;
 use crate::policy::PolicyMode;
+use crate::prices::{PriceSource, for_job};
 use crate::snapshot::Snapshot;
-use crate::startable::{Ground, Job, Who, rules};
+use crate::startable::{Ground, Job, Who, rules as site_rules};
+use judge::{Around, Judged, judge};
 use place::Place;
+use rules::Cell;
 
 /// What is known of a submission.
 #[derive(Clone, Copy)]
@@ -31,8 +39,12 @@ pub struct Submission<'a> {
     /// Text of the batch script, or of the command that will start the engine; `None` where it
     /// cannot be read.
     pub script: Option<&'a str>,
+    /// The script's arguments; `None` where they are not known.
+    pub arguments: Option<&'a [String]>,
     /// Reads a file that the script names, as it names it; `None` where that cannot be.
     pub read: &'a dyn Fn(&str) -> Option<String>,
+    /// Looks a variable of the submitting user up, which the job may begin with.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
     /// Which component of a heterogeneous job this is; 0 for any other job.
     pub component: u32,
     /// Who submits it.
@@ -130,16 +142,44 @@ pub fn decide(snapshot: &Snapshot, config: &Config, submission: &Submission) -> 
     if let Some(decision) = policy::first(&policy, submission) {
         return decision;
     }
-    let (site, script) = Site::of(snapshot, config, submission, &place);
+    let (site, starts) = Site::of(snapshot, config, submission, &place);
     let decision = if place.names_nodes {
         Decision::left("the job names its nodes, so their GPUs are left as asked")
     } else if let Some(fault) = place.unreachable(cluster, &site.reached, site.nodes) {
         fault
     } else {
-        site.decide(submission, script.as_ref())
+        site.decide(submission, starts.as_ref())
     };
     policy::last(&policy, decision, |message| {
         site.explore(submission, message)
+    })
+}
+
+/// What may be changed of a job, before anybody is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// The row of the table that holds.
+    pub rule: rules::Rule,
+    /// GPUs on a node, where they do not follow the advice.
+    pub number: Option<u32>,
+}
+
+/// What may be changed of a job.
+///
+/// # Errors
+/// Why it goes as it is written, in one line.
+pub fn may_change(submission: &Submission) -> Result<Change, String> {
+    let starts = known::of(submission);
+    let asked = asked(submission.given);
+    let around = Around {
+        given: submission.given,
+        asked: asked.as_ref(),
+        options: submission.options,
+    };
+    let judged = judge(starts.as_ref(), &around)?;
+    Ok(Change {
+        rule: judged.rule,
+        number: judged.number.or(judged.pins.tp),
     })
 }
 
@@ -150,58 +190,74 @@ pub fn advice_on(
     submission: &Submission,
 ) -> Option<(Consulted, ClusterState)> {
     let place = Place::of(submission.given, &snapshot.body.cluster);
-    let (site, script) = Site::of(snapshot, config, submission, &place);
-    let consulted = if submission.options.mode == AdviceMode::Explore {
-        site.consult(submission, &Pins::default())
-    } else {
-        let mut pins = script_pins(submission, script.as_ref(), site.asked.as_ref()).ok()?;
-        if let Ground::Unknown(reason) = &site.ground {
-            pins = site.pins_as_asked(submission, &pins, reason).ok()?;
-        }
-        let own_format = script.is_some_and(|s| s.takes_checkpoint_format());
-        site.consult_for(submission, &pins, own_format)
-    };
-    Some((consulted.ok()?, site.reached))
+    let (site, starts) = Site::of(snapshot, config, submission, &place);
+    if submission.options.mode == AdviceMode::Explore {
+        let consulted = site.consult(submission, &Pins::default(), None);
+        return Some((consulted.ok()?, site.reached));
+    }
+    let mut judged = site.judged(submission, starts.as_ref()).ok()?;
+    if let Ground::Unknown(reason) = &site.ground {
+        judged.pins = site.pins_as_asked(submission, &judged.pins, reason).ok()?;
+    }
+    let reached = site.within(submission, &judged);
+    let looks = matches!(site.ground, Ground::Seen(_));
+    let consulted = site.consult_for(submission, &judged, &reached, looks);
+    Some((consulted.ok()?, reached))
 }
 
-/// What the script fixes. Where it cannot be read, the number of GPUs stays as it was asked for: an engine command in it may
-/// count on them.
-fn script_pins(
-    submission: &Submission,
-    script: Option<&ScriptPins>,
-    asked: Option<&Asked>,
-) -> Result<Pins, Decision> {
-    let as_asked = asked.and_then(|asked| asked.count);
-    let Some(script) = script else {
-        return Ok(Pins {
-            tp: as_asked,
-            layout: Layout::OneInstance,
-            ..Pins::default()
-        });
+/// What GPU types cost for a job with these options; `None` for what they cost anywhere.
+pub fn prices_of(snapshot: &Snapshot, config: &Config, given: &Given) -> Option<Vec<SiteGpu>> {
+    let body = &snapshot.body;
+    if body.prices != PriceSource::Slurm && config.price.is_empty() {
+        return None;
+    }
+    let place = Place::of(given, &body.cluster);
+    let first = place.partitions.first();
+    let partition = first.and_then(|name| body.slurm.as_ref()?.partition(name));
+    let of = (given.get("account"), given.get("qos"));
+    let partition = partition.map(|(_, partition)| partition);
+    Some(for_job(
+        &body.gpus,
+        body.prices,
+        partition,
+        &config.price,
+        of,
+    ))
+}
+
+/// Two names of the catalogue that differ: the tag's, and that of every engine in the script.
+fn other_model(snapshot: &Snapshot, submission: &Submission, starts: &Starts) -> Option<Decision> {
+    let tag = submission.options.model.as_deref()?;
+    let catalogue = &snapshot.body.catalogue;
+    let site = |name: &str| {
+        snapshot
+            .body
+            .models
+            .iter()
+            .any(|m| m.name.eq_ignore_ascii_case(name))
     };
-    if script.differ() {
-        return Err(Decision::left(
-            "the script starts engines of different tensor-parallel degree or precision",
-        ));
+    let tagged = catalogue.find(tag).filter(|_| !site(tag))?;
+    let names: Vec<String> = starts.list.iter().filter_map(|s| s.model.known()).collect();
+    let other = |name: &String| {
+        catalogue
+            .find(name)
+            .is_some_and(|card| card.name != tagged.name)
+    };
+    let first = names.first()?;
+    if !names.iter().all(other) {
+        return None;
     }
-    let several = |n: &Fixed<u32>| matches!(n, Fixed::Literal(n) if *n > 1);
-    for engine in script.outside_run() {
-        if several(&engine.pp) {
-            return Err(Decision::left(
-                "the script's engine has pipeline stages of its own, so its GPUs are left as asked",
-            ));
-        }
-        if several(&engine.dp) {
-            return Err(Decision::left(
-                "the script's engine has data-parallel replicas of its own, so its GPUs are left as asked",
-            ));
-        }
-    }
-    let mut pins = script.pins();
-    if script.hides_degree() {
-        pins.tp = as_asked;
-    }
-    contradiction(submission, &pins).map_or(Ok(pins), Err)
+    Some(Decision::Refuse {
+        code: exit_code::USAGE,
+        message: vec![
+            format!(
+                "--llm-model={}, but the script's engine serves {}",
+                shorten(tag),
+                shorten(first)
+            ),
+            "hint: name the model that the script serves, or leave the tag away".into(),
+        ],
+    })
 }
 
 /// An option that contradicts the script's own text: neither can be kept without breaking the other.
@@ -228,7 +284,7 @@ fn contradiction(submission: &Submission, script: &Pins) -> Option<Decision> {
         }
         (None, None) => return None,
     };
-    let hint = "hint: start the engine by `omnipilot run -- COMMAND`, which puts both in, or leave the option away";
+    let hint = "hint: leave it out of the command and start that by `omnipilot run -- COMMAND`, or leave the option away";
     Some(Decision::Refuse {
         code: exit_code::USAGE,
         message: vec![reason, hint.into()],
@@ -249,24 +305,23 @@ struct Site<'a> {
     spread: bool,
     /// What of the cluster it could be started on.
     ground: Ground<'a>,
+    /// What GPU types cost where it may run; `None` for what they cost anywhere.
+    gpus: Option<Vec<SiteGpu>>,
 }
 
 impl<'a> Site<'a> {
-    /// The site as the job sees it, and what its script says.
+    /// The site as the job sees it, and what its script starts.
     fn of(
         snapshot: &'a Snapshot,
         config: &'a Config,
         submission: &Submission<'a>,
         place: &'a Place,
-    ) -> (Self, Option<ScriptPins>) {
-        let read = |text| scan_script_with(text, submission.read);
-        let script = submission
-            .script
-            .map(|text| read(text).of_component(submission.component));
+    ) -> (Self, Option<Starts>) {
+        let starts = known::of(submission);
         // Engines that start once a node keep the nodes that were asked for, as does what is not
         // seen, and a job that counts its tasks by node.
         let counted = submission.given.get("ntasks-per-node").is_some();
-        let spread = counted || script.as_ref().is_none_or(ScriptPins::is_spread);
+        let spread = counted || starts.as_ref().is_none_or(Starts::may_use_all_nodes);
         let asked_nodes = nodes_asked(submission.given).filter(|_| spread);
         let nodes = asked_nodes.unwrap_or(1);
         let body = &snapshot.body;
@@ -286,76 +341,225 @@ impl<'a> Site<'a> {
             nodes,
             spread,
             ground,
+            gpus: prices_of(snapshot, config, submission.given),
         };
-        (site, script)
+        (site, starts)
     }
 
-    fn decide(&self, submission: &Submission, script: Option<&ScriptPins>) -> Decision {
+    fn decide(&self, submission: &Submission, starts: Option<&Starts>) -> Decision {
         if submission.options.mode == AdviceMode::Explore {
             return self.explore(submission, vec![EXPLORED.into()]);
         }
-        let own_format = script.is_some_and(ScriptPins::takes_checkpoint_format);
-        match (
-            script_pins(submission, script, self.asked.as_ref()),
-            &self.ground,
-        ) {
-            (Ok(pins), Ground::Unknown(reason)) => {
-                self.as_asked(submission, &pins, own_format, reason)
-            }
-            (Ok(pins), _) => self.advise(submission, &pins, own_format),
-            (Err(decision), _) => decision,
+        if let Some(refused) = starts.and_then(|s| other_model(self.snapshot, submission, s)) {
+            return refused;
         }
-    }
-
-    fn consult(&self, submission: &Submission, pins: &Pins) -> Result<Consulted, Fault> {
-        let startable = match &self.ground {
-            Ground::Seen(checker) => Some(&**checker as &dyn Startable),
-            _ => None,
+        let judged = match self.judged(submission, starts) {
+            Ok(judged) => judged,
+            Err(reason) => return Decision::left(&reason),
         };
-        consult_startable(
-            self.snapshot,
-            &self.reached,
-            self.config,
-            submission.options,
-            pins,
-            startable,
-        )
-    }
-
-    fn advise(&self, submission: &Submission, pins: &Pins, own_format: bool) -> Decision {
-        match self.consult_for(submission, pins, own_format) {
-            Ok(consulted) => self.in_mode(submission, consulted),
+        if let Some(refused) = contradiction(submission, &judged.pins) {
+            return refused;
+        }
+        let reached = self.within(submission, &judged);
+        if let Some(left) = self.held_by_constraint(submission) {
+            return left;
+        }
+        if let Ground::Unknown(reason) = &self.ground {
+            return self.as_asked(submission, judged, reason);
+        }
+        match self.consult_for(submission, &judged, &reached, true) {
+            Ok(consulted) if self.is_held_by_others(submission, &consulted.advice) => {
+                let why = as_asked::why_barred(&consulted.advice);
+                self.as_asked(submission, judged, &why)
+            }
+            Ok(consulted) => self.in_mode(submission, consulted, &judged),
             Err(fault) => fault.into(),
         }
     }
 
-    /// `own_format` is true where the script starts an engine that takes its checkpoint as it is.
-    fn consult_for(
+    fn judged(&self, submission: &Submission, starts: Option<&Starts>) -> Result<Judged, String> {
+        let around = Around {
+            given: submission.given,
+            asked: self.asked.as_ref(),
+            options: submission.options,
+        };
+        judge(starts, &around)
+    }
+
+    /// The GPU types from which one may be chosen.
+    fn within(&self, submission: &Submission, judged: &Judged) -> ClusterState {
+        let mut reached = self.reached.clone();
+        if let Some(number) = judged.number {
+            reached.pools.retain(|pool| pool.per_node >= number);
+        }
+        let asked = self.asked.as_ref().and_then(|asked| asked.gpu.clone());
+        let stated = submission.options.pins.gpu.is_some();
+        if let (true, Some(asked), false) = (self.features_are_asked(submission), &asked, stated) {
+            reached
+                .pools
+                .retain(|pool| pool.gres.eq_ignore_ascii_case(asked));
+        }
+        if let (Cell::Larger, Some(asked), false) = (judged.rule.kind, asked, stated) {
+            reached
+                .pools
+                .retain(|pool| self.no_smaller(&pool.gres, &asked));
+        }
+        reached
+    }
+
+    /// True where the job's constraint names features that are no GPU types, and which nodes have
+    /// them is not known.
+    fn features_are_asked(&self, submission: &Submission) -> bool {
+        if matches!(self.ground, Ground::Seen(_)) {
+            return false;
+        }
+        let types = self.config.rules("", &self.gpu_types()).types;
+        let constraint = submission.given.get("constraint").unwrap_or_default();
+        crate::constraint::asks_for_more(constraint, &types)
+    }
+
+    /// A type cannot be chosen where such a feature stays and the request names none.
+    fn held_by_constraint(&self, submission: &Submission) -> Option<Decision> {
+        let typed = self.asked.as_ref().is_none_or(|asked| asked.gpu.is_some());
+        let stated = submission.options.pins.gpu.is_some();
+        if typed || stated || !self.features_are_asked(submission) {
+            return None;
+        }
+        let constraint = shorten(submission.given.get("constraint").unwrap_or_default());
+        Some(Decision::left(&format!(
+            "which GPU types have nodes with --constraint={constraint} is not known, so they are left as asked"
+        )))
+    }
+
+    /// True where whatever runs on a GPU type of this name runs on that one too.
+    fn no_smaller(&self, gres: &str, than: &str) -> bool {
+        let spec = |gres: &str| -> Option<&GpuSpec> {
+            let named = |g: &&crate::advisor::SiteGpu| g.gres.eq_ignore_ascii_case(gres);
+            GpuSpec::by_name(&self.snapshot.body.gpus.iter().find(named)?.gpu)
+        };
+        let larger = |(new, old): (&GpuSpec, &GpuSpec)| {
+            new.memory_gib >= old.memory_gib
+                && new.capability >= old.capability
+                && old.capability > 0
+        };
+        gres.eq_ignore_ascii_case(than) || spec(gres).zip(spec(than)).is_some_and(larger)
+    }
+
+    fn consult(
         &self,
         submission: &Submission,
         pins: &Pins,
-        own_format: bool,
+        checkpoint: Option<Precision>,
     ) -> Result<Consulted, Fault> {
-        match self.consult(submission, pins) {
-            Ok(first) if own_format && changes_format(&first) => {
-                let precision = first.request.checkpoint_precision.or(Some(Precision::Bf16));
-                self.consult(
-                    submission,
-                    &Pins {
-                        precision,
-                        ..pins.clone()
-                    },
-                )
+        let kept = Kept {
+            number: None,
+            checkpoint,
+            looks: true,
+        };
+        self.ask(submission.options, &self.reached, pins, kept)
+    }
+
+    /// Asks the advisor, with what stays of the job.
+    fn ask(
+        &self,
+        options: &RawOptions,
+        reached: &ClusterState,
+        pins: &Pins,
+        kept: Kept,
+    ) -> Result<Consulted, Fault> {
+        let seen = match &self.ground {
+            Ground::Seen(checker) if kept.looks => Some(&**checker as &dyn Startable),
+            _ => None,
+        };
+        let keeping = seen.zip(kept.number).map(|(inner, number)| Keeping {
+            inner,
+            number,
+            nodes: self.nodes,
+        });
+        let startable = keeping.as_ref().map(|k| k as &dyn Startable).or(seen);
+        let here = Here {
+            startable,
+            gpus: self.gpus.as_deref(),
+            checkpoint: kept.checkpoint,
+        };
+        consult_here(self.snapshot, reached, self.config, options, pins, here)
+    }
+
+    /// True where nothing is left beside what the other components of the job take.
+    fn is_held_by_others(&self, submission: &Submission, advice: &Advice) -> bool {
+        let none = advice.recommended().is_none() && as_asked::is_barred(advice);
+        none && !submission.who.others.is_empty()
+    }
+
+    /// Asks with what is judged. An engine that takes its checkpoint as it is gets no other format.
+    fn consult_for(
+        &self,
+        submission: &Submission,
+        judged: &Judged,
+        reached: &ClusterState,
+        looks: bool,
+    ) -> Result<Consulted, Fault> {
+        let (options, checkpoint) = self.own_checkpoint(submission.options, judged);
+        let kept = Kept {
+            number: judged.number,
+            checkpoint,
+            looks,
+        };
+        let ask = |pins: &Pins| self.ask(&options, reached, pins, kept);
+        match ask(&judged.pins) {
+            Ok(first) if judged.own_format && first.request.pins.precision.is_none() => {
+                let own = first
+                    .request
+                    .checkpoint_precision
+                    .unwrap_or(Precision::Bf16);
+                if !changes_format(&first) {
+                    return Ok(first);
+                }
+                ask(&Pins {
+                    precision: Some(own),
+                    ..judged.pins.clone()
+                })
             }
             other => other,
         }
     }
 
-    fn in_mode(&self, submission: &Submission, consulted: Consulted) -> Decision {
+    /// A checkpoint that the script names itself: by its own name where the catalogue has it, else
+    /// by its format.
+    fn own_checkpoint(
+        &self,
+        options: &RawOptions,
+        judged: &Judged,
+    ) -> (RawOptions, Option<Precision>) {
+        let mut options = options.clone();
+        let Some((format, name)) = &judged.checkpoint else {
+            return (options, None);
+        };
+        let catalogue = &self.snapshot.body.catalogue;
+        let tagged = options.model.as_deref().and_then(|tag| catalogue.find(tag));
+        let named = name.as_deref().and_then(|name| catalogue.find(name));
+        if let (Some(tagged), Some(named)) = (tagged, named)
+            && tagged.name == named.name
+        {
+            options.model.clone_from(name);
+        }
+        (options, Some(*format))
+    }
+
+    fn in_mode(&self, submission: &Submission, consulted: Consulted, judged: &Judged) -> Decision {
         let checked = submission.options.mode == AdviceMode::Check;
         match consulted.action {
             Action::Rewrite(rewrite) => {
-                self.rewritten(submission, &consulted.advice, rewrite, checked)
+                self.rewritten(submission, &consulted.advice, rewrite, judged)
+            }
+            // Nobody knows that the job cannot run as it is written.
+            Action::Refuse(refusal) if self.is_in_doubt(submission, judged, &consulted.advice) => {
+                let why = refusal.message.get(1).or(refusal.message.first());
+                let why = shorten(why.map_or("", String::as_str));
+                Decision::left(&match judged.reason.as_str() {
+                    "" => format!("no GPU type is known to hold what the script starts ({why})"),
+                    reason => format!("{reason}, and no GPU type is known to hold it ({why})"),
+                })
             }
             Action::Refuse(_) if as_asked::is_barred(&consulted.advice) => Decision::Left {
                 reason: as_asked::why_barred(&consulted.advice),
@@ -365,40 +569,81 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// True where a refusal would rest on what is not known: of the script, or whether an engine
+    /// that asks for its own context runs on what the job asks for. A model that nobody knows is
+    /// refused whatever the script is.
+    fn is_in_doubt(&self, submission: &Submission, judged: &Judged, advice: &Advice) -> bool {
+        if advice.id.is_empty() || judged.number.is_some() {
+            return !advice.id.is_empty();
+        }
+        let asked = self.asked.as_ref().and_then(|asked| asked.count);
+        let enough = asked
+            .zip(judged.pins.tp)
+            .is_some_and(|(has, needs)| has >= needs);
+        if judged.pins.context.is_none() || !enough {
+            return false;
+        }
+        if matches!(advice.verdict, Verdict::Abstain(_)) {
+            return true;
+        }
+        // Where a shorter context would do, the estimate of what fits is all that stands against it.
+        let pins = Pins {
+            context: None,
+            ..judged.pins.clone()
+        };
+        let shorter = self.consult(submission, &pins, None);
+        shorter.is_ok_and(|consulted| matches!(consulted.action, Action::Rewrite(_)))
+    }
+
     fn rewritten(
         &self,
         submission: &Submission,
         advice: &Advice,
-        rewrite: Rewrite,
-        checked: bool,
+        mut rewrite: Rewrite,
+        judged: &Judged,
     ) -> Decision {
+        if let Some(number) = judged.number {
+            rewrite.allocation.per_node = number;
+            rewrite.allocation.nodes = self.nodes;
+            rewrite.gres = format!("gpu:{}:{number}", rewrite.allocation.gpu);
+        }
         let view = self.snapshot.body.slurm.as_ref();
-        let rules = rules(
-            self.config,
-            view,
-            &rewrite.allocation.gpu,
-            &self.gpu_types(),
-        );
+        let (gpu, types) = (&rewrite.allocation.gpu, self.gpu_types());
+        let rules = site_rules(self.config, view, gpu, &types);
         let plan = match plan(submission.given, &rewrite.allocation, &rules, self.spread) {
             Ok(plan) => plan,
             Err(reason) => return Decision::Left { reason },
         };
-        if checked {
-            return check(rewrite.message, &plan.shown());
-        }
         let mut message = rewrite.message;
+        if judged.number.is_some() {
+            message.truncate(2);
+            message.push(format!(
+                "{}, so the number of GPUs stays as asked",
+                judged.reason
+            ));
+        }
+        if submission.options.mode == AdviceMode::Check {
+            return check(message, &plan.shown());
+        }
         if let Some(asked) = self.asked.as_ref().filter(|a| a.text != rewrite.gres) {
             message.truncate(3);
             message.push(words::instead_of(advice, &asked.text));
         }
-        let own = rewrite.environment.into_iter();
+        let own = match judged.rule.variables {
+            Cell::Request => {
+                let mut own = stated(submission, None, advice.id.clone(), &self.config.spool);
+                own.push((env::GPU.to_owned(), rewrite.allocation.gpu.clone()));
+                own
+            }
+            _ => {
+                let own = rewrite.environment.into_iter();
+                own.map(|(name, value)| (name.to_owned(), value)).collect()
+            }
+        };
         Decision::Rewrite {
             edits: plan.edits,
             comment: rewrite.comment,
-            environment: own
-                .map(|(name, value)| (name.to_owned(), value))
-                .chain(plan.environment)
-                .collect(),
+            environment: own.into_iter().chain(plan.environment).collect(),
             message,
         }
     }
@@ -417,7 +662,7 @@ impl<'a> Site<'a> {
 
     /// What the job is said to be, without a choice: `omnipilot run` measures it as it runs.
     fn explore(&self, submission: &Submission, message: Vec<String>) -> Decision {
-        let advice = match self.consult(submission, &Pins::default()) {
+        let advice = match self.consult(submission, &Pins::default(), None) {
             Ok(consulted) => consulted.advice.id,
             Err(fault) => return fault.into(),
         };
@@ -431,6 +676,31 @@ impl<'a> Site<'a> {
             environment: stated(submission, self.asked.as_ref(), advice, &self.config.spool),
             message,
         }
+    }
+}
+
+/// What of a job stays, whatever is advised.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    /// Its GPUs on a node, where their number stays.
+    number: Option<u32>,
+    /// The format of a checkpoint that the script brings.
+    checkpoint: Option<Precision>,
+    /// False where all its GPUs stay as they were asked for: nothing is looked at then.
+    looks: bool,
+}
+
+/// What a job could be started on that keeps its number of GPUs, whatever an engine of it takes.
+#[derive(Debug)]
+struct Keeping<'a> {
+    inner: &'a dyn Startable,
+    number: u32,
+    nodes: u32,
+}
+
+impl Startable for Keeping<'_> {
+    fn bar(&self, gres: &str, _: u32, _: u32) -> Option<String> {
+        self.inner.bar(gres, self.number, self.nodes)
     }
 }
 
@@ -459,11 +729,8 @@ fn stated(
 /// True where the advice needs an engine argument or a checkpoint that a script which starts the engine by itself does not
 /// have.
 fn changes_format(consulted: &Consulted) -> bool {
-    consulted.request.pins.precision.is_none()
-        && consulted
-            .advice
-            .recommended()
-            .is_some_and(|best| best.config.quantise_at_load || best.config.checkpoint.is_some())
+    let best = consulted.advice.recommended();
+    best.is_some_and(|best| best.config.quantise_at_load || best.config.checkpoint.is_some())
 }
 
 fn check(mut message: Vec<String>, would_be: &str) -> Decision {

@@ -67,6 +67,27 @@ impl EngineCommand {
         }
     }
 
+    /// The file of settings that the command names, where the engine lets it overrule the command.
+    pub fn file_that_wins<S: AsRef<str>>(&self, command: &[S]) -> Option<String> {
+        let file = super::engines::of_kind(self.kind)?
+            .file
+            .filter(|f| f.wins)?;
+        let words: Vec<&str> = command.iter().skip(self.first).map(AsRef::as_ref).collect();
+        words.iter().enumerate().find_map(|(i, word)| {
+            let (flag, inline) = split(word);
+            let next = words.get(i + 1).copied();
+            let named = file.flags.contains(&flag).then(|| inline.or(next));
+            named.flatten().map(str::to_owned)
+        })
+    }
+
+    /// What the text of a file of settings says.
+    pub fn of_settings(kind: EngineKind, text: &str) -> Self {
+        let words = super::config_file::arguments(text);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Self::read(kind, 0, &words)
+    }
+
     /// Weight format that the command states, by method, by the checkpoint's name or by type.
     pub fn precision(&self) -> Option<Precision> {
         precision_of(
@@ -85,14 +106,29 @@ pub fn precision_of(
     dtype: Option<&str>,
 ) -> Option<Precision> {
     match quantization.filter(|q| !matches!(q.to_ascii_lowercase().as_str(), "none" | "auto")) {
-        // `gptq` may be of eight bits, which the model's name says.
-        Some(method) => match (Precision::parse(method), model.and_then(precision_in_name)) {
-            (Some(Precision::Int4), Some(Precision::Int8)) => Some(Precision::Int8),
-            (format, _) => format,
-        },
+        Some(method) => of_method(method, model),
         None => model
             .and_then(precision_in_name)
             .or_else(|| dtype.filter(|d| *d != "auto").and_then(Precision::parse)),
+    }
+}
+
+/// Weight format of a quantisation method; where the method has several, that of the model's name.
+fn of_method(method: &str, model: Option<&str>) -> Option<Precision> {
+    const OF_SEVERAL: [&str; 5] = [
+        "modelopt",
+        "compressed-tensors",
+        "quark",
+        "moe-wna16",
+        "inc",
+    ];
+    let named = model.and_then(precision_in_name);
+    let plain = method.to_ascii_lowercase().replace('_', "-");
+    match Precision::parse(method) {
+        None if OF_SEVERAL.contains(&plain.as_str()) => named,
+        // `gptq` may be of eight bits.
+        Some(Precision::Int4) if named == Some(Precision::Int8) => named,
+        found => found,
     }
 }
 
@@ -102,34 +138,17 @@ fn recognise(words: &[&str]) -> Option<(EngineKind, usize)> {
 }
 
 fn by_words(words: &[&str]) -> Option<(EngineKind, usize)> {
-    words.iter().enumerate().find_map(|(i, word)| {
-        let next = words.get(i + 1).copied().unwrap_or_default();
-        let kind = match (base(word), next) {
-            ("vllm", "serve") => return Some((EngineKind::Vllm, i + 2)),
-            ("sglang", "serve") => return Some((EngineKind::Sglang, i + 2)),
-            ("-m", module) => {
-                return by_module(module, words.get(i + 2).copied()).map(|(k, n)| (k, i + 2 + n));
-            }
-            ("trtllm-serve", _) => EngineKind::TensorRtLlm,
-            ("text-generation-launcher", _) => EngineKind::Tgi,
-            _ => return None,
-        };
-        // `trtllm-serve serve MODEL` and `trtllm-serve MODEL` are the same.
-        Some((kind, i + 1 + usize::from(next == "serve")))
-    })
-}
-
-/// The engine behind `python -m MODULE`, and how many words of the module's own come first.
-fn by_module(module: &str, next: Option<&str>) -> Option<(EngineKind, usize)> {
-    let serve = next == Some("serve");
-    match module {
-        "vllm.entrypoints.openai.api_server" | "vllm.entrypoints.api_server" => {
-            Some((EngineKind::Vllm, 0))
+    for at in 0..words.len() {
+        let rest = words.get(at..)?;
+        if let Some((engine, taken)) = super::engines::at_start(rest, true) {
+            return engine.kind.map(|kind| (kind, at + taken));
         }
-        "vllm" | "vllm.entrypoints.cli.main" if serve => Some((EngineKind::Vllm, 1)),
-        "sglang.launch_server" => Some((EngineKind::Sglang, 0)),
-        _ => None,
+        // Another module of Python's: what follows are its own words.
+        if rest.first() == Some(&"-m") {
+            return None;
+        }
     }
+    None
 }
 
 /// A program without its folders.
@@ -207,7 +226,7 @@ pub(super) fn positional(kind: EngineKind, words: &[&str], first: usize) -> Opti
 }
 
 /// How many words that follow a flag are its values.
-fn values_of(flag: &str) -> usize {
+pub(super) fn values_of(flag: &str) -> usize {
     const MANY: [&str; 6] = [
         "--served-model-name",
         "--lora-modules",

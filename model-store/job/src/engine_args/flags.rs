@@ -1,6 +1,8 @@
-//! How each engine spells the settings that an advice touches or a measurement needs: one table.
+//! Engines and settings by name. How each engine spells its settings stands in `engines`.
 
-/// A serving engine that is recognised by its command.
+use super::engines;
+
+/// A serving engine that `omnipilot run` recognises by its command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EngineKind {
     /// vLLM: `vllm serve`, or its API server as a Python module.
@@ -14,7 +16,7 @@ pub enum EngineKind {
 }
 
 /// A setting of an engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Setting {
     /// Model or checkpoint; vLLM and TensorRT-LLM take it without a flag too.
     Model,
@@ -36,21 +38,8 @@ pub enum Setting {
     Port,
     /// Longest context of a request, tokens.
     MaxLen,
-}
-
-impl Setting {
-    const ALL: [Self; 10] = [
-        Self::Model,
-        Self::ServedName,
-        Self::Tp,
-        Self::Pp,
-        Self::Dp,
-        Self::Quantization,
-        Self::Dtype,
-        Self::Host,
-        Self::Port,
-        Self::MaxLen,
-    ];
+    /// Nodes over which one engine runs.
+    Nodes,
 }
 
 impl EngineKind {
@@ -101,23 +90,13 @@ impl EngineKind {
         self.spellings(setting).first().copied()
     }
 
-    pub(super) const fn spellings(self, setting: Setting) -> &'static [&'static str] {
-        match self {
-            Self::Vllm => vllm(setting),
-            Self::Sglang => sglang(setting),
-            Self::TensorRtLlm => trtllm(setting),
-            Self::Tgi => tgi(setting),
-        }
+    pub(super) fn spellings(self, setting: Setting) -> &'static [&'static str] {
+        engines::of_kind(self).map_or(&[], |engine| engine.spellings(setting))
     }
 
     /// The setting that a flag of this engine means. The flag is a word without its `=value`.
     pub(super) fn setting(self, flag: &str) -> Option<Setting> {
-        let flag = plain(flag);
-        Setting::ALL.into_iter().find(|s| {
-            self.spellings(*s)
-                .iter()
-                .any(|spelling| plain(spelling) == flag)
-        })
+        engines::of_kind(self)?.setting(flag)
     }
 }
 
@@ -126,85 +105,9 @@ pub(super) fn setting_of_any(flag: &str) -> Option<Setting> {
     EngineKind::ALL.into_iter().find_map(|k| k.setting(flag))
 }
 
-/// A long flag with dashes for underscores: vLLM takes both.
-fn plain(flag: &str) -> String {
-    if flag.starts_with("--") {
-        flag.replace('_', "-")
-    } else {
-        flag.to_owned()
-    }
-}
-
-const fn vllm(setting: Setting) -> &'static [&'static str] {
-    match setting {
-        Setting::Model => &["--model"],
-        Setting::ServedName => &["--served-model-name"],
-        // Argparse takes unambiguous beginnings; this one is met in the wild.
-        Setting::Tp => &["--tensor-parallel-size", "-tp", "--tensor-parallel"],
-        Setting::Pp => &["--pipeline-parallel-size", "-pp", "--pipeline-parallel"],
-        Setting::Dp => &["--data-parallel-size", "-dp"],
-        Setting::Quantization => &["--quantization", "-q"],
-        Setting::Dtype => &["--dtype"],
-        Setting::Host => &["--host"],
-        Setting::Port => &["--port"],
-        Setting::MaxLen => &["--max-model-len"],
-    }
-}
-
-const fn sglang(setting: Setting) -> &'static [&'static str] {
-    match setting {
-        Setting::Model => &["--model-path", "--model"],
-        Setting::ServedName => &["--served-model-name"],
-        Setting::Tp => &["--tp", "--tp-size", "--tensor-parallel-size"],
-        Setting::Pp => &["--pp-size", "--pipeline-parallel-size"],
-        Setting::Dp => &["--dp", "--dp-size", "--data-parallel-size"],
-        Setting::Quantization => &["--quantization"],
-        Setting::Dtype => &["--dtype"],
-        Setting::Host => &["--host"],
-        Setting::Port => &["--port"],
-        Setting::MaxLen => &["--context-length"],
-    }
-}
-
-const fn trtllm(setting: Setting) -> &'static [&'static str] {
-    match setting {
-        Setting::Tp => &["--tp_size"],
-        Setting::Pp => &["--pp_size"],
-        Setting::Host => &["--host"],
-        Setting::Port => &["--port"],
-        Setting::MaxLen => &["--max_seq_len"],
-        _ => &[],
-    }
-}
-
-const fn tgi(setting: Setting) -> &'static [&'static str] {
-    match setting {
-        Setting::Model => &["--model-id"],
-        Setting::ServedName => &["--served-model-name"],
-        Setting::Tp => &["--num-shard"],
-        Setting::Quantization => &["--quantize"],
-        Setting::Dtype => &["--dtype"],
-        Setting::Host => &["--hostname"],
-        Setting::Port => &["--port"],
-        Setting::MaxLen => &["--max-total-tokens"],
-        Setting::Pp | Setting::Dp => &[],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_engine_has_one_flag_for_two_settings() {
-        for kind in EngineKind::ALL {
-            for setting in Setting::ALL {
-                for spelling in kind.spellings(setting) {
-                    assert_eq!(kind.setting(spelling), Some(setting), "{kind:?} {spelling}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn underscores_and_short_flags_mean_the_same() {

@@ -10,6 +10,7 @@ use crate::engine_args::EngineKind;
 use crate::job_rewrite::{GpuForm, Rules, TypeNames};
 use crate::options::shorten;
 use crate::policy::{Policies, PolicyEntry};
+use crate::prices::PriceEntry;
 pub use crate::site_limit::LimitEntry;
 
 /// Where the configuration is looked for when nothing else is said.
@@ -34,6 +35,10 @@ pub struct Config {
     /// Milliseconds after which the plugin lets the job go as written.
     #[serde(default = "default_time_limit_ms")]
     pub time_limit_ms: u64,
+    /// Whether the plugin shows a changed job to slurmctld (`sbatch --test-only`) before it goes, within
+    /// its time limit. `omnipilot submit` always does.
+    #[serde(default)]
+    pub ask_slurm: bool,
     /// What a fault (no snapshot, a corrupt one, a time limit) does to a tagged job.
     #[serde(default)]
     pub on_fault: OnFault,
@@ -46,6 +51,9 @@ pub struct Config {
     /// What jobs may have beside what Slurm tells; every entry that fits counts.
     #[serde(default)]
     pub limit: Vec<LimitEntry>,
+    /// Prices by partition, account or QOS, before those of the types.
+    #[serde(default)]
+    pub price: Vec<PriceEntry>,
     /// Slurm GPU types (gres) by name.
     #[serde(default)]
     pub gpu: BTreeMap<String, GpuEntry>,
@@ -290,6 +298,7 @@ impl Config {
         }
         self.check_rules()?;
         self.limit.iter().try_for_each(LimitEntry::is_sound)?;
+        self.price.iter().try_for_each(PriceEntry::is_sound)?;
         self.probe.check()?;
         for (name, entry) in &self.gpu {
             if let Some(price) = entry
@@ -379,10 +388,12 @@ impl Config {
             spool: dir.join("spool"),
             engine: default_engine(),
             time_limit_ms: default_time_limit_ms(),
+            ask_slurm: false,
             on_fault: OnFault::default(),
             rewrite: RewriteEntry::default(),
             policy: Vec::new(),
             limit: Vec::new(),
+            price: Vec::new(),
             gpu: BTreeMap::new(),
             model: BTreeMap::new(),
             utility: Economy::default(),

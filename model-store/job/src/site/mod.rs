@@ -8,5 +8,6 @@
 pub mod config;
 pub mod hostlist;
 pub mod policy;
+pub mod prices;
 pub(crate) mod site_limit;
 pub mod snapshot;

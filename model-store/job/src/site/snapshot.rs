@@ -17,6 +17,7 @@ use crate::advisor::model::Model;
 use crate::advisor::{
     Catalogue, ClusterState, Economy, Knowledge, ModelCard, Preferences, SiteGpu,
 };
+use crate::prices::PriceSource;
 use crate::slurm_view::{Accounting, SlurmView};
 
 /// First bytes of every snapshot.
@@ -66,6 +67,9 @@ pub struct Body {
     /// observed.
     #[serde(skip)]
     pub slurm: Option<SlurmView>,
+    /// Where the prices come from; in the same section.
+    #[serde(skip)]
+    pub prices: PriceSource,
 }
 
 impl Body {
@@ -80,6 +84,7 @@ impl Body {
             &self.engine,
             &self.economy,
             self.slurm.as_ref().map(SlurmView::without_accounting),
+            self.prices,
         );
         // Encoding plain values into memory has no way to fail.
         postcard::to_allocvec(&parts).unwrap_or_default()
@@ -114,8 +119,8 @@ impl Body {
         // Written before there was a view of Slurm, it ends here.
         let ((cluster, gpus, models, engine, economy), rest) =
             postcard::take_from_bytes(site).ok()?;
-        let slurm = match rest {
-            [] => None,
+        let (slurm, prices) = match rest {
+            [] => (None, PriceSource::default()),
             rest => postcard::from_bytes(rest).ok()?,
         };
         Some(Self {
@@ -125,6 +130,7 @@ impl Body {
             engine,
             economy,
             slurm,
+            prices,
             ..self
         })
     }
@@ -253,7 +259,7 @@ impl Snapshot {
         let undecodable = |_| damaged("its body cannot be decoded");
         let (mut body, mut left): (Body, &[u8]) =
             postcard::take_from_bytes(rest).map_err(undecodable)?;
-        (body.slurm, left) = postcard::take_from_bytes(left).map_err(undecodable)?;
+        ((body.slurm, body.prices), left) = postcard::take_from_bytes(left).map_err(undecodable)?;
         if !left.is_empty() {
             return Err(damaged("something lies behind its body"));
         }
@@ -332,7 +338,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn encode_body(body: &Body) -> Vec<u8> {
     // Encoding plain values into memory has no way to fail.
     let mut bytes = postcard::to_allocvec(body).unwrap_or_default();
-    bytes.extend(postcard::to_allocvec(&body.slurm).unwrap_or_default());
+    bytes.extend(postcard::to_allocvec(&(&body.slurm, body.prices)).unwrap_or_default());
     bytes
 }
 

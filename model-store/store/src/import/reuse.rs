@@ -71,36 +71,36 @@ pub(super) struct Reuse {
     pub(super) turns: bool,
 }
 
+/// Keys under which requests are described in one text, `prompt_tokens=256,turns=3`.
+const DESCRIBED: [&str; 2] = ["data", "dataset"];
+
 /// What this part of a document tells, but for what lies under the keys of `besides`.
 pub(super) fn reuse(part: &Value, besides: &[&str]) -> Reuse {
     let mut found = Reuse::default();
-    look(part, besides, &mut found);
+    look(part, "", besides, &mut found);
     found
 }
 
-fn look(part: &Value, besides: &[&str], found: &mut Reuse) {
+/// Looks at what stands under a key. Texts are looked into only where they describe requests: others may be what somebody
+/// asked or was answered.
+fn look(part: &Value, under: &str, besides: &[&str], found: &mut Reuse) {
     match part {
         Value::Object(map) => {
             for (key, value) in map {
-                let name = key
-                    .trim_start_matches('-')
-                    .to_ascii_lowercase()
-                    .replace('-', "_");
+                let name = key.trim_start_matches('-');
+                let name = name.to_ascii_lowercase().replace('-', "_");
                 let off = value.get("enabled").and_then(as_flag) == Some(false);
                 if besides.contains(&key.as_str()) || off {
                     continue;
                 }
                 setting(&name, value, found);
-                look(value, besides, found);
+                look(value, &name, besides, found);
             }
         }
-        Value::Array(all) => all.iter().for_each(|value| look(value, besides, found)),
-        // GuideLLM describes its requests as `prompt_tokens=256,turns=3`.
-        Value::String(text) if text.len() < 4096 => {
-            for (name, value) in text
-                .split([',', ' '])
-                .filter_map(|pair| pair.split_once('='))
-            {
+        Value::Array(all) => all.iter().for_each(|v| look(v, under, besides, found)),
+        Value::String(text) if DESCRIBED.contains(&under) => {
+            let pairs = text.split([',', ' ']);
+            for (name, value) in pairs.filter_map(|pair| pair.split_once('=')) {
                 setting(name.trim(), &Value::String(value.trim().to_owned()), found);
             }
         }
@@ -154,6 +154,7 @@ mod tests {
             json!({"turns": 1, "prefix_buckets": null}),
             json!({"multi_turn": {"enabled": false, "max_turns": {"value": 20}}}),
             json!({"cache_hit_rate": 0.0}),
+            json!({"generated_texts": ["turns=3 prefix_tokens=9"], "errors": ["turns=3"]}),
             json!({"datasets": [{"type": "synthetic", "turns": {"value": 1.0}}]}),
         ] {
             assert_eq!(of(plain.clone()), (false, false), "{plain}");

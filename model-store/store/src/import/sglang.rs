@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::bag::{Bag, as_count, as_flag, as_text, rate};
+use super::bag::{Bag, as_count, as_flag, as_number, as_text, rate};
 use super::deployment::{Deployment, Engines, Role};
 use super::reuse::reuse;
 use super::vllm::{lengths, measured};
@@ -17,7 +17,11 @@ pub(super) fn read(document: &Value) -> Result<Reading, String> {
     let mut bag = Bag::of(document);
     let [isl, osl] = lengths(&mut bag)?;
     let request_rate = rate(bag.take(&["request_rate"]));
-    let asked = bag.positive(&["max_concurrency"]);
+    let asked = document.get("max_concurrency").and_then(as_number);
+    let load = Load::asked(request_rate, asked.filter(|x| *x > 0.0), None);
+    if load.concurrency.is_some() {
+        bag.take(&["max_concurrency"]);
+    }
     let reached = bag.positive(&["concurrency"]);
     let infos = servers(document);
     let own = |keys: [&str; 2]| {
@@ -48,7 +52,11 @@ pub(super) fn read(document: &Value) -> Result<Reading, String> {
         engine_version: own(["version", "sglang_version"]),
         isl,
         osl,
-        load: Load::asked(request_rate, asked, reached),
+        load: Load {
+            // What was reached stands in where no number was asked for.
+            concurrency: load.concurrency.or(reached),
+            ..load
+        },
         measured: Measured {
             total_tok_s: bag.positive(&["total_throughput"]),
             e2e_ms: bag.positive(&["mean_e2e_latency_ms"]),

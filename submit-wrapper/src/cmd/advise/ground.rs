@@ -69,7 +69,7 @@ impl Ground {
         let file = public_file()?;
         let mut snapshot =
             Snapshot::read(&file).map_err(|e| exit::fail(e.to_string(), "install it anew"))?;
-        snapshot.body.gpus = Priced::of(&config, stated).gpus;
+        snapshot.body.gpus = Priced::of(&config, stated, None).gpus;
         snapshot.body.cluster = stated.clone();
         Ok(Self {
             config,

@@ -2,7 +2,7 @@
 //! the snapshot's name, the GPU types in reach and the request.
 
 use model_store::advisor::advise::id_of;
-use model_store::advisor::{Bars, ClusterState, QueueWaits, Request};
+use model_store::advisor::{Bars, ClusterState, QueueWaits, Request, SiteGpu};
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
@@ -38,6 +38,8 @@ pub(crate) struct Basis {
     pub(super) judged_at: Option<i64>,
     /// What the job could not be started on.
     pub(super) bars: Bars,
+    /// What GPU types cost where it may run; `None` for what they cost anywhere.
+    pub(super) gpus: Option<Vec<SiteGpu>>,
 }
 
 /// The snapshot and the part of its cluster that give this id, else what is published now.
@@ -78,6 +80,7 @@ pub(super) fn made_again(
         cluster,
         judged_at,
         bars: now.bars,
+        gpus: now.gpus,
     };
     (basis, Again::Same)
 }

@@ -88,6 +88,7 @@ impl<'a> Advices<'a> {
             cluster,
             judged_at: None,
             bars,
+            gpus: None,
         };
         let (basis, Again::Same) = made_again(self.config, now, &request, id, None) else {
             return None;

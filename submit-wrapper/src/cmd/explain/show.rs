@@ -40,6 +40,7 @@ pub(super) fn as_json(subject: &Subject, e: &Explanation) -> anyhow::Result<Valu
         "made_again": subject.again.as_ref().map(|(_, how)| how),
         "snapshot": advice.snapshot_id,
         "model": advice.model,
+        "waits": subject.waits,
         "verdict": advice.verdict,
         "evidence": advice.evidence,
         "request": subject.request,
@@ -69,6 +70,9 @@ pub(super) fn print(subject: &Subject, e: &Explanation, all: bool) -> std::io::R
     }
     if let Some((id, how)) = &subject.again {
         writeln!(out, "{}", relation(id, *how, &advice.id))?;
+    }
+    if let Some(waits) = &subject.waits {
+        writeln!(out, "{waits}")?;
     }
     by_terms(&mut out, subject, e, all)?;
     others(&mut out, subject, e, all)?;

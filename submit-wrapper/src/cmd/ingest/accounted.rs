@@ -56,6 +56,8 @@ pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> a
         .unwrap_or(now - FIRST_LOOK);
     let mut from = since.min(now) - OVERLAP;
     let mut step = STEP;
+    let waiting = super::unstarted::waiting(now);
+    report.unstarted += store.save_unstarted(&waiting).map_err(exit::store)?;
     let mut left = MOST_REMADE;
     while from < now {
         let to = (from + step).min(now);
@@ -120,6 +122,8 @@ fn keep(
     left: &mut usize,
     report: &mut Report,
 ) -> anyhow::Result<()> {
+    let given_up = super::unstarted::cancelled(rows);
+    report.unstarted += store.save_unstarted(&given_up).map_err(exit::store)?;
     let over: Vec<&Row> = rows.iter().filter(|r| r.stage == Stage::Over).collect();
     let advised: Vec<AccountedJob> = over
         .iter()

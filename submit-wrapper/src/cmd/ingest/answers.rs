@@ -64,9 +64,12 @@ pub(super) fn of_jobs(mut asked: Vec<(u32, u64)>, ledger: &Ledger) -> anyhow::Re
     Ok(answers)
 }
 
+/// Asks for these jobs.
+type Question<'a> = &'a dyn Fn(&[u64]) -> Result<Vec<Row>, CommandError>;
+
 /// Who is asked.
 struct Accounting<'a> {
-    jobs: &'a dyn Fn(&[u64]) -> Result<Vec<Row>, CommandError>,
+    jobs: Question<'a>,
     /// An error where nothing is answered at all.
     in_vain: &'a dyn Fn(&CommandError) -> anyhow::Result<()>,
 }

@@ -122,14 +122,16 @@ pub(super) fn settle(store: &mut Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The job of that name: `Some(None)` where there is none for certain, `None` where nobody can tell.
+/// The job of that name, of this account alone: anybody may give a job of his any name. `Some(None)` where there is none for certain, `None` where nobody can tell.
 fn find(name: &str) -> Option<Option<u64>> {
     let first = |text: String| {
         text.lines()
             .next()
             .and_then(|l| l.trim().split(['_', '|']).next()?.parse().ok())
     };
-    let queued = command::output("squeue", &["-h", "-t", "all", "-n", name, "-o", "%F"]).ok()?;
+    let me = nix::unistd::geteuid().to_string();
+    let queue = ["-h", "-t", "all", "-u", &me, "-n", name, "-o", "%F"];
+    let queued = command::output("squeue", &queue).ok()?;
     if let Some(id) = first(queued) {
         return Some(Some(id));
     }
@@ -141,6 +143,8 @@ fn find(name: &str) -> Option<Option<u64>> {
         "now-31days",
         "-E",
         "now",
+        "-u",
+        &me,
         "--name",
         name,
         "-o",

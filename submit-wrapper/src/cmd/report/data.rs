@@ -10,7 +10,7 @@ use model_store::advisor::{
 };
 use model_store::job_request::asked;
 use model_store::snapshot::Snapshot;
-use model_store::store::{SourceCount, Store, StoredRun};
+use model_store::store::{SourceCount, Store, StoredRun, UnstartedKind};
 use model_store::train::evaluate::{Protocol, splits};
 
 use crate::preferences::job_of;
@@ -82,6 +82,8 @@ pub(super) struct Data {
     /// Held-out cells, foretold by the fit that did not see them.
     pub(super) held_out: Vec<Point>,
     pub(super) saved: Result<Vec<Saved>, String>,
+    /// Advised jobs that did not start, by kind.
+    pub(super) unstarted: [(UnstartedKind, u64); 3],
     /// Jobs that served by GPU type.
     pub(super) demand: BTreeMap<String, Demand>,
     /// The models that are known, the site's own among them.
@@ -115,6 +117,7 @@ pub(super) fn gather(store: &Store, published: &Snapshot) -> anyhow::Result<Data
         stored: store.counts().map_err(exit::store)?,
         held_out: held_out(store, published, &runs, &catalogue)?,
         saved: saved(&runs, published, &catalogue),
+        unstarted: store.unstarted().map_err(exit::store)?,
         demand: demand(store, &runs, published)?,
         here,
         without_model,

@@ -35,6 +35,7 @@ pub(super) fn page(about: &About, data: &Data, consulted: Option<&Consulted>) ->
         choice::support(data),
         consulted.map_or_else(String::new, choice::pareto),
         outcome::saved(data),
+        outcome::unstarted(data),
         outcome::failures(data),
         outcome::demand(data),
     ];

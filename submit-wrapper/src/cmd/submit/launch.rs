@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use model_store::job_rewrite::Edit;
 use model_store::reading::Component;
-use model_store::sbatch_line::{SbatchLine, script_without_llm};
+use model_store::sbatch_line::{SbatchLine, script_without};
 use model_store::sbatch_options::variable_of;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -39,6 +39,8 @@ pub(super) struct Launch {
     /// True where the script or anybody names the job.
     is_named: bool,
     environment: Vec<(String, String)>,
+    /// Directives of the script that are left out, each with its component.
+    without: Vec<(u32, String)>,
     dry_run: bool,
     json: bool,
 }
@@ -63,6 +65,7 @@ impl Launch {
             script,
             is_named: first.is_some_and(named) || std::env::var_os("SBATCH_JOB_NAME").is_some(),
             environment: Vec::new(),
+            without: Vec::new(),
             dry_run,
             json,
         }
@@ -72,6 +75,12 @@ impl Launch {
         if let Some(part) = self.parts.get_mut(number as usize) {
             part.edits.extend(edits);
         }
+    }
+
+    /// Leaves directives of a component out of the script.
+    pub(super) fn leave_out_directives(&mut self, number: u32, names: Vec<String>) {
+        self.without
+            .extend(names.into_iter().map(|name| (number, name)));
     }
 
     pub(super) fn comment(&mut self, number: u32, comment: String) {
@@ -94,6 +103,7 @@ impl Launch {
     pub(super) fn forget_all(&mut self) {
         self.parts.iter_mut().for_each(|part| part.edits.clear());
         self.environment.clear();
+        self.without.clear();
     }
 
     /// Every option of ours is left out: an `sbatch` without the plugin knows none, and one with it
@@ -104,7 +114,12 @@ impl Launch {
             if number > 0 {
                 out.push(":".to_owned());
             }
-            let set = |e: &Edit| Some(format!("--{}={}", e.name, e.value.as_ref()?));
+            // An empty constraint takes one in the script away.
+            let set = |e: &Edit| match (&e.value, e.name.as_str()) {
+                (Some(value), name) => Some(format!("--{name}={value}")),
+                (None, "constraint") => Some("--constraint=".into()),
+                (None, _) => None,
+            };
             out.extend(part.edits.iter().filter_map(set));
             let names: Vec<&str> = part.edits.iter().map(|e| e.name.as_str()).collect();
             out.extend(part.line.split_without(&names).0);
@@ -133,7 +148,7 @@ impl Launch {
     pub(super) fn start(self) -> anyhow::Result<ExitCode> {
         let mut words = self.words();
         if self.dry_run {
-            let stripped = self.script.text().and_then(script_without_llm);
+            let stripped = self.without_ours();
             words.extend(self.tail.iter().cloned());
             self.print(&words, stripped.is_some())?;
             return Ok(ExitCode::SUCCESS);
@@ -147,9 +162,14 @@ impl Launch {
         ))
     }
 
+    /// The script without what is left out of it; `None` where that is nothing.
+    fn without_ours(&self) -> Option<String> {
+        script_without(self.script.text()?, &self.without)
+    }
+
     /// `sbatch` with these options, ready to be run, and the file that must stay open until then.
     fn command(&self, mut words: Vec<String>) -> anyhow::Result<(Command, Option<File>)> {
-        let stripped = self.script.text().and_then(script_without_llm);
+        let stripped = self.without_ours();
         let mut command = Command::new("sbatch");
         let mut tail = self.tail.clone();
         // The file must stay open until `sbatch` has read it.
@@ -194,8 +214,11 @@ impl Launch {
 
     fn print(&self, words: &[String], stripped: bool) -> std::io::Result<()> {
         if stripped {
+            let mut names = vec!["--llm-*".to_owned()];
+            names.extend(self.without.iter().map(|(_, name)| format!("--{name}")));
             eprintln!(
-                "omnipilot: the script's own --llm-* options are left out when it is submitted"
+                "omnipilot: the script's own {} options are left out when it is submitted",
+                names.join(", ")
             );
         }
         if self.json {

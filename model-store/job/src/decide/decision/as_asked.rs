@@ -5,6 +5,7 @@ use crate::advisor::{Advice, Fallen, Layout, Pins, Verdict};
 use crate::consult::{Action, Rewrite};
 use crate::options::AdviceMode;
 
+use super::judge::Judged;
 use super::{Decision, Site, Submission, check};
 
 /// True where an advice has nothing to recommend, and a configuration fell because it could not be
@@ -27,25 +28,24 @@ impl Site<'_> {
     pub(super) fn as_asked(
         &self,
         submission: &Submission,
-        pins: &Pins,
-        own_format: bool,
+        mut judged: Judged,
         reason: &str,
     ) -> Decision {
         let left = |why: &str| Decision::Left {
             reason: format!("{reason}; {why}"),
         };
-        let pins = match self.pins_as_asked(submission, pins, reason) {
+        judged.pins = match self.pins_as_asked(submission, &judged.pins, reason) {
             Ok(pins) => pins,
             Err(decision) => return decision,
         };
-        let consulted = match self.consult_for(submission, &pins, own_format) {
+        let consulted = match self.consult_for(submission, &judged, &self.reached, false) {
             Ok(consulted) => consulted,
             Err(fault) => return fault.into(),
         };
         let Action::Rewrite(rewrite) = consulted.action else {
             return left("on the GPUs that are asked for there is no advice");
         };
-        if !self.is_as_asked(&rewrite, &pins) {
+        if !self.is_as_asked(&rewrite, &judged.pins) {
             return left("the advice would take other GPUs");
         }
         let mut message = rewrite.message;
@@ -105,6 +105,7 @@ impl Site<'_> {
             tp: Some(count),
             layout: Layout::OneInstance,
             precision: pins.precision,
+            context: pins.context,
         })
     }
 

@@ -43,10 +43,13 @@ pub(super) fn last(
                 edits,
                 ..Default::default()
             };
+            let shown = match plan.edits.as_slice() {
+                [] => "advised on the GPUs that it asks for".to_owned(),
+                _ => plan.shown(),
+            };
             message.push(format!(
-                "submitted as written, as {} only advises; else it would be {}",
-                policy.whose,
-                plan.shown()
+                "submitted as written, as {} only advises; else it would be {shown}",
+                policy.whose
             ));
             as_written(message)
         }

@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 
 use crate::advisor::{ClusterState, Startable};
 use crate::config::{Config, LimitEntry};
-use crate::job_request::{Given, nodes_asked};
+use crate::job_request::{Given, asked, nodes_asked};
 use crate::job_rewrite::{Allocation, Plan, Rules, plan};
-use crate::options::shorten;
+use crate::options::{AdviceMode, RawOptions, shorten};
 use crate::slurm_view::{Accounting, Accounts, Defaults, Named, Partition, SlurmView};
 use demand::Demand;
 pub use demand::minutes;
@@ -30,9 +30,34 @@ pub struct Who {
     pub gids: Vec<u32>,
     /// Names of the user's groups; looked up where the configuration has limits by group.
     pub groups: Vec<String>,
-    /// Nodes that the other components of a heterogeneous job take at least: two components never
-    /// share one.
-    pub other_nodes: u32,
+    /// What the other components of a heterogeneous job take: two components never share a node.
+    pub others: Vec<Other>,
+}
+
+/// Another component of a heterogeneous job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// The GPU type that it gets, in any case; `None` where it may be any.
+    gpu: Option<String>,
+    /// Nodes that it takes at least.
+    nodes: u32,
+}
+
+impl Other {
+    /// From a component's own options, and those of its tag where it has one that acts; `None` for
+    /// one that takes no GPUs.
+    pub fn of(given: &Given, tag: Option<&RawOptions>) -> Option<Self> {
+        let acts = tag.filter(|t| t.model.is_some() && t.mode != AdviceMode::Off);
+        let asked = asked(given);
+        let gpu = match acts {
+            Some(tag) => tag.pins.gpu.clone(),
+            None => asked.as_ref()?.gpu.clone(),
+        };
+        Some(Self {
+            gpu,
+            nodes: nodes_asked(given).unwrap_or(1),
+        })
+    }
 }
 
 /// What can be said of where a job may start.

@@ -47,7 +47,13 @@ impl Checker<'_> {
             .filter(|n| n.partitions.contains(&at));
         let mut left: Vec<&NodeGroup> = in_partition.filter(|n| has_gpus(n, demand)).collect();
         let what = format!("{} x {}", demand.per_node, demand.gpu);
-        let needed = u64::from(demand.nodes) + u64::from(self.job.who.other_nodes);
+        let same = |gpu: &Option<String>| {
+            gpu.as_ref()
+                .is_none_or(|g| g.eq_ignore_ascii_case(&demand.gpu))
+        };
+        let others = self.job.who.others.iter().filter(|o| same(&o.gpu));
+        let others: u64 = others.map(|o| u64::from(o.nodes)).sum();
+        let needed = u64::from(demand.nodes) + others;
         let with_gpus = self.count(&left);
         let too_few = |words: &str, count: u64| {
             format!(

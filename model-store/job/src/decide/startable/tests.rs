@@ -79,7 +79,7 @@ struct Asked<'a> {
     view: SlurmView,
     options: &'a [(&'a str, &'a str)],
     config: &'a str,
-    other_nodes: u32,
+    others: Vec<Other>,
 }
 
 fn asked<'a>(options: &'a [(&'a str, &'a str)]) -> Asked<'a> {
@@ -87,7 +87,7 @@ fn asked<'a>(options: &'a [(&'a str, &'a str)]) -> Asked<'a> {
         view: view(),
         options,
         config: "",
-        other_nodes: 0,
+        others: Vec::new(),
     }
 }
 
@@ -120,7 +120,7 @@ impl Asked<'_> {
             user: Some("alice".into()),
             gids: vec![1001],
             groups: vec!["students".into()],
-            other_nodes: self.other_nodes,
+            others: self.others.clone(),
         };
         let job = Job {
             given: &given,
@@ -227,16 +227,26 @@ fn nodes_that_cannot_run_jobs_and_those_of_others_do_not_count() {
             "{time}: {told}"
         );
     }
-    let two = Asked {
-        other_nodes: 1,
+    let beside = |gpu: Option<&str>| Asked {
+        others: vec![Other {
+            gpu: gpu.map(str::to_owned),
+            nodes: 1,
+        }],
         ..asked(&[])
     };
-    assert!(two.bars("h100", 1).contains("this takes 2"));
+    assert!(beside(None).bars("h100", 1).contains("this takes 2"));
+    assert!(
+        beside(Some("H100"))
+            .bars("h100", 1)
+            .contains("this takes 2")
+    );
+    assert_eq!(beside(Some("h200")).bars("h100", 1), "-");
 }
 
 #[test]
 fn a_partition_that_is_closed_to_the_job_does_not_count() {
-    let changes: [(&str, fn(&mut Partition)); 5] = [
+    type Change = fn(&mut Partition);
+    let changes: [(&str, Change); 5] = [
         ("starts no jobs", |p| p.is_up = false),
         ("closed to the job's account", |p| {
             p.allow.accounts = Some(vec!["rich".into()])

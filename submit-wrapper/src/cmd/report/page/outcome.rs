@@ -86,6 +86,23 @@ pub(super) fn saved(data: &Data) -> String {
     )
 }
 
+/// What advice costs: jobs that it kept from starting, or whose users gave up on it.
+pub(super) fn unstarted(data: &Data) -> String {
+    let told = data.unstarted.iter().filter(|(_, count)| *count > 0);
+    let told: Vec<String> = told
+        .map(|(kind, count)| format!("{} {}", count_of(*count, "job"), kind.words()))
+        .collect();
+    let words = if told.is_empty() {
+        "No advised job is known to have waited for a limit, or to have been cancelled while it waited.".to_owned()
+    } else {
+        format!(
+            "Of the advised jobs, {}. A job may count more than once.",
+            told.join("; ")
+        )
+    };
+    section("Advised jobs that did not start", &escaped(&words), "")
+}
+
 pub(super) fn failures(data: &Data) -> String {
     let [advised, written] = outcomes(&data.runs);
     let all: u64 = advised.iter().chain(&written).sum();

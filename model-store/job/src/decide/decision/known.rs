@@ -1,0 +1,152 @@
+//! What a job's own request says of what its script starts: variables, tasks on a node.
+
+use crate::engine_args::{Outside, Starts, Times, Variable, starts};
+use crate::job_request::{Given, nodes_asked, number_of};
+
+use super::Submission;
+
+/// Reads what a submission's script starts; `None` where the script cannot be read.
+pub(super) fn of(submission: &Submission) -> Option<Starts> {
+    let variable = |name: &str| variable(submission, name);
+    let outside = Outside {
+        arguments: submission.arguments,
+        variable: &variable,
+        read: submission.read,
+    };
+    let found = starts(submission.script?, &outside);
+    Some(found.of_component(submission.component))
+}
+
+/// A variable as the job begins with it, once it is changed as advised.
+fn variable(submission: &Submission, name: &str) -> Variable {
+    let given = submission.given;
+    let is = |n: u32| Variable::Is(n.to_string());
+    match name {
+        "SLURM_NNODES" | "SLURM_JOB_NUM_NODES" => {
+            let plain = given
+                .get("nodes")
+                .is_none_or(|n| n.trim().parse::<u32>().is_ok());
+            let alone = given.get("nodes").is_some() || tasks(given).is_none_or(|n| n == 1);
+            if plain && alone {
+                is(nodes_asked(given).unwrap_or(1))
+            } else {
+                Variable::Unknown
+            }
+        }
+        "SLURM_NTASKS" | "SLURM_NPROCS" => tasks(given).map_or(Variable::Unknown, is),
+        "SLURM_NTASKS_PER_NODE" => number_of(given, "ntasks-per-node").map_or(Variable::Unset, is),
+        // As many as asked for, which a rewrite keeps told.
+        "SLURM_GPUS_PER_NODE" => counts(given, "gpus-per-node", true),
+        "SLURM_GPUS" => counts(given, "gpus", nodes_asked(given).unwrap_or(1) == 1),
+        "SLURM_GPUS_PER_TASK" => counts(given, "gpus-per-task", tasks_on_node(given) == Some(1)),
+        "SLURM_LLM_MODEL" => submission
+            .options
+            .model
+            .clone()
+            .map_or(Variable::Unknown, Variable::Is),
+        _ if own_of_a_node(name) => Variable::Unknown,
+        _ => of_the_user(submission, name),
+    }
+}
+
+/// Variables that a node, Slurm or the shell itself sets.
+fn own_of_a_node(name: &str) -> bool {
+    const NAMES: [&str; 22] = [
+        "PATH",
+        "PWD",
+        "OLDPWD",
+        "HOSTNAME",
+        "HOST",
+        "TMPDIR",
+        "TMP",
+        "TEMP",
+        "RANDOM",
+        "SECONDS",
+        "LINENO",
+        "UID",
+        "EUID",
+        "PPID",
+        "IFS",
+        "OPTARG",
+        "OPTIND",
+        "REPLY",
+        "FUNCNAME",
+        "PIPESTATUS",
+        "BASHPID",
+        "SHLVL",
+    ];
+    let begins = [
+        "SLURM", "SBATCH", "BASH_", "LD_", "CUDA", "NVIDIA", "ROCR", "PMI", "OMPI",
+    ];
+    NAMES.contains(&name) || begins.iter().any(|b| name.starts_with(b))
+}
+
+/// What the user's own environment brings into the job, as `--export` has it.
+fn of_the_user(submission: &Submission, name: &str) -> Variable {
+    let listed = |list: &str| -> Option<Variable> {
+        let entry = |part: &str| {
+            let (key, value) = part.split_once('=')?;
+            (key.trim() == name).then(|| Variable::Is(value.to_owned()))
+        };
+        list.split(',').find_map(entry)
+    };
+    let all = |list: &str| {
+        list.split(',')
+            .any(|part| part.trim().eq_ignore_ascii_case("all"))
+    };
+    match submission.given.get("export") {
+        Some(list) => match listed(list) {
+            Some(found) => found,
+            None if all(list) => looked_up(submission, name),
+            None => Variable::Unknown,
+        },
+        None => looked_up(submission, name),
+    }
+}
+
+fn looked_up(submission: &Submission, name: &str) -> Variable {
+    (submission.environment)(name).map_or(Variable::Unset, Variable::Is)
+}
+
+/// A request for GPUs in this form, where `all` says that it is the node's.
+fn counts(given: &Given, name: &str, all: bool) -> Variable {
+    match given.get(name) {
+        None => Variable::Unset,
+        // A type in it stands in the variable too.
+        Some(value) if value.trim().parse::<u32>().is_ok() && all => Variable::Gpus,
+        Some(_) => Variable::Unknown,
+    }
+}
+
+/// Tasks of the job, where its request tells.
+fn tasks(given: &Given) -> Option<u32> {
+    number_of(given, "ntasks").or_else(|| {
+        number_of(given, "ntasks-per-node")?.checked_mul(nodes_asked(given).unwrap_or(1))
+    })
+}
+
+/// Tasks on one of its nodes, where its request tells; one is Slurm's own default.
+pub(super) fn tasks_on_node(given: &Given) -> Option<u32> {
+    let nodes = nodes_asked(given).unwrap_or(1).max(1);
+    if let Some(n) = number_of(given, "ntasks-per-node") {
+        return Some(n);
+    }
+    match (
+        given.get("ntasks"),
+        given.get("gpus-per-task").or(given.get("ntasks-per-gpu")),
+    ) {
+        (Some(_), _) => number_of(given, "ntasks").map(|n| n.div_ceil(nodes)),
+        (None, Some(_)) if given.get("ntasks-per-gpu").is_some() => None,
+        (None, _) => Some(1),
+    }
+}
+
+/// How many of a start run on one node at once; `None` where that is not known.
+pub(super) fn on_node(times: Times, given: &Given) -> Option<u32> {
+    match times {
+        Times::Once | Times::EachNode => Some(1),
+        Times::Known(n) => Some(n),
+        Times::EachTask | Times::EachTaskOfANode => tasks_on_node(given),
+        Times::Unknown => None,
+    }
+}

@@ -1,0 +1,5 @@
+#!/bin/bash
+# expect: free
+# model: meta-llama/Llama-3.1-8B-Instruct
+#SBATCH --gres=gpu:a100:4
+vllm serve meta-llama/Llama-3.1-8B-Instruct --tensor-parallel-size ${SLURM_LLM_TP:-4}

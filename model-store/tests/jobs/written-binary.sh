@@ -1,0 +1,6 @@
+#!/bin/bash
+# expect: gpus 4
+# model: meta-llama/Llama-3.1-8B-Instruct
+#SBATCH --gres=gpu:a100:4
+VLLM_BIN=${VLLM_BIN:-vllm}
+"$VLLM_BIN" serve meta-llama/Llama-3.1-8B-Instruct --tensor-parallel-size 4

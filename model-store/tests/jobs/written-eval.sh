@@ -1,0 +1,8 @@
+#!/bin/bash
+# expect: gpus 4
+# model: meta-llama/Llama-3.1-8B-Instruct
+#SBATCH --gres=gpu:a100:4
+CMD="vllm serve meta-llama/Llama-3.1-8B-Instruct --tensor-parallel-size 4"
+echo "$CMD"
+eval "$CMD" &
+wait

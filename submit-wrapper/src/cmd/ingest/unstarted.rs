@@ -1,0 +1,125 @@
+//! Jobs under an advice that did not start: those that wait for a limit now, and those that were
+//! cancelled before they began. The honest price of advice.
+
+use model_store::job_request::advice_in_comment;
+use model_store::store::{Unstarted, UnstartedKind};
+
+use crate::slurm::accounting::{Row, Stage};
+use crate::slurm::command;
+
+/// Beginnings of Slurm's reasons for which a job waits although GPUs may be free.
+const LIMITS: [&str; 7] = [
+    "Assoc",
+    "QOS",
+    "ReqNodeNotAvail",
+    "Reservation",
+    "Partition",
+    "BadConstraints",
+    "NodeDown",
+];
+
+/// A job that is submitted again within this, s, stands for the one that was cancelled.
+const AGAIN_S: i64 = 900;
+
+/// True for a reason that has nothing to do with who else waits.
+pub(crate) fn is_limit(reason: &str) -> bool {
+    let bare = reason.trim_start_matches('(');
+    LIMITS.iter().any(|limit| bare.starts_with(limit))
+}
+
+/// The advised jobs that wait for a limit now. A queue that cannot be asked tells of none.
+pub(super) fn waiting(now: i64) -> Vec<Unstarted> {
+    let all = ["-a", "-h", "-t", "PENDING", "-o", "%A|%r|%k"];
+    let text = command::output("squeue", &all).unwrap_or_default();
+    limited(&text, now)
+}
+
+fn limited(text: &str, now: i64) -> Vec<Unstarted> {
+    let one = |line: &str| {
+        let mut cells = line.splitn(3, '|');
+        let (id, reason, comment) = (cells.next()?, cells.next()?, cells.next()?);
+        advice_in_comment(comment)?;
+        is_limit(reason).then_some(Unstarted {
+            job_id: id.trim().parse().ok()?,
+            kind: UnstartedKind::Limited,
+            reason: reason.to_owned(),
+            seen_at: now,
+        })
+    };
+    text.lines().filter_map(one).collect()
+}
+
+/// The advised jobs of these rows that were cancelled while they waited, and which of them came again
+/// without a tag: the same user's next job of that name.
+pub(super) fn cancelled(rows: &[Row]) -> Vec<Unstarted> {
+    let mut out = Vec::new();
+    for row in rows {
+        let job = &row.job;
+        let given_up = row.stage == Stage::NeverRan && job.state == "CANCELLED";
+        let Some(ended) = job.ended.filter(|_| given_up && job.advice_id.is_some()) else {
+            continue;
+        };
+        let of = |kind| Unstarted {
+            job_id: job.job_id,
+            kind,
+            reason: String::new(),
+            seen_at: ended,
+        };
+        out.push(of(UnstartedKind::Cancelled));
+        let again = |other: &&Row| {
+            let o = &other.job;
+            o.advice_id.is_none()
+                && (o.user.as_str(), o.name.as_str()) == (job.user.as_str(), job.name.as_str())
+                && (job.submit..=ended + AGAIN_S).contains(&o.submit)
+                && o.job_id != job.job_id
+        };
+        if rows.iter().any(|other| again(&other)) {
+            out.push(of(UnstartedKind::Resubmitted));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model_store::store::AccountedJob;
+
+    #[test]
+    fn of_those_that_wait_the_limited_ones_count() {
+        let text = "7|QOSMaxGRESPerUser|omnipilot:7f3a91aa\n8|Priority|omnipilot:7f3a91aa\n9|QOSMaxGRESPerUser|mine\nx\n\
+                    10|(ReqNodeNotAvail, UnavailableNodes:h2)|a|b omnipilot:7f3a91aa\n";
+        let ids: Vec<u64> = limited(text, 5).iter().map(|u| u.job_id).collect();
+        assert_eq!(ids, [7, 10]);
+    }
+
+    #[test]
+    fn a_job_that_was_given_up_and_came_again_counts_as_both() {
+        let row = |job_id, advice: Option<&str>, submit, stage, state: &str| Row {
+            job: AccountedJob {
+                job_id,
+                user: "alice".into(),
+                name: "serve".into(),
+                advice_id: advice.map(str::to_owned),
+                submit,
+                ended: Some(submit + 100),
+                state: state.into(),
+                ..AccountedJob::default()
+            },
+            stage,
+            submit_line: String::new(),
+            reason: String::new(),
+        };
+        let given_up = row(1, Some("7f3a91aa"), 1000, Stage::NeverRan, "CANCELLED");
+        let kinds = |rows: &[Row]| cancelled(rows).iter().map(|u| u.kind).collect::<Vec<_>>();
+        let soon = row(2, None, 1200, Stage::Over, "COMPLETED");
+        let late = row(2, None, 9000, Stage::Over, "COMPLETED");
+        assert_eq!(
+            kinds(&[given_up.clone(), soon]),
+            [UnstartedKind::Cancelled, UnstartedKind::Resubmitted]
+        );
+        assert_eq!(kinds(&[given_up, late]), [UnstartedKind::Cancelled]);
+        let ran = row(1, Some("7f3a91aa"), 1000, Stage::Over, "CANCELLED");
+        assert_eq!(kinds(&[ran]), []);
+    }
+}
