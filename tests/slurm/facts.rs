@@ -231,3 +231,28 @@ fn without_the_plugin_a_tag_is_an_unknown_option() {
         assert!(output.status.success(), "{output:?}");
     }
 }
+
+/// Why a beginning of an option's name can be told from others': the table has every name that this `sbatch` knows.
+#[test]
+#[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
+fn every_option_of_sbatch_is_in_the_table() {
+    let cluster = Cluster::start().unwrap();
+    let known: Vec<&str> = model_store::sbatch_options::names().collect();
+    let mut seen = 0;
+    for letter in 'a'..='z' {
+        let out = cluster
+            .run(ALICE, "sbatch", &[&format!("--{letter}")])
+            .unwrap();
+        // option '--a' is ambiguous; possibilities: '--account' '--acctg-freq' '--array'
+        let list = out
+            .stderr
+            .split_once("possibilities:")
+            .map_or("", |(_, list)| list);
+        for word in list.lines().next().unwrap_or_default().split_whitespace() {
+            let name = word.trim_matches('\'').trim_start_matches("--");
+            assert!(known.contains(&name), "{name}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 90, "{seen}");
+}

@@ -94,9 +94,12 @@ const KIN: [(&str, &str); 4] = [
     ("nvidia tensorrt", "tensorrt-llm"),
 ];
 
+/// Releases of one engine: major, minor, and the year with its fraction.
+type Releases = &'static [(u32, u32, f64)];
+
 /// When a minor version came out: major, minor, year with its fraction. From the upload dates of
 /// the Python package index.
-const RELEASES: [(&str, &[(u32, u32, f64)]); 4] = [
+const RELEASES: [(&str, Releases); 4] = [
     (
         "vllm",
         &[
