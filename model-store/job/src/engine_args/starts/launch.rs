@@ -175,6 +175,12 @@ pub(super) fn command(
         "srun" | "mpirun" | "mpiexec" | "prun" | "orterun" | "mpiexec.hydra" => {
             let launched = srun::read(name, words, &way);
             let rest = words.get(launched.taken..).unwrap_or_default();
+            // A file of programs, or what an image starts.
+            if rest.is_empty() {
+                shell
+                    .host
+                    .keep_unknown(state, name.to_owned(), &launched.way);
+            }
             command(shell, state, rest, input, &launched.way);
         }
         "bash" | "sh" | "zsh" | "dash" | "ksh" => self_shell(shell, state, words, input, &way),

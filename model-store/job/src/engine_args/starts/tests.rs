@@ -132,6 +132,7 @@ fn what_only_a_running_shell_knows_is_unknown() {
         "curl -s x | bash",
         "$CMD",
         "lighteval vllm m",
+        "srun --multi-prog conf",
         "vllm serve 'm",
     ] {
         assert_eq!(one(script).tp, Stated::Unknown, "{script}");
