@@ -93,7 +93,7 @@ impl Site {
         std::fs::create_dir_all(self.path("bin")).unwrap();
         let script = format!(
             "#!/bin/sh\ncase \"$*\" in\n*--batch-script*) exit 0 ;;\n*JobIDRaw,Comment*) printf '4710\\tother\\n4711\\t{comment}\\n' ;;\n\
-             *) printf 'alice\\t{submit_line}\\t{}\\t{comment}\\n' ;;\nesac\n",
+             *) printf '4711\\talice\\t{submit_line}\\t{}\\t{comment}\\n' ;;\nesac\n",
             self.dir.path().display()
         );
         let file = self.path("bin/sacct");

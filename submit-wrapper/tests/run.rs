@@ -379,11 +379,11 @@ fn what_a_log_quotes_stays_out_of_the_record_and_of_our_own_words() {
     for (line, kept) in [
         (
             "vllm serve: error: unrecognized arguments: --api-kye sk-SECRET-0123456789",
-            "unrecognized arguments",
+            "exit status 1",
         ),
         (
             "(APIServer pid=77) ERROR 11-30 05:00:00 [serving_chat.py:203] Error in preprocessing prompt inputs: 'Patient SECRET, 078-05-1120'",
-            "Error in preprocessing prompt inputs",
+            "exit status 1",
         ),
         (
             "ValueError: Cannot find any model weights with https://user:hf_SECRET@hub.example/x",
@@ -404,7 +404,11 @@ fn what_a_log_quotes_stays_out_of_the_record_and_of_our_own_words() {
             "{own:?}"
         );
         let outcome = place.outcome();
-        assert!(outcome.evidence.contains(kept), "{}", outcome.evidence);
+        assert!(
+            outcome.evidence.contains(kept),
+            "{line}: {}",
+            outcome.evidence
+        );
         let file = fs::read_dir(place.spool())
             .unwrap()
             .next()

@@ -165,14 +165,18 @@ fn nodes_that_one_engine_does_not_use_are_given_back() {
     site.observe();
     let pins = [MODEL, "--llm-tp=2", "--gres=gpu:h100:8"];
     let see = "echo $SLURM_JOB_NUM_NODES ${SLURM_NTASKS:-unsaid} $SLURM_GPUS_ON_NODE";
-    let one = "true || omnipilot run -- vllm serve m";
-    let each = "true || srun omnipilot run -- vllm serve m";
+    let one = "command -v vllm >/dev/null && omnipilot run -- vllm serve m || true";
+    let each = "command -v vllm >/dev/null && srun omnipilot run -- vllm serve m || true";
     for (asked, script, seen) in [
         (&["-N2"][..], one, "1 1 2\n"),
         (&["-N2", "-n4"], one, "1 4 2\n"),
         (&["-N2", "--ntasks-per-node=3"], one, "2 6 2\n"),
         (&["-N2"], each, "2 unsaid 2\n"),
-        (&["-N2", "-n2"], "true || srun python serve.py", "2 2 2\n"),
+        (
+            &["-N2", "-n2"],
+            "command -v serve.py >/dev/null && srun python serve.py || true",
+            "2 2 2\n",
+        ),
     ] {
         let text = site.output(&[&pins[..], asked].concat(), &format!("{see}\n{script}"));
         assert_eq!(text, seen, "{asked:?} {script}");

@@ -78,6 +78,7 @@ fn other_resources_stay() {
          PartitionName=wide Nodes=ALL",
     );
     let site = Site::with(&setup);
+    site.observe();
     let record = site.held(
         &[
             "-p",
@@ -183,7 +184,7 @@ fn a_degree_that_is_written_elsewhere_is_a_pin_too() {
         ("vllm serve m --config serve.yaml -tp 1".to_owned(), ":1"),
         ("bash serve.sh".to_owned(), ":4"),
         ("vllm serve m --config nowhere.yaml".to_owned(), ":8"),
-        ("cd sub; vllm serve m --config serve.yaml".to_owned(), ":8"),
+        ("cd sub; vllm serve m --config serve.yaml".to_owned(), ":2"),
     ] {
         let record = site.held(&[MODEL, "--gres=gpu:a100:8"], &script);
         assert!(gpus(&record).ends_with(degree), "{script}: {record:?}");
@@ -310,7 +311,11 @@ fn the_advice_is_told_when_asked_for() {
     assert_eq!(quiet.stderr, "", "{quiet}");
     let asked = site
         .cluster
-        .sbatch(ALICE, &["--hold", "-v", MODEL, "--gres=gpu:a100:8"], "true")
+        .sbatch(
+            ALICE,
+            &["--hold", "-v", MODEL, "--gres=gpu:a100:8"],
+            "omnipilot run -- vllm serve m",
+        )
         .unwrap();
     let told: Vec<&str> = asked
         .stderr

@@ -49,7 +49,10 @@ pub(crate) fn variables(
             read: &|name| script::read_named(name, submission.folder.as_deref()),
             environment: &environment,
             component: number,
-            who,
+            who: &Who {
+                others: beside(&all, number),
+                ..who.clone()
+            },
         };
         if let Decision::Rewrite { environment, .. } | Decision::Explore { environment, .. } =
             decide(snapshot, config, &known)
@@ -63,9 +66,12 @@ pub(crate) fn variables(
 /// What the other components of the job take; nothing for a job of one component.
 pub(crate) fn others(submission: &Submission, text: Option<&str>) -> Vec<Other> {
     let all = components(parts(&submission.words), text);
-    let others = (0_u32..)
-        .zip(&all)
-        .filter(|(n, _)| *n != submission.component);
+    beside(&all, submission.component)
+}
+
+/// What all components but one take.
+fn beside(all: &[Component], component: u32) -> Vec<Other> {
+    let others = (0_u32..).zip(all).filter(|(n, _)| *n != component);
     let one = |component: &Component| {
         let given = Given::of(|name| component.value(name, VARIABLES));
         let asked = component.request(0, VARIABLES).ok();

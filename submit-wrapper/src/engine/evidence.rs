@@ -68,7 +68,7 @@ pub(crate) fn masked(line: &str, rules: impl Iterator<Item = &'static str>) -> S
     let lower = line.to_ascii_lowercase();
     let rule = rules.filter_map(|rule| Some((lower.find(&rule.to_ascii_lowercase())?, rule)));
     let mut mask = Mask::default();
-    match rule.min_by_key(|(at, rule)| (*at, std::cmp::Reverse(rule.len()))) {
+    match rule.max_by_key(|(at, rule)| (rule.len(), std::cmp::Reverse(*at))) {
         Some((at, rule)) => {
             mask.add(&line[..at]);
             mask.keep(&line[at..at + rule.len()]);
@@ -203,6 +203,7 @@ fn opens(before: Option<char>, c: char) -> Option<char> {
 
 fn is_known(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
+    let lower = lower.strip_suffix("'s").unwrap_or(&lower); // the model's
     WORDS.split_ascii_whitespace().any(|known| known == lower)
 }
 

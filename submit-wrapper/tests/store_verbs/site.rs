@@ -74,7 +74,8 @@ impl Site {
         };
         let state = ClusterState {
             pools: types.iter().map(pool).collect(),
-            observed_at: Some(1),
+            // Stated: nothing is known of what jobs could be started on.
+            observed_at: None,
             ..ClusterState::default()
         };
         self.store().save_cluster(&state).unwrap();

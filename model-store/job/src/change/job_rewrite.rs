@@ -318,7 +318,8 @@ fn told(plan: &mut Plan, given: &Given, wanted: &Allocation, form: GpuForm, shap
         if option == option_of(form) {
             continue;
         }
-        let text = if value.contains(':') {
+        // GPUs that a feature chooses have no type of their own, and steps read the variable too.
+        let text = if value.contains(':') && form != GpuForm::Feature {
             format!("{}:{number}", wanted.gpu)
         } else {
             number.to_string()
@@ -590,6 +591,7 @@ mod tests {
                 "SLURM_GPUS=2",
             ),
             (&[("gpus", "a100:4")], GpuForm::Gres, "SLURM_GPUS=h100:2"),
+            (&[("gpus", "a100:4")], GpuForm::Feature, "SLURM_GPUS=2"),
             (
                 &[("gpus-per-task", "4")],
                 GpuForm::Gres,

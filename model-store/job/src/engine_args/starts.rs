@@ -284,7 +284,14 @@ impl Reader<'_> {
             return;
         }
         for n in &state.running {
-            if let Some(other) = self.found.list.get_mut(*n) {
+            // What runs in another component of the job has GPUs of its own.
+            let shares = |other: &&mut Start| {
+                other
+                    .het_groups
+                    .iter()
+                    .any(|n| start.het_groups.contains(n))
+            };
+            if let Some(other) = self.found.list.get_mut(*n).filter(shares) {
                 start.together = true;
                 other.together = true;
             }
