@@ -383,7 +383,7 @@ fn what_a_log_quotes_stays_out_of_the_record_and_of_our_own_words() {
         ),
         (
             "(APIServer pid=77) ERROR 11-30 05:00:00 [serving_chat.py:203] Error in preprocessing prompt inputs: 'Patient SECRET, 078-05-1120'",
-            "exit status 1",
+            "Error in preprocessing prompt inputs",
         ),
         (
             "ValueError: Cannot find any model weights with https://user:hf_SECRET@hub.example/x",
