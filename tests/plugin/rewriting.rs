@@ -69,9 +69,10 @@ fn gpu_requests_from_the_environment_are_replaced_too() {
     );
 }
 
+/// A node that has them and can run no job is none; what stays of such a request is `job_rewrite`'s own test.
 #[test]
 #[cfg_attr(not(e2e_slurm), ignore = "Slurm is not installed")]
-fn other_resources_stay() {
+fn other_resources_that_no_node_can_give_leave_the_job_as_written() {
     let setup = Setup::default().conf(
         "GresTypes=gpu,lustre\n\
          NodeName=x1 NodeAddr=127.0.0.1 Port=9 CPUs=64 RealMemory=512000 Gres=gpu:h100:8,lustre:4 State=UNKNOWN\n\
@@ -79,18 +80,15 @@ fn other_resources_stay() {
     );
     let site = Site::with(&setup);
     site.observe();
-    let record = site.held(
-        &[
-            "-p",
-            "serve,wide",
-            MODEL,
-            "--llm-gpu=h100",
-            "--llm-tp=2",
-            "--gres=gpu:1,lustre:3",
-        ],
-        "true",
+    let asked = ["--gres=gpu:1,lustre:3", "--llm-gpu=h100", "--llm-tp=2"];
+    let words = [&["--hold", "-p", "serve,wide", MODEL][..], &asked].concat();
+    let output = site.cluster.sbatch(ALICE, &words, "true").unwrap();
+    assert!(
+        output.stderr.contains("0 that can run jobs") && output.stderr.contains("as written"),
+        "{output}"
     );
-    assert_eq!(gpus(&record), "lustre:3,gpu:h100:2");
+    let record = site.cluster.show_job(output.id().unwrap()).unwrap();
+    assert_eq!(gpus(&record), "gpu:1,lustre:3");
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Bare {
             &state,
             "--spool",
             &spool,
+            "--figures-only",
         ];
         self.omnipilot(&[&words, more].concat())
     }

@@ -72,7 +72,7 @@ fn every_document_has_the_keys_that_are_written_down() {
     let me = OPERATOR.name();
     let mut held = BTreeSet::new();
     for words in [
-        &["setup", "--account", &me] as &[&str],
+        &["setup", "--figures-only", "--account", &me] as &[&str],
         &["doctor"],
         &["init", "--figures-only"],
         &["observe"],

@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// The plugin [default: looked for in Slurm's plugin folders and beside this command]
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// Begin with the figures of product documentation alone: the first training then takes seconds
+    #[arg(long)]
+    figures_only: bool,
     /// Switch the plugin on too: write the entry in Slurm's plugstack
     #[arg(long, conflicts_with = "disable")]
     enable: bool,
@@ -102,7 +105,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     tell_cluster(&mut told, &slurm, &seen)?;
     let (path, config) = configuration(site, args, &slurm, &seen, &mut told)?;
     folders(&config, &account, &mut told)?;
-    store_and_snapshot(&path, &config, &account, &mut told)?;
+    store_and_snapshot(&path, &config, &account, args.figures_only, &mut told)?;
     services::open(&config, &mut told)?;
     let line = switch::on(args, &slurm, &path, &mut told)?;
     finish(told, line, true)
@@ -214,6 +217,7 @@ fn store_and_snapshot(
     path: &Path,
     config: &Config,
     account: &Account,
+    figures_only: bool,
     told: &mut Told,
 ) -> anyhow::Result<()> {
     let file = path.display().to_string();
@@ -224,7 +228,12 @@ fn store_and_snapshot(
     };
     let (store, snapshot) = (config.store.display(), config.snapshot.display());
     let new = !config.store.exists();
-    verb("init")?;
+    // What a store holds is not changed: it may have been begun with less.
+    if new && !dry {
+        let whole: &[&str] = &["--config", &file, "init"];
+        let words = [whole, &["--figures-only"][..usize::from(figures_only)]].concat();
+        account.run(&words, false)?;
+    }
     told.step("store", new, &format!("{store}, with published figures"))?;
     verb("observe")?;
     told.step("observation", true, "nodes, GPUs and load, from Slurm")?;
