@@ -43,7 +43,7 @@ fn a_family_that_is_refused_is_wished_for_probed_and_then_advised() {
         .sbatch(ALICE, &UNKNOWN_FAMILY, &site.serving())
         .unwrap();
     assert_refused(&refused, 64, "sbatch: error: omnipilot: ");
-    assert!(refused.stderr.contains("family gemma"), "{refused}");
+    assert!(refused.stderr.contains("family t5"), "{refused}");
     assert_eq!(site.json(&["ingest"])["wishes"], 1);
 
     let plan = site.json(&["probe", "plan"]);
