@@ -28,8 +28,8 @@ pub struct Stack {
 /// deviation: prefill, step, experts, each step, each sequence, arrival, bunching.
 pub const VARIES: [f64; PARTS] = [0.20, 0.15, 0.30, 0.60, 0.90, 0.80, 0.60];
 
-/// A stack of a year: year of release, then the numbers of [`Stack`] with times in ms, ms being
-/// microseconds for each sequence.
+/// A stack of a year: year of release, then the numbers of [`Stack`], with times in ms and, for each
+/// sequence, in microseconds.
 type Anchor = (f64, [f64; PARTS]);
 
 /// Levels by engine, oldest first; between two of them they are interpolated by date, before the
@@ -94,12 +94,11 @@ const KIN: [(&str, &str); 4] = [
     ("nvidia tensorrt", "tensorrt-llm"),
 ];
 
-/// Releases of one engine: major, minor, and the year with its fraction.
-type Releases = &'static [(u32, u32, f64)];
+/// A minor version: major, minor, the year in which it came out with its fraction.
+type Release = (u32, u32, f64);
 
-/// When a minor version came out: major, minor, year with its fraction. From the upload dates of
-/// the Python package index.
-const RELEASES: [(&str, Releases); 4] = [
+/// When minor versions came out, from the upload dates of the Python package index.
+const RELEASES: [(&str, &[Release]); 4] = [
     (
         "vllm",
         &[

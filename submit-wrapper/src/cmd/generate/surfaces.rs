@@ -46,11 +46,14 @@ const FORMATS: [(&str, u8, f64); 7] = [
 /// Largest spread of experts over GPUs that is learnt from.
 const WIDEST_SPREAD: f64 = 16.0;
 
+/// How each surface foretells what it was not fitted to; `None` where too little was held out.
+type Told = Vec<(Key, Option<Held>)>;
+
 /// The surfaces of a folder, and for each how it foretells what was held out.
 ///
 /// # Errors
 /// A folder or a table that cannot be read.
-pub(super) fn of_folder(folder: &Path) -> io::Result<(Surfaces, Vec<(Key, Option<Held>)>)> {
+pub(super) fn of_folder(folder: &Path) -> io::Result<(Surfaces, Told)> {
     let mut times = Times::new();
     let mut files: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<_, _>>()?;
     files.sort_by_key(std::fs::DirEntry::file_name);
