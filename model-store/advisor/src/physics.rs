@@ -42,7 +42,7 @@ impl Memory {
     }
 }
 
-/// Memory of one GPU: weights, what [`working`] reckons, and what is left for the KV cache.
+/// Memory of one GPU: weights, what `working` reckons, and what is left for the KV cache.
 pub fn memory(s: &Setup) -> Memory {
     let weights = weights_gib(s, s.precision);
     let lean = s.engine != "vllm" && s.engine != "sglang";

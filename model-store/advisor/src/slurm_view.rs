@@ -1,5 +1,5 @@
 //! The site as Slurm sees it, with its age: nodes, partitions, reservations, and the limits of
-//! accounts and QOS. Values alone; [`crate::startable`] asks them.
+//! accounts and QOS. Values alone; the startable rules asks them.
 //!
 //! What is published can be read by every user. It holds no user's name and no limit of a user's
 //! own: a user stands in it as a hash of the name, with the accounts he may use, and with a mark

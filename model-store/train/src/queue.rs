@@ -5,7 +5,7 @@
 //! of the day, in the backlog that it met, and in time. Below an effective number of jobs nothing is
 //! said.
 //!
-//! Everybody's waits move what everybody is told, so no user has more than a share: see [`share`].
+//! Everybody's waits move what everybody is told, so no user has more than a share: see `share`.
 
 use std::collections::BTreeMap;
 

@@ -72,7 +72,7 @@ pub struct Key {
     pub system: System,
     /// Operation.
     pub op: Op,
-    /// Code of [`format`], or the number of GPUs.
+    /// Code of the format, or the number of GPUs.
     pub format: u8,
 }
 

@@ -1,4 +1,4 @@
-//! From what a script starts to the row of [`rules`](super::rules) that holds for it, and to what the
+//! From what a script starts to the row of [`rules`] that holds for it, and to what the
 //! advisor is to be asked.
 
 use crate::advisor::{Layout, Pins, Precision};
