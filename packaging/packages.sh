@@ -23,7 +23,7 @@ die() {
 stage() { # FOLDER SLURM_PLUGIN_DIR ZSH_DIR
   rm -rf "$1"
   DESTDIR=$1 PREFIX=/usr SLURM_PLUGIN_DIR=$2 ZSH_DIR=$3 SYSTEMD_DIR=/usr/lib/systemd/system "$ROOT/packaging/install.sh" install >/dev/null
-  rm -rf "$1/usr/share/omnipilot"
+  rm -f "$1/usr/share/omnipilot/installed"
   find "$1/usr/share/man" -type f -exec gzip -9n {} +
   strip --strip-unneeded "$1/usr/bin/omnipilot" "$1$2"/*.so 2>/dev/null || true
   install -D -m 644 "$ROOT/CHANGELOG.md" "$1/usr/share/doc/omnipilot/CHANGELOG.md"
