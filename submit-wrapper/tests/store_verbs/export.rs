@@ -18,6 +18,10 @@ const ASK: [&str; 4] = [
 fn site() -> Site {
     let site = Site::small();
     site.observes(&["h100"]);
+    // The page tells when the cluster was seen.
+    let mut seen = site.store().cluster().unwrap().unwrap();
+    seen.observed_at = Some(1);
+    site.store().save_cluster(&seen).unwrap();
     site.json(&["train"]);
     site
 }
