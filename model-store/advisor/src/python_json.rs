@@ -14,6 +14,11 @@ pub fn parse(text: &str) -> Result<Value, serde_json::Error> {
 
 /// The text with null in place of what Python adds to JSON.
 pub fn plain(text: &str) -> Cow<'_, str> {
+    with_infinity_as(text, "null")
+}
+
+/// The text with this JSON in place of `Infinity`, and null in place of `-Infinity` and `NaN`.
+pub fn with_infinity_as<'a>(text: &'a str, infinity: &str) -> Cow<'a, str> {
     if !text.contains("NaN") && !text.contains("Infinity") {
         return Cow::Borrowed(text);
     }
@@ -26,7 +31,7 @@ pub fn plain(text: &str) -> Cow<'_, str> {
             .into_iter()
             .find(|w| !inside && rest.starts_with(w));
         if let Some(word) = word {
-            out.push_str("null");
+            out.push_str(if word == "Infinity" { infinity } else { "null" });
             rest = rest.get(word.len()..).unwrap_or_default();
             continue;
         }

@@ -84,12 +84,12 @@ impl EngineKind {
         }
     }
 
-    /// Spellings of a setting, the one that is written first; empty where the engine has none.
     /// The spelling of a setting that advice is given in; `None` where the engine has no such flag.
     pub fn spelling(self, setting: Setting) -> Option<&'static str> {
         self.spellings(setting).first().copied()
     }
 
+    /// Spellings of a setting, the one that is written first; empty where the engine has none.
     pub(super) fn spellings(self, setting: Setting) -> &'static [&'static str] {
         engines::of_kind(self).map_or(&[], |engine| engine.spellings(setting))
     }

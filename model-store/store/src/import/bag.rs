@@ -1,5 +1,8 @@
 //! Keys of a JSON object, taken one by one; what nobody took is kept.
 
+use std::borrow::Cow;
+
+use advisor::python_json::with_infinity_as;
 use serde_json::{Map, Value};
 
 /// Most characters of one kept value.
@@ -157,36 +160,8 @@ pub(super) fn find_text(value: &Value, path: &[&str]) -> String {
 }
 
 /// JSON as Python writes it: bare `NaN` and `Infinity` become null and "inf", outside of texts.
-pub(super) fn python_json(text: &str) -> String {
-    if !text.contains("NaN") && !text.contains("Infinity") {
-        return text.to_owned();
-    }
-    let mut out = String::with_capacity(text.len());
-    let (mut rest, mut quoted) = (text, false);
-    while let Some(c) = rest.chars().next() {
-        let bare = [
-            ("-Infinity", "null"),
-            ("Infinity", "\"inf\""),
-            ("NaN", "null"),
-        ];
-        let hit = bare
-            .iter()
-            .find(|(word, _)| !quoted && rest.starts_with(word));
-        if let Some((word, instead)) = hit {
-            out.push_str(instead);
-            rest = &rest[word.len()..];
-            continue;
-        }
-        let mut length = c.len_utf8();
-        if quoted && c == '\\' {
-            length += rest[length..].chars().next().map_or(0, char::len_utf8);
-        } else if c == '"' {
-            quoted = !quoted;
-        }
-        out.push_str(&rest[..length]);
-        rest = &rest[length..];
-    }
-    out
+pub(super) fn python_json(text: &str) -> Cow<'_, str> {
+    with_infinity_as(text, "\"inf\"")
 }
 
 #[cfg(test)]
@@ -208,7 +183,7 @@ mod tests {
         fn json_without_such_numbers_stays_what_it_is(text in "\\PC{0,60}", n in -1e9..1e9f64) {
             let value = serde_json::json!({ "NaN": text, "Infinity": [n, "-Infinity", null] });
             let text = value.to_string();
-            prop_assert_eq!(python_json(&text), text);
+            prop_assert_eq!(&*python_json(&text), text.as_str());
         }
     }
 }
