@@ -62,7 +62,7 @@ set_the_stage() {
   plugstack_line >"$PREFIX/plugstack.d/omnipilot.conf"
   note "$(<"$PREFIX/plugstack.d/omnipilot.conf")"
   tell "A store from the published figures, what the cluster has, a model, published for the plugin"
-  must "$(operator)" "omnipilot init"
+  must "$(operator)" "omnipilot init --figures-only"
   must "$(operator)" "omnipilot observe"
   must "$(operator)" "omnipilot train"
 }
