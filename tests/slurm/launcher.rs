@@ -111,14 +111,23 @@ fn vec_inf_takes_an_advised_job_for_the_success_that_it_is() {
         let comment = record.get("Comment").map_or("", String::as_str);
         assert_eq!(comment.starts_with("omnipilot:"), advised, "{record:?}");
     }
+    // A job that goes as written is submitted: a launcher that is not to take the line for a failure says so.
     let far = [tag, ("OMNIPILOT_ISL", "120000"), ("OMNIPILOT_OSL", "100")];
-    let refused = launch(&site, &far);
+    let told = launch(&site, &far);
+    assert_eq!(told.code, Some(1), "{told}");
+    assert!(told.stderr.contains("the job goes as written"), "{told}");
+    let hushed = [&far[..], &[("OMNIPILOT_VERBOSE", "0")]].concat();
+    let output = launch(&site, &hushed);
+    assert_eq!((output.code, &*output.stderr), (Some(0), ""), "{output}");
+    assert_eq!(site.jobs(), 5);
+    let unknown = [("OMNIPILOT_MODEL", "google/flan-ul2"), hushed[3]];
+    let refused = launch(&site, &unknown);
     assert_eq!(refused.code, Some(1), "{refused}");
     assert!(
-        refused.stderr.contains("outside what was measured"),
+        refused.stderr.contains("but the script's engine serves"),
         "the reason comes through: {refused}"
     );
-    assert_eq!(site.jobs(), 3);
+    assert_eq!(site.jobs(), 5);
 }
 
 /// What `omnipilot export vec-inf` writes is a model of the launcher's: it launches with the GPUs, the degree and the format that

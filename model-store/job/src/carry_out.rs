@@ -17,10 +17,30 @@ pub const AS_WRITTEN: &str = "the job goes as written";
 pub enum Tone {
     /// Somebody who watches, on a terminal or because it was asked for: a submission went well.
     Watched,
-    /// Everybody who did not ask for silence.
+    /// Everybody who did not ask for silence: the job goes as written.
     Info,
+    /// Whoever asked a question.
+    Answer,
     /// Everybody: the submission ends.
     Error,
+}
+
+/// The variable that tells how much is said: `0` for refusals and answers alone, anything else for
+/// every word.
+pub const VERBOSE: &str = "OMNIPILOT_VERBOSE";
+
+impl Tone {
+    /// Whether a message is said. `watched`: somebody sees it, on a terminal or by `-v`. `verbose`: the
+    /// text of [`VERBOSE`], empty or `None` where it is not set.
+    pub fn is_heard(self, watched: bool, verbose: Option<&str>) -> bool {
+        let verbose = verbose.filter(|text| !text.is_empty());
+        match (self, verbose) {
+            (Self::Answer | Self::Error, _) => true,
+            (_, Some(text)) => text != "0",
+            (Self::Watched, None) => watched,
+            (Self::Info, None) => true,
+        }
+    }
 }
 
 /// A job under way, or one component of it.
@@ -97,7 +117,7 @@ pub fn carry_out(
             give(job, &environment, part);
             job.tell(Tone::Watched, &message);
         }
-        Decision::Check { message } => job.tell(Tone::Info, &message),
+        Decision::Check { message } => job.tell(Tone::Answer, &message),
         Decision::Refuse { code, message } => {
             job.tell(Tone::Error, &message);
             return Then::End(code);
@@ -150,6 +170,18 @@ fn broken(job: &mut impl Job, fault: Fault, refuse: bool) -> Then {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_launcher_may_ask_for_silence_and_still_hears_a_refusal() {
+        for tone in [Tone::Answer, Tone::Error] {
+            assert!(tone.is_heard(false, Some("0")));
+        }
+        for tone in [Tone::Watched, Tone::Info] {
+            assert!(!tone.is_heard(true, Some("0")));
+            assert!(tone.is_heard(false, Some("1")) && tone.is_heard(true, Some("")));
+        }
+        assert!(Tone::Info.is_heard(false, None) && !Tone::Watched.is_heard(false, None));
+    }
 
     /// A job of lines: what was done to it, in order.
     #[derive(Default)]

@@ -1,6 +1,6 @@
 //! What the plugin says, always on stderr: stdout is the command's own.
 
-use model_store::carry_out::{MOST_LINES, no_advice};
+use model_store::carry_out::{MOST_LINES, Tone, VERBOSE, no_advice};
 use model_store::options::is_hidden;
 
 use crate::environment;
@@ -9,12 +9,15 @@ use crate::host::{self, JobOptions, Level};
 /// Longest line, characters: names and reasons come from files that anybody may have written.
 const LONGEST_LINE: usize = 600;
 
-/// True where the outcome of a successful submission is to be told: on a terminal, or when asked for. A launcher that
-/// reads stderr through a pipe sees nothing.
-pub(crate) fn is_wanted(job: &impl JobOptions) -> bool {
-    host::stderr_is_terminal()
-        || job.is_set(c"verbose")
-        || environment::get("OMNIPILOT_VERBOSE").is_some_and(|v| !v.is_empty())
+/// True where somebody sees what is said: on a terminal, or with `-v`. A launcher that reads stderr through a pipe does not.
+pub(crate) fn is_watched(job: &impl JobOptions) -> bool {
+    host::stderr_is_terminal() || job.is_set(c"verbose")
+}
+
+/// Whether a message of this tone is said.
+pub(crate) fn is_heard(tone: Tone, watched: bool) -> bool {
+    let verbose = environment::get(VERBOSE);
+    tone.is_heard(watched, verbose.as_deref().and_then(|v| v.to_str().ok()))
 }
 
 /// Says a message of several lines.
@@ -26,7 +29,9 @@ pub(crate) fn lines(level: Level, lines: &[String]) {
 
 /// Says why there is no advice though one was asked for; the job goes as it was written.
 pub(crate) fn fault(reason: &str) {
-    lines(Level::Info, &[no_advice(reason)]);
+    if is_heard(Tone::Info, false) {
+        lines(Level::Info, &[no_advice(reason)]);
+    }
 }
 
 /// On one line, without what a terminal would obey: control characters, and those that turn the direction of writing.

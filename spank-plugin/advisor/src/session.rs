@@ -132,10 +132,13 @@ impl<O: JobOptions> Job for InSlurm<'_, O> {
     }
 
     fn tell(&mut self, tone: Tone, lines: &[String]) {
-        match tone {
-            Tone::Watched if !say::is_wanted(self.0) => {}
-            Tone::Watched | Tone::Info => say::lines(Level::Info, lines),
-            Tone::Error => say::lines(Level::Error, lines),
+        if !say::is_heard(tone, say::is_watched(self.0)) {
+            return;
         }
+        let level = match tone {
+            Tone::Watched | Tone::Info | Tone::Answer => Level::Info,
+            Tone::Error => Level::Error,
+        };
+        say::lines(level, lines);
     }
 }

@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use model_store::advisor::Assessed;
-use model_store::carry_out::{Job, MOST_LINES, Part, Then, Tone, carry_out, no_advice};
+use model_store::carry_out::{Job, MOST_LINES, Part, Then, Tone, VERBOSE, carry_out, no_advice};
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
 use model_store::decision::{self, Decision, decide, is_left_alone};
@@ -129,7 +129,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         let mut as_written = Launch::new(&all, &last, launch.script.clone(), false, false);
         let written = || as_written.shown();
         if let Some(why) = shown::against(&launch.shown(), written, patience_s) {
-            tell(&[no_advice(&why)]);
+            say(Tone::Info, &[no_advice(&why)]);
             as_written.forget_all();
             return as_written.start();
         }
@@ -275,16 +275,13 @@ impl Job for OnLine<'_> {
     fn remove(&mut self, _: &str) {}
 
     fn tell(&mut self, tone: Tone, lines: &[String]) {
-        match tone {
-            Tone::Watched => tell_on_terminal(lines),
-            Tone::Info | Tone::Error => tell(lines),
-        }
+        say(tone, lines);
     }
 }
 
-fn tell_on_terminal(message: &[String]) {
-    let asked = environment("OMNIPILOT_VERBOSE").is_some();
-    if asked || std::io::stderr().is_terminal() {
+fn say(tone: Tone, message: &[String]) {
+    let verbose = environment(VERBOSE);
+    if tone.is_heard(std::io::stderr().is_terminal(), verbose.as_deref()) {
         tell(message);
     }
 }
