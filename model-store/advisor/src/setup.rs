@@ -5,12 +5,24 @@ use super::case::{Case, Precision, Variant, Workload};
 use super::catalogue::Catalogue;
 use super::formats::precision_in_name;
 use super::gpu::GpuSpec;
+use super::stack::inner;
 
 /// Input tokens assumed where a source does not state them; the features say that they were
 /// assumed.
 const ASSUMED_ISL: f64 = 256.0;
 /// See [`ASSUMED_ISL`].
 const ASSUMED_OSL: f64 = 128.0;
+
+/// Bytes of one KV value where that is not stated: 16 bits, but 8 where TensorRT-LLM serves a checkpoint
+/// of NVIDIA's 8-bit or 4-bit floats, which bring the scales of an 8-bit cache along.
+fn unstated_kv_bytes(case: &Case, format: Option<Precision>) -> f64 {
+    let small = matches!(format, Some(Precision::Fp8 | Precision::Nvfp4));
+    if small && inner(&case.engine, &case.engine_version) == "tensorrt-llm" {
+        1.0
+    } else {
+        2.0
+    }
+}
 
 /// A resolved case. Lengths in tokens, memory in GiB.
 #[derive(Clone, Debug)]
@@ -73,7 +85,9 @@ impl<'a> Setup<'a> {
             pp: case.pp.max(1),
             dp: case.dp.max(1),
             precision: format.unwrap_or(Precision::Bf16),
-            kv_bytes: case.kv_precision.map_or(2.0, |p| p.bits() / 8.0),
+            kv_bytes: case
+                .kv_precision
+                .map_or_else(|| unstated_kv_bytes(case, format), |p| p.bits() / 8.0),
             isl: case.isl.unwrap_or(ASSUMED_ISL).max(1.0),
             osl: case.osl.unwrap_or(ASSUMED_OSL).max(1.0),
             workload: case.workload,

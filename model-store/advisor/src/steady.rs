@@ -39,8 +39,9 @@ const REQUESTS_OF_A_SET: f64 = 1000.0;
 const UNEVEN: f64 = 0.75;
 
 /// Decode steps that a first token waits for beside its prefill: the step under way, and those in
-/// which the engine admits, samples and streams.
+/// which the engine admits, samples and streams; and how many where nothing else runs.
 const STEPS_OF_ADMISSION: f64 = 2.5;
+const STEPS_ALONE: f64 = 0.5;
 
 /// Share of the server's own latency that a static batch sees: it is handed over in the process.
 const STATIC_ARRIVAL: f64 = 0.03;
@@ -118,6 +119,12 @@ impl<'a> Replica<'a> {
         }
     }
 
+    /// Steps that a first token waits for where so many run.
+    fn steps_of_admission(&self, running: f64) -> f64 {
+        let alone = 1.0 / running.max(1.0);
+        STEPS_OF_ADMISSION + (STEPS_ALONE - STEPS_OF_ADMISSION) * alone
+    }
+
     fn is_static(&self) -> bool {
         self.s.workload == Workload::Static
     }
@@ -148,7 +155,7 @@ impl<'a> Replica<'a> {
             running * prefill_s + STATIC_ARRIVAL * stack.arrival
         } else {
             stack.arrival
-                + STEPS_OF_ADMISSION * step_s
+                + self.steps_of_admission(running) * step_s
                 + self.alone_s
                 + stack.bunching * (running - 1.0).max(0.0) * prefill_s
         };
@@ -293,7 +300,7 @@ impl<'a> Replica<'a> {
         let mut ttft = of_step(if self.is_static() {
             0.0
         } else {
-            STEPS_OF_ADMISSION
+            self.steps_of_admission(running)
         });
         if self.is_static() {
             ttft[0] += prefills;
