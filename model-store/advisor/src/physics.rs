@@ -8,6 +8,7 @@
 use super::case::Precision;
 use super::run::Target;
 use super::setup::Setup;
+use super::stack::inner;
 use super::steady::{State, state};
 use super::working::working;
 
@@ -15,6 +16,9 @@ const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
 /// Share of GPU memory that an engine takes (vLLM's default from 0.10 on).
 const MEMORY_SHARE: f64 = 0.92;
+
+/// The same of engines that build their graphs ahead.
+const LEAN_MEMORY_SHARE: f64 = 0.97;
 
 /// Shares of the peak rates that real kernels reach: reading memory, decode arithmetic.
 const BANDWIDTH_SHARE: f64 = 0.8;
@@ -42,13 +46,21 @@ impl Memory {
     }
 }
 
+/// Share of a GPU's memory that the engine takes.
+fn memory_share(s: &Setup) -> f64 {
+    let measures_itself = matches!(inner(s.engine, s.engine_version), "vllm" | "sglang");
+    if measures_itself {
+        MEMORY_SHARE
+    } else {
+        LEAN_MEMORY_SHARE
+    }
+}
+
 /// Memory of one GPU: weights, what `working` reckons, and what is left for the KV cache.
 pub fn memory(s: &Setup) -> Memory {
     let weights = weights_gib(s, s.precision);
-    let lean = s.engine != "vllm" && s.engine != "sglang";
     let working = working(s).all();
-    let share = if lean { 0.97 } else { MEMORY_SHARE };
-    let usable = s.gpu.memory_gib * share;
+    let usable = s.gpu.memory_gib * memory_share(s);
     let per_token = kv_bytes_per_gpu(s) / GIB;
     let left = (usable - weights - working).max(0.0);
     Memory {
@@ -180,11 +192,12 @@ fn weights_of_one_gpu(s: &Setup, m: &Machine, memory: f64) -> f64 {
     }
 }
 
-/// What is left for the KV cache on one GPU, bytes; never negative, and smooth where it gets
-/// scarce.
-fn free_bytes(weights: f64, memory: f64) -> f64 {
+/// What is left for the KV cache on one GPU beside `weights` bytes; never negative, and smooth where
+/// it gets scarce.
+fn free_bytes(s: &Setup, weights: f64) -> f64 {
+    let memory = s.gpu.memory_gib * GIB;
     let scale = memory * 0.02;
-    let left = (memory * 0.9 - weights - 2e9) / scale;
+    let left = (memory * memory_share(s) - weights - working(s).all() * GIB) / scale;
     let smooth = if left > 30.0 {
         left
     } else {
@@ -199,15 +212,25 @@ fn kv_of_sequence(s: &Setup, tokens: f64) -> f64 {
         + s.card.state_bytes / f64::from(s.tp)
 }
 
+/// Tokens that one sequence keeps of the cache, on average. Sequences of a steady load are of all ages, so half
+/// of their output is in the cache; TensorRT-LLM admits a request when there is room for all of its output
+/// (`GUARANTEED_NO_EVICT`, its scheduler's default).
+fn kept_tokens(s: &Setup) -> f64 {
+    if inner(s.engine, s.engine_version) == "tensorrt-llm" {
+        s.context()
+    } else {
+        s.isl + s.osl / 2.0
+    }
+}
+
 /// Computes memory, the roofline's terms and the state of the engine.
 pub fn physics(s: &Setup) -> Physics {
     let m = Machine::of(s);
     let memory = s.gpu.memory_gib * GIB;
     let weights = weights_of_one_gpu(s, &m, memory);
-    let mean_length = s.isl + s.osl / 2.0;
-    let kv_mean = kv_of_sequence(s, mean_length);
-    // Sequences of a steady load are of all ages: on average half of their output is in the cache.
-    let capacity = (free_bytes(weights, memory) * m.pp / kv_mean.max(1.0)).max(0.25);
+    let kv_mean = kv_of_sequence(s, s.isl + s.osl / 2.0);
+    let kept = kv_of_sequence(s, kept_tokens(s));
+    let capacity = (free_bytes(s, weights) * m.pp / kept.max(1.0)).max(0.25);
     let state = state(s, m.replicas, capacity);
     let in_flight = state.running;
     let embeddings = f64::from(s.card.vocab) * m.hidden * 2.0;

@@ -43,6 +43,10 @@ const UNEVEN: f64 = 0.75;
 const STEPS_OF_ADMISSION: f64 = 2.5;
 const STEPS_ALONE: f64 = 0.5;
 
+/// Share of what each sequence adds to a step that a set handed over in the process sees: no server
+/// streams its tokens.
+const WITHOUT_A_SERVER: f64 = 0.3;
+
 /// Share of the server's own latency that a static batch sees: it is handed over in the process.
 const STATIC_ARRIVAL: f64 = 0.03;
 
@@ -105,7 +109,10 @@ pub fn state(s: &Setup, replicas: f64, capacity: f64) -> State {
 }
 
 impl<'a> Replica<'a> {
-    fn of(s: &'a Setup<'a>, stack: Stack) -> Self {
+    fn of(s: &'a Setup<'a>, mut stack: Stack) -> Self {
+        if s.workload == Workload::Offline {
+            stack.each_sequence *= WITHOUT_A_SERVER;
+        }
         let machine = Machine::of(s);
         let alone = machine.prefill(1.0, s.isl, CHUNK);
         Self {

@@ -7,6 +7,7 @@
 
 use super::card::ModelCard;
 use super::setup::Setup;
+use super::stack::inner;
 use super::version::version;
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -50,7 +51,7 @@ impl Working {
 /// What the engine of this setup takes with its default limits. An unknown version is taken for a
 /// recent one. SGLang is reckoned as a recent vLLM: it runs the same two phases.
 pub(crate) fn working(s: &Setup) -> Working {
-    let lean = s.engine != "vllm" && s.engine != "sglang";
+    let lean = !matches!(inner(s.engine, s.engine_version), "vllm" | "sglang");
     if lean {
         return Working {
             activation: BUILT_AHEAD_GIB,
