@@ -11,7 +11,7 @@ use super::case::Workload;
 use super::ops::{Machine, Split};
 use super::run::Target;
 use super::setup::Setup;
-use super::stack::{PARTS, Stack};
+use super::stack::{PARTS, Stack, inner};
 
 /// Tokens of prompts that one step takes (vLLM's and SGLang's default on large GPUs).
 const CHUNK: f64 = 8192.0;
@@ -31,12 +31,9 @@ const MOST_AT_A_RATE: f64 = 1024.0;
 /// Arrivals above this rate (1/s) come all at once.
 const ALL_AT_ONCE: f64 = 500.0;
 
-/// Requests of a set that comes all at once, where the number is not stated.
+/// Requests of a set that comes all at once, where the number is not stated: the default of vLLM's and
+/// SGLang's own benchmarks.
 const REQUESTS_OF_A_SET: f64 = 1000.0;
-
-/// Of a set that comes all at once, as measured by engines that are asked for the whole set: outputs
-/// are of uneven lengths, so the last ones run alone.
-const UNEVEN: f64 = 0.75;
 
 /// Decode steps that a first token waits for beside its prefill: the step under way, and those in
 /// which the engine admits, samples and streams; and how many where nothing else runs.
@@ -98,6 +95,8 @@ struct Replica<'a> {
     /// Steps after the first token.
     later: f64,
     stages: f64,
+    /// The engine itself, where its name is that of what serves it.
+    inner: &'a str,
     alone: Split,
     alone_s: f64,
 }
@@ -122,6 +121,7 @@ impl<'a> Replica<'a> {
             stack,
             later: (s.osl - 1.0).max(0.0),
             stages: f64::from(s.pp.max(1)),
+            inner: inner(s.engine, s.engine_version),
             s,
         }
     }
@@ -177,7 +177,7 @@ impl<'a> Replica<'a> {
 
     /// Sequences that the engine runs at most, memory aside.
     fn most_sequences(&self) -> f64 {
-        if self.s.engine != "vllm" {
+        if self.inner != "vllm" {
             return MOST_SEQUENCES;
         }
         let recent = super::stack::released(self.s.engine, self.s.engine_version)
@@ -205,7 +205,7 @@ impl<'a> Replica<'a> {
             (None, None) => {
                 let saturated = self.s.workload == Workload::Offline;
                 let asked = if saturated {
-                    self.most_sequences().min(REQUESTS_OF_A_SET)
+                    self.most_sequences()
                 } else {
                     UNNAMED
                 };
@@ -239,18 +239,25 @@ impl<'a> Replica<'a> {
         (high.exp(), found)
     }
 
-    /// How much of the steady rate a finite set reaches that comes all at once: it starts with
-    /// prefills alone and ends with few. TensorRT-LLM's published rates leave both out.
-    fn of_a_set(&self, running: f64) -> f64 {
-        let steady = self.s.workload != Workload::Offline || self.s.engine == "tensorrt-llm";
-        if steady {
+    /// How much of the steady rate (requests/s) a finite set reaches that comes all at once. Its last
+    /// requests run out one by one: with outputs of exponential length, as conversations have, the last B of
+    /// them take ln B - 1 lengths of the shortest step longer than in the steady state. Outputs of one set
+    /// length end together. TensorRT-LLM's published rates are of sets so large that neither shows.
+    fn of_a_set(&self, running: f64, rate: f64) -> f64 {
+        let set = |length: f64| length.fract() == 0.0;
+        let even = set(self.s.osl) && set(self.s.isl) && !self.s.assumed[1];
+        let offline = self.s.workload == Workload::Offline;
+        if !offline || even || self.inner == "tensorrt-llm" {
             return 1.0;
         }
-        UNEVEN / (1.0 + 0.5 * running / REQUESTS_OF_A_SET)
+        let alone = self.busy(1.0, self.alone).step_s;
+        let longer = self.s.osl * alone * (running.max(1.0).ln() - 1.0).max(0.0);
+        1.0 / (1.0 + longer * rate / REQUESTS_OF_A_SET)
     }
 
     fn told(&self, asked: f64, running: f64, busy: Busy, arriving: Option<f64>) -> State {
-        let most_req_s = running / busy.latency_s * self.of_a_set(running);
+        let steady = running / busy.latency_s;
+        let most_req_s = steady * self.of_a_set(running, steady);
         let req_s = arriving.map_or(most_req_s, |rate| rate.min(most_req_s));
         // Those that do not fit wait until as many have left; of more than can be served the queue
         // grows as long as the requests last.
