@@ -63,14 +63,21 @@ pub const fn is_old(kind: Kind) -> bool {
 }
 
 /// A kind and the wider ones that it belongs to, narrowest first.
-fn widening(kind: Kind) -> [Kind; 4] {
+///
+/// Stacks of one age are nearer than all that are known, but neither what had to be assumed nor strange
+/// engines are taken for their like.
+fn widening(kind: Kind) -> impl Iterator<Item = Kind> {
     let [load, age, experts] = kind;
-    [
+    let wider = [
         [load, age, experts],
         [load, age, ANY],
         [load, ANY, ANY],
+        [ANY, age, ANY],
         [ANY; 3],
-    ]
+    ];
+    wider
+        .into_iter()
+        .filter(move |wanted| belongs(kind, *wanted))
 }
 
 /// What leaving out showed of one kind.
@@ -133,8 +140,8 @@ impl Elsewhere {
 
     /// The band of a kind: its own, or that of the narrowest wider one which is known.
     pub fn band(&self, kind: Kind) -> Option<&Band> {
-        widening(kind).iter().find_map(|wanted| {
-            let at = self.bands.binary_search_by_key(wanted, |(k, _)| *k).ok()?;
+        widening(kind).find_map(|wanted| {
+            let at = self.bands.binary_search_by_key(&wanted, |(k, _)| *k).ok()?;
             self.bands.get(at).map(|(_, band)| band)
         })
     }
@@ -152,9 +159,10 @@ impl Elsewhere {
     }
 }
 
-/// Engines that are not known by themselves widen only what is said of all.
+/// What was assumed and engines that are not known by themselves widen only what is said of all.
 fn belongs(kind: Kind, wanted: Kind) -> bool {
-    if wanted != [ANY; 3] && wanted[1] == ANY && kind[1] == STRANGE {
+    let odd = wanted[0] == ANY && kind[0] == ASSUMED || wanted[1] == ANY && kind[1] == STRANGE;
+    if wanted != [ANY; 3] && odd {
         return false;
     }
     kind.iter().zip(wanted).all(|(k, w)| w == ANY || *k == w)
