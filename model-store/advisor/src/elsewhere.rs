@@ -115,12 +115,13 @@ impl Elsewhere {
     }
 
     /// Before three campaigns are known: what leaving out each of the public sources gave
-    /// (`docs/accuracy.md`); `None` for targets that are not of the load.
+    /// (`docs/accuracy.md`); `None` for targets of which the physics says too little.
     pub fn of_public_sources(target: Target) -> Option<Self> {
         let (sides, wrong) = match target {
             Target::OutputTokS | Target::ReqS => ([0.50, 0.40], 0.4),
             Target::TtftMs => ([0.80, 1.10], 0.7),
             Target::TpotMs => ([0.40, 0.50], 0.4),
+            Target::PowerW => ([0.40, 0.35], 0.2),
             _ => return None,
         };
         let band = Band {
