@@ -27,7 +27,7 @@ const DECODE_SHARE: f64 = 0.7;
 /// Shares of the board power limit: idle, and added by reading memory, by arithmetic of decode steps and by
 /// prefills, each at its full rate. Fitted to 356 measured runs on A100-40GB and H100 (least squares, each
 /// source and GPU weighing the same).
-const POWER: [f64; 4] = [0.17, 0.67, 0.16, 0.55];
+const POWER: [f64; 4] = [0.23, 0.57, 0.45, 0.48];
 
 /// Memory of one GPU of the instance, GiB.
 #[derive(Clone, Copy, Debug, PartialEq)]
