@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::super::kin::maker;
 use super::super::prepare::{Sample, prepare};
 use crate::advisor::{Catalogue, Run, RunOutcome};
 use crate::hashing::{fnv1a, mix};
@@ -156,9 +157,8 @@ pub fn splits(runs: &[Run], catalogue: &Catalogue, fold_seeds: u64, row_draws: u
     out
 }
 
-/// True for sources of one maker: the same first word of their names.
+/// True for sources of one maker.
 pub(super) fn are_kin(a: &str, b: &str) -> bool {
-    let maker = |source: &str| source.split('_').next().unwrap_or_default().to_owned();
     maker(a) == maker(b)
 }
 
