@@ -1,7 +1,8 @@
 //! Hard rules: what no engine can run, with the reason in numbers.
 
 use super::case::Precision;
-use super::physics::{memory, weights_gib};
+use super::numbers::grouped;
+use super::physics::{Memory, memory, weights_gib};
 use super::setup::Setup;
 
 /// Rows of weights that a block- or group-quantised checkpoint scales together.
@@ -97,10 +98,23 @@ fn fits(s: &Setup) -> Option<String> {
     let m = memory(s);
     (m.needed() > m.usable).then(|| {
         format!(
-            "{:.1} GiB of weights, {:.1} GiB working memory and {:.1} GiB for one request on each GPU, {:.1} GiB usable",
-            m.weights, m.working, m.one_request, m.usable
+            "{:.1} GiB of weights, {:.1} GiB working memory and {:.1} GiB for one request on each GPU, {:.1} GiB usable{}",
+            m.weights,
+            m.working,
+            m.one_request,
+            m.usable,
+            room(&m)
         )
     })
+}
+
+/// The longest context for which memory is left, where that is one worth a word.
+fn room(m: &Memory) -> String {
+    let tokens = (m.kv_tokens / 1024.0).floor() * 1024.0;
+    match tokens >= 1024.0 {
+        true => format!("; room for a context of {} tokens", grouped(tokens)),
+        false => String::new(),
+    }
 }
 
 /// Until pull request 31914 (January 2026, released with 0.15) vLLM read the whole checkpoint in its

@@ -387,6 +387,9 @@ fn action(
     {
         line.push_str(", at public prices; set your own");
     }
+    if let (Some(requests), Some(best)) = (options.requests, advice.recommended()) {
+        message.push(words::batch(best, requests));
+    }
     match (&advice.verdict, advice.recommended()) {
         (Verdict::Recommend(_), Some(best)) => Action::Rewrite(Rewrite {
             gres: format!("gpu:{}:{}", best.config.gres, best.config.gpus_per_node()),
