@@ -16,8 +16,9 @@ use super::stack::{is_known, released};
 /// Stacks of this year and later count as recent, and so do those of unknown date.
 const RECENT: f64 = 2025.2;
 
-/// Stands for every code.
+/// Stands for every code, and for every one but [`ASSUMED`] or [`STRANGE`].
 const ANY: u8 = u8::MAX;
+const USUAL: u8 = u8::MAX - 1;
 
 /// Level at which what is known of a few campaigns holds [`LEVEL`](super::conformal::LEVEL) of the next one: a quantile over few
 /// campaigns lies too near. Measured by leaving campaigns out (`docs/accuracy.md`).
@@ -64,15 +65,16 @@ pub const fn is_old(kind: Kind) -> bool {
 
 /// A kind and the wider ones that it belongs to, narrowest first.
 ///
-/// Stacks of one age are nearer than all that are known, but neither what had to be assumed nor strange
-/// engines are taken for their like.
+/// Stacks of one age are nearer than all that are known. What was assumed and engines that are not known by
+/// themselves widen only what is said of everything.
 fn widening(kind: Kind) -> impl Iterator<Item = Kind> {
     let [load, age, experts] = kind;
     let wider = [
         [load, age, experts],
         [load, age, ANY],
-        [load, ANY, ANY],
-        [ANY, age, ANY],
+        [load, USUAL, ANY],
+        [USUAL, age, ANY],
+        [USUAL, USUAL, ANY],
         [ANY; 3],
     ];
     wider
@@ -160,13 +162,16 @@ impl Elsewhere {
     }
 }
 
-/// What was assumed and engines that are not known by themselves widen only what is said of all.
 fn belongs(kind: Kind, wanted: Kind) -> bool {
-    let odd = wanted[0] == ANY && kind[0] == ASSUMED || wanted[1] == ANY && kind[1] == STRANGE;
-    if wanted != [ANY; 3] && odd {
-        return false;
-    }
-    kind.iter().zip(wanted).all(|(k, w)| w == ANY || *k == w)
+    let unusual = [ASSUMED, STRANGE, ANY];
+    kind.into_iter()
+        .zip(wanted)
+        .zip(unusual)
+        .all(|((own, wanted), unusual)| match wanted {
+            ANY => true,
+            USUAL => own != unusual,
+            _ => own == wanted,
+        })
 }
 
 fn band(campaigns: &[Vec<(Kind, f64)>], wanted: Kind) -> Option<Band> {
@@ -226,7 +231,23 @@ mod tests {
         let wide = elsewhere.band([2, 0, 0]).unwrap();
         assert_eq!(wide.campaigns, 4);
         assert!(wide.sides[0] > narrow.sides[0]);
-        assert_eq!(elsewhere.band([0, 1, 1]), elsewhere.band([0, ANY, ANY]));
+        assert_eq!(elsewhere.band([0, 1, 1]).unwrap().campaigns, 3);
+    }
+
+    #[test]
+    fn what_was_assumed_and_strange_engines_widen_nothing_but_everything() {
+        let usual = [[0, 0, 0], [1, 0, 0], [2, 0, 0]];
+        let unusual = [[ASSUMED, 0, 0], [0, STRANGE, 0], [ASSUMED, STRANGE, 0]];
+        let campaigns: Vec<_> = usual
+            .map(|k| rows(k, 0.1))
+            .into_iter()
+            .chain(unusual.map(|k| rows(k, 2.0)))
+            .collect();
+        let elsewhere = Elsewhere::from_campaigns(&campaigns);
+        assert!(elsewhere.band([3, 0, 0]).unwrap().sides[0] < 0.1);
+        assert!(elsewhere.band([3, 1, 0]).unwrap().sides[0] < 0.1);
+        assert!(elsewhere.band([ASSUMED, 1, 0]).unwrap().sides[0] > 0.5);
+        assert!(elsewhere.band([0, STRANGE, 0]).unwrap().sides[0] > 0.5);
     }
 
     #[test]
