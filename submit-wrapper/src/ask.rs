@@ -1,11 +1,11 @@
 //! The `--llm-*` options on the command line, made from the one table that the plugin registers.
 
 use clap::{Arg, ArgMatches, Command, error::ErrorKind};
-use model_store::options::{OPTIONS, RawOptions};
+use model_store::options::{OPTIONS, RawOptions, aliases};
 
 use crate::exit;
 
-/// The options of one request. Each is spelt as for `sbatch`, or without `llm-`.
+/// The options of one request. Each is spelt as for `sbatch`, without `llm-`, or as engines spell it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AskArgs {
     /// What was given.
@@ -26,11 +26,10 @@ pub(crate) fn no_model() -> anyhow::Error {
 impl clap::Args for AskArgs {
     fn augment_args(command: Command) -> Command {
         OPTIONS.iter().fold(command, |command, spec| {
-            let short = spec.name.trim_start_matches("llm-");
             command.arg(
                 Arg::new(spec.name)
                     .long(spec.name)
-                    .visible_alias(short)
+                    .visible_aliases(aliases(spec.name))
                     .value_name(spec.metavar)
                     .overrides_with(spec.name) // as for `sbatch`, the last one counts
                     .allow_negative_numbers(true)

@@ -30,6 +30,7 @@ mod stated;
 mod tables;
 mod usage;
 mod waits;
+mod wants;
 mod who;
 
 use clap::{CommandFactory, Parser, Subcommand};

@@ -4,7 +4,7 @@ use super::advice::{Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, 
 use super::assess::assess;
 pub use super::assess::longest_context;
 use super::candidates::{candidates, formats, setup};
-use super::gpu::GpuSpec;
+use super::gpu::{GpuSpec, gpu_name_of_gres};
 use super::highest_load::assess_at_best;
 use super::knowledge::Knowledge;
 use super::model::Model;
@@ -179,7 +179,7 @@ fn no_candidate(known: Knowledge, request: &Request) -> String {
         );
     }
     match (&request.pins.gpu, request.pins.tp) {
-        (Some(gpu), _) if known.cluster.pool(gpu).is_none() => {
+        (Some(gpu), _) if out_of_reach(known, request) => {
             format!("no `{gpu}` GPUs here; the cluster has {has}")
         }
         (_, Some(tp)) => format!(
@@ -187,6 +187,15 @@ fn no_candidate(known: Knowledge, request: &Request) -> String {
         ),
         _ => format!("no configuration fits what was fixed; the cluster has {has}"),
     }
+}
+
+/// True where no GPU type that is pinned is one of the cluster's.
+fn out_of_reach(known: Knowledge, request: &Request) -> bool {
+    let is_here = |name| {
+        known.cluster.pool(name).is_some()
+            || gpu_name_of_gres(name).is_some_and(|gpu| known.gpus.iter().any(|g| g.gpu == gpu))
+    };
+    !request.pins.gpu_names().any(is_here)
 }
 
 /// The reason of the configuration with most memory: where that one fails, all do.

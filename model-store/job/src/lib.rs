@@ -21,6 +21,7 @@ pub mod carry_out;
 pub mod change;
 pub mod decide;
 pub mod engine_args;
+pub mod quantity;
 pub mod site;
 pub mod spool;
 

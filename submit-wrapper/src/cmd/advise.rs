@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use model_store::advisor::words;
-use model_store::advisor::{Assessed, ClusterState, Fallen, Target, Term};
+use model_store::advisor::{Assessed, Fallen, Target, Term};
 use model_store::consult::{Action, Consulted};
 use serde_json::{Value, json};
 
@@ -15,7 +15,9 @@ use self::ground::Ground;
 use self::table::Screen;
 use crate::ask::{AskArgs, no_model};
 use crate::site::SiteArgs;
-use crate::{exit, json, stated};
+use crate::stated::{self, Stated};
+use crate::wants::Wants;
+use crate::{exit, json};
 
 /// Said where no site is configured.
 const PUBLIC: &str = "this rests on runs of other laboratories alone; `omnipilot setup` makes your cluster's own jobs count";
@@ -28,11 +30,16 @@ pub(crate) struct Args {
     model: Option<String>,
     #[command(flatten)]
     ask: AskArgs,
-    /// Most GPUs to choose from, as TYPE:PER_NODE[xNODES] separated by commas, such as h100:8,a100:8x2; where no site is
-    /// configured, the GPUs that there are
+    #[command(flatten)]
+    wants: Wants,
+    /// Most GPUs to choose from: a number, or TYPE:PER_NODE[xNODES] separated by commas, such as h100:8,a100:8x2; where no site
+    /// is configured, the GPUs that there are
     #[allow(rustdoc::broken_intra_doc_links)] // brackets of a help text
-    #[arg(long, value_name = "GPUS", value_parser = stated::cluster)]
-    gpus: Option<ClusterState>,
+    #[arg(long, value_name = "GPUS", visible_aliases = ["num-gpus", "max-gpus", "total-gpus", "gres"], value_parser = stated::gpus)]
+    gpus: Option<Stated>,
+    /// Most nodes to spread over
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    nodes: Option<u32>,
     /// Print the advice as JSON
     #[arg(long)]
     json: bool,
@@ -49,8 +56,9 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     if options.model.is_none() {
         return Err(no_model());
     }
-    let ground = Ground::find(site, args.gpus.as_ref())?;
-    let consulted = ground.consult(&options)?;
+    let pins = args.wants.apply(&mut options);
+    let ground = Ground::find(site, args.gpus.as_ref(), args.nodes)?;
+    let consulted = ground.consult(&options, &pins)?;
     if args.json {
         json::print("advise", as_json(&consulted)?)?;
     } else {

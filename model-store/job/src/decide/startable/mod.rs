@@ -50,7 +50,8 @@ impl Other {
         let acts = tag.filter(|t| t.model.is_some() && t.mode != AdviceMode::Off);
         let asked = asked(given);
         let gpu = match acts {
-            Some(tag) => tag.pins.gpu.clone(),
+            // Of several types nobody knows which it will be.
+            Some(tag) => tag.pins.gpu.clone().filter(|gpu| !gpu.contains(',')),
             None => asked.as_ref()?.gpu.clone(),
         };
         Some(Self {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::advisor::Precision;
+use crate::quantity::tokens;
 
 use super::super::bash::{Field, Follows, Piece, Shell, State, Text, Value};
 use super::super::command::{precision_of, values_of};
@@ -322,7 +323,11 @@ impl Said {
             // The engine takes what fits.
             Some("auto" | "-1") => Stated::Advised,
             Some(text) => {
-                tokens(text).map_or(Stated::Unknown, |value| Stated::Known { value, line })
+                let whole = tokens(text).filter(|value| value.fract() == 0.0);
+                whole.map_or(Stated::Unknown, |value| Stated::Known {
+                    value: value as u64,
+                    line,
+                })
             }
             None => Stated::Unknown,
         }
@@ -404,20 +409,4 @@ fn made_from_any(engine: &Engine, method: &str) -> bool {
     };
     let format = precision_of(Some(method), None, None);
     format.is_some_and(|f| super::super::made_at_load(kind, f))
-}
-
-/// A number of tokens, as `32768`, `32k` (thousands) or `32K` (of 1,024).
-fn tokens(text: &str) -> Option<u64> {
-    let (digits, unit) = match text.strip_suffix(['k', 'K', 'm', 'M']) {
-        Some(digits) => (digits, text.chars().last()),
-        None => (text, None),
-    };
-    let number: u64 = digits.parse().ok()?;
-    number.checked_mul(match unit {
-        Some('k') => 1000,
-        Some('K') => 1024,
-        Some('m') => 1_000_000,
-        Some('M') => 1 << 20,
-        _ => 1,
-    })
 }
