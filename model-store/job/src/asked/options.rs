@@ -224,12 +224,8 @@ fn positive(
 }
 
 fn tokens(name: &str, value: &str, hint: &str) -> Result<f64, OptionError> {
-    let number = crate::quantity::tokens(value).filter(|number| *number <= 1e8);
-    let number = number.ok_or_else(|| OptionError::new(name, value, "a number of tokens", hint))?;
-    match number >= 1.0 {
-        true => Ok(number),
-        false => Err(OptionError::new(name, value, "at least one token", hint)),
-    }
+    let number = crate::quantity::tokens(value).filter(|number| (1.0..=1e8).contains(number));
+    number.ok_or_else(|| OptionError::new(name, value, "a number of tokens from 1 on", hint))
 }
 
 /// GPU types, separated by commas.

@@ -297,8 +297,8 @@ fn in_catalogue(snapshot: &Snapshot, name: &str) -> Result<ModelCard, String> {
             Err(format!("the name could be {}{more}", two.join(" or ")))
         }
         Lookup::Unknown => Err(match catalogue.nearest_name(name) {
-            Some(near) => format!("no model of that name is known; the nearest name is {near}"),
-            None => "no model of that name is known".into(),
+            Some(near) => format!("unknown model; the nearest name is {near}"),
+            None => "unknown model".into(),
         }),
     }
 }
@@ -443,7 +443,7 @@ fn environment(
 fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
     let shown = shorten(name);
     let message = vec![
-        format!("no advice for {shown}: outside what was measured"),
+        format!("no advice for {shown}: the model is not known"),
         reason,
         "hint: `omnipilot models cards` lists the names; a directory with `config.json` will do; `--llm-advice=off` submits it as you wrote it".into(),
     ];
