@@ -1,6 +1,7 @@
 //! `omnipilot advise`: what would be chosen, and every candidate beside it.
 
 mod ground;
+mod screen;
 mod table;
 
 use std::io::Write;
@@ -12,7 +13,7 @@ use model_store::consult::{Action, Consulted};
 use serde_json::{Value, json};
 
 use self::ground::Ground;
-use self::table::Screen;
+use self::screen::Screen;
 use crate::ask::{AskArgs, no_model};
 use crate::site::SiteArgs;
 use crate::stated::{self, Stated};
@@ -151,10 +152,17 @@ fn print(c: &Consulted) -> std::io::Result<()> {
         return Ok(());
     }
     writeln!(out)?;
-    for line in table::lines(&c.advice.candidates, Screen::of_stdout()) {
+    let screen = Screen::of_stdout();
+    for line in table::lines(&c.advice.candidates, &c.request, screen) {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "\n{}", words::ranked_by(&c.advice.ranking))?;
+    if c.advice.recommended().is_none() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    for line in screen::wrapped(&words::ranked_by(&c.advice.ranking), screen, "    ") {
+        writeln!(out, "{line}")?;
+    }
     Ok(())
 }
 
