@@ -15,6 +15,7 @@ mod power;
 mod probe;
 mod progress;
 mod scripts;
+mod serving;
 mod site;
 mod submit;
 mod training;
