@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use self::ground::Ground;
 use self::table::Screen;
-use crate::ask::{AskArgs, no_model};
+use crate::ask::{AskArgs, PlaceArgs, no_model};
 use crate::site::SiteArgs;
 use crate::{exit, json, stated};
 
@@ -33,6 +33,8 @@ pub(crate) struct Args {
     #[allow(rustdoc::broken_intra_doc_links)] // brackets of a help text
     #[arg(long, value_name = "GPUS", value_parser = stated::cluster)]
     gpus: Option<ClusterState>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Print the advice as JSON
     #[arg(long)]
     json: bool,
@@ -50,11 +52,17 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         return Err(no_model());
     }
     let ground = Ground::find(site, args.gpus.as_ref())?;
-    let consulted = ground.consult(&options)?;
+    let advised = ground.consult(&options, &args.place.given())?;
+    let consulted = advised.consulted;
     if args.json {
         json::print("advise", as_json(&consulted)?)?;
     } else {
         print(&consulted)?;
+        if let Some(reason) = &advised.not_asked {
+            exit::hint(&format!(
+                "where your job may start was not looked at: {reason}"
+            ));
+        }
         if ground.public {
             exit::hint(PUBLIC);
         }

@@ -192,6 +192,7 @@ pub fn consult_here(
         cluster,
         startable: here.startable,
         gpus: here.gpus.unwrap_or(&snapshot.body.gpus),
+        priced_here: here.gpus.is_some(),
         ..snapshot.knowledge()
     };
     settle_layout(known, &mut request);

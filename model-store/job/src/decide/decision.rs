@@ -3,6 +3,7 @@
 //! the plugin and one without it treat a job alike.
 
 mod as_asked;
+mod bare;
 mod judge;
 mod known;
 mod place;
@@ -25,6 +26,7 @@ use crate::policy::PolicyMode;
 use crate::prices::{PriceSource, for_job};
 use crate::snapshot::Snapshot;
 use crate::startable::{Ground, Job, Who, rules as site_rules};
+pub use bare::{Bare, bare};
 use judge::{Around, Judged, judge};
 use place::Place;
 use rules::Cell;
