@@ -14,7 +14,7 @@ use model_store::startable::{Ground, Job, Who, rules};
 
 use super::Seen;
 use crate::slurm::cluster::Observed;
-use crate::slurm::test_only::{Word, ask};
+use model_store::test_only::{Word, ask};
 
 /// Most forms that are shown to slurmctld: each takes a hundredth of a second.
 const MOST_SHOWN: usize = 64;

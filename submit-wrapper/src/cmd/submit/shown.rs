@@ -1,6 +1,6 @@
 //! The changed form of a job is shown to slurmctld before it is submitted: it has the last word.
 
-use crate::slurm::test_only::Word;
+use model_store::test_only::Word;
 
 /// Why a job goes as it was written; `None` where the changed form may go. `patience_s` is by how
 /// much it may start later.

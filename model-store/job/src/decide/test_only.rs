@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 /// What slurmctld says of a form of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Word {
+pub enum Word {
     /// It would take the job, to start at this time, Unix seconds, where it told one.
     Takes(Option<i64>),
     /// It would not; its words.
@@ -17,7 +17,7 @@ pub(crate) enum Word {
 const UNREACHED: [&str; 3] = ["Unable to contact", "timed out", "Connection refused"];
 
 /// Runs a `sbatch --test-only` that is ready to be run.
-pub(crate) fn ask(command: &mut Command) -> Word {
+pub fn ask(command: &mut Command) -> Word {
     let out = command
         .env("SLURM_TIME_FORMAT", "%s")
         .env("LC_ALL", "C")
