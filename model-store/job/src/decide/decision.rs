@@ -6,6 +6,7 @@ mod as_asked;
 mod bare;
 mod judge;
 mod known;
+mod patience;
 mod place;
 mod policy;
 pub mod rules;
@@ -28,6 +29,7 @@ use crate::snapshot::Snapshot;
 use crate::startable::{Ground, Job, Who, rules as site_rules};
 pub use bare::{Bare, bare};
 use judge::{Around, Judged, judge};
+pub use patience::patience;
 use place::Place;
 use rules::Cell;
 

@@ -1,4 +1,5 @@
-//! What slurmctld says of a job without taking it: `sbatch --test-only`.
+//! What slurmctld says of a job without taking it (`sbatch --test-only`). The changed form is shown to
+//! it before it is submitted: slurmctld has the last word.
 
 use std::process::{Command, Stdio};
 
@@ -27,6 +28,41 @@ pub fn ask(command: &mut Command) -> Word {
     out.map_or(Word::Silent, |out| {
         read(out.status.success(), &String::from_utf8_lossy(&out.stderr))
     })
+}
+
+/// Why a job goes as it was written; `None` where the changed form may go. `patience_s` is by how
+/// much it may start later, `now` in Unix seconds. `written` is asked where that can matter alone.
+pub fn against(
+    changed: &Word,
+    written: impl FnOnce() -> Word,
+    patience_s: f64,
+    now: i64,
+) -> Option<String> {
+    #[allow(clippy::cast_precision_loss)] // seconds
+    let within = |seconds: i64| seconds as f64 <= patience_s;
+    match changed {
+        // As written it starts no earlier than now.
+        Word::Takes(Some(start)) if within(start.saturating_sub(now)) => None,
+        Word::Silent | Word::Takes(None) => None,
+        Word::Refuses(words) => match written() {
+            // Neither form would be taken: slurmctld says so itself.
+            Word::Refuses(_) => None,
+            _ => Some(format!("Slurm would not take the advised form ({words})")),
+        },
+        Word::Takes(Some(start)) => {
+            let Word::Takes(Some(before)) = written() else {
+                return None;
+            };
+            let later = start.saturating_sub(before);
+            (!within(later)).then(|| {
+                format!(
+                    "the advised form would start {} min later, and is worth {:.0} min of waiting",
+                    later / 60,
+                    patience_s / 60.0
+                )
+            })
+        }
+    }
 }
 
 fn read(taken: bool, text: &str) -> Word {
@@ -67,5 +103,21 @@ mod tests {
         );
         let away = "allocation failure: Unable to contact slurm controller (connect failure)\n";
         assert_eq!(read(false, away), Word::Silent);
+    }
+
+    #[test]
+    fn a_form_that_is_refused_or_much_later_does_not_go() {
+        let at = |start| Word::Takes(Some(start));
+        let refused = || Word::Refuses("no".into());
+        assert!(against(&refused(), || at(5), 60.0, 0).is_some_and(|w| w.contains("(no)")));
+        assert_eq!(against(&refused(), refused, 60.0, 0), None);
+        assert_eq!(against(&at(100), || at(50), 60.0, 0), None);
+        assert!(
+            against(&at(7300), || at(50), 60.0, 0).is_some_and(|w| w.contains("120 min later"))
+        );
+        // What starts soon enough needs no second question.
+        let unasked = || panic!("it is not asked for");
+        assert_eq!(against(&at(7300), unasked, 60.0, 7290), None);
+        assert_eq!(against(&Word::Silent, || at(5), 0.0, 0), None);
     }
 }
