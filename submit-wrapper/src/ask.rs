@@ -1,6 +1,7 @@
 //! The `--llm-*` options on the command line, made from the one table that the plugin registers.
 
 use clap::{Arg, ArgMatches, Command, error::ErrorKind};
+use model_store::job_request::Given;
 use model_store::options::{OPTIONS, RawOptions, aliases};
 
 use crate::exit;
@@ -12,6 +13,32 @@ pub(crate) struct AskArgs {
     pub(crate) options: RawOptions,
     /// The same as text: long name and value.
     pub(crate) given: Vec<(&'static str, String)>,
+}
+
+/// Where the job would run: the site's rules are asked for it.
+#[derive(clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// Partition or partitions of the job, as `sbatch` takes them [default: the cluster's]
+    #[arg(long, value_name = "NAMES", help_heading = "Where to serve")]
+    partition: Option<String>,
+    /// Account of the job [default: the user's]
+    #[arg(long, value_name = "NAME", help_heading = "Where to serve")]
+    account: Option<String>,
+    /// QOS of the job [default: that of the user in the account]
+    #[arg(long, value_name = "NAME", help_heading = "Where to serve")]
+    qos: Option<String>,
+}
+
+impl PlaceArgs {
+    /// As options of a job.
+    pub(crate) fn given(&self) -> Given {
+        Given::of(|name| match name {
+            "partition" => self.partition.clone(),
+            "account" => self.account.clone(),
+            "qos" => self.qos.clone(),
+            _ => None,
+        })
+    }
 }
 
 /// A verb that needs a model was given none.

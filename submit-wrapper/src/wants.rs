@@ -1,6 +1,5 @@
 //! Options of a question that stand for others: a latency target by itself, users instead of requests in flight, a context.
 
-use model_store::advisor::Pins;
 use model_store::options::RawOptions;
 use model_store::quantity;
 
@@ -32,8 +31,8 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    /// Adds what is wanted to the options; says what was made of it. A target by itself counts more than the same one in `--slo`.
-    pub(crate) fn apply(&self, options: &mut RawOptions) -> Pins {
+    /// Adds what is wanted to the options, and says what was made of users. A target by itself counts more than the same one in `--slo`.
+    pub(crate) fn apply(&self, options: &mut RawOptions) {
         let slo = &mut options.slo;
         slo.ttft_ms = self.ttft.or(slo.ttft_ms);
         slo.tpot_ms = self.tpot.or(slo.tpot_ms);
@@ -50,10 +49,7 @@ impl Wants {
                 }
             ));
         }
-        Pins {
-            context: self.max_model_len,
-            ..Pins::default()
-        }
+        options.pins.context = self.max_model_len;
     }
 }
 
@@ -92,9 +88,13 @@ mod tests {
             max_model_len: Some(4096),
             ..Wants::default()
         };
-        let pins = wants.apply(&mut options);
+        wants.apply(&mut options);
         assert_eq!(
-            (options.slo.ttft_ms, options.slo.tpot_ms, pins.context),
+            (
+                options.slo.ttft_ms,
+                options.slo.tpot_ms,
+                options.pins.context
+            ),
             (Some(300.0), Some(50.0), Some(4096))
         );
     }

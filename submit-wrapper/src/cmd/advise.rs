@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::ground::Ground;
 use self::screen::Screen;
-use crate::ask::{AskArgs, no_model};
+use crate::ask::{AskArgs, PlaceArgs, no_model};
 use crate::site::SiteArgs;
 use crate::stated::{self, Stated};
 use crate::wants::Wants;
@@ -41,6 +41,8 @@ pub(crate) struct Args {
     /// Most nodes to spread over
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     nodes: Option<u32>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Print the advice as JSON
     #[arg(long)]
     json: bool,
@@ -57,13 +59,19 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     if options.model.is_none() {
         return Err(no_model());
     }
-    let pins = args.wants.apply(&mut options);
+    args.wants.apply(&mut options);
     let ground = Ground::find(site, args.gpus.as_ref(), args.nodes)?;
-    let consulted = ground.consult(&options, &pins)?;
+    let advised = ground.consult(&options, &args.place.given())?;
+    let consulted = advised.consulted;
     if args.json {
         json::print("advise", as_json(&consulted)?)?;
     } else {
         print(&consulted)?;
+        if let Some(reason) = &advised.not_asked {
+            exit::hint(&format!(
+                "where your job may start was not looked at: {reason}"
+            ));
+        }
         if ground.public {
             exit::hint(PUBLIC);
         }

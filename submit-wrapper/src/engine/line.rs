@@ -363,11 +363,18 @@ fn nccl(rest: &str) -> Option<(Level, &str)> {
     }
 }
 
-/// `vllm: error: text`, as programs say what is wrong with their arguments.
+/// `vllm serve: error: text`, `error: text` and `Error: text`, as programs say what is wrong with their
+/// arguments. A program with verbs has a name of several words.
 fn program(rest: &str) -> Option<(Level, &str)> {
+    let bare = ["error: ", "Error: "];
+    if let Some(said) = bare.iter().find_map(|head| rest.strip_prefix(head)) {
+        return Some((Level::Fault, said));
+    }
     let (name, said) = rest.split_once(": error: ")?;
-    let word = !name.is_empty() && !name.contains([' ', '\'', '"']);
-    word.then_some((Level::Fault, said))
+    let part = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(part);
+    let is_name = name.split(' ').count() <= 4 && name.split(' ').all(is_word);
+    is_name.then_some((Level::Fault, said))
 }
 
 /// `ggml_backend_cuda_buffer_type_alloc_buffer: ... failed: out of memory`: llama.cpp puts the function's name in front, and no
@@ -480,6 +487,17 @@ mod tests {
                 "vllm: error: unrecognized arguments: --x",
                 Fault,
                 "unrecognized arguments: --x",
+            ),
+            (
+                "vllm serve: error: unrecognized arguments: --x",
+                Fault,
+                "unrecognized arguments: --x",
+            ),
+            ("Error: No such option: --x", Fault, "No such option: --x"),
+            (
+                "he said: it is: error: x",
+                Unsaid,
+                "he said: it is: error: x",
             ),
             (
                 "[rank0]:     raise ValueError(x)",

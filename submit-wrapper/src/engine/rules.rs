@@ -43,6 +43,7 @@ const CONTEXT: &str = "the context is longer than the model's";
 const PAIR: &str = "two arguments exclude each other";
 const COUNT: &str = "fewer GPUs than asked for";
 const PLACE: &str = "the place is not as the command says";
+const COMMAND: &str = "the command line is not one that the engine takes";
 const NETWORK: &str = "communication between GPUs failed";
 const KERNEL: &str = "a kernel failed";
 const HOST: &str = "memory of the host ran out";
@@ -636,7 +637,28 @@ pub(super) static RULES: &[Rule] = &[
         &["number of required gpus exceeds"],
     ),
     rule("any", "", Crash, PLACE, &["address already in use"]),
-    rule("any", "", Crash, PLACE, &["unrecognized arguments"]),
+    // Of argparse, clap and click: what they quote behind these words is a user's.
+    rule("any", "", Crash, COMMAND, &["unrecognized arguments"]),
+    rule("any", "", Crash, COMMAND, &["unexpected argument"]),
+    rule("any", "", Crash, COMMAND, &["no such option"]),
+    rule("any", "", Crash, COMMAND, &["ambiguous option"]),
+    rule("any", "", Crash, COMMAND, &["invalid choice"]),
+    rule("any", "", Crash, COMMAND, &["invalid value"]),
+    rule("any", "", Crash, COMMAND, &["expected one argument"]),
+    rule(
+        "any",
+        "",
+        Crash,
+        COMMAND,
+        &["expected at least one argument"],
+    ),
+    rule(
+        "any",
+        "",
+        Crash,
+        COMMAND,
+        &["following arguments are required"],
+    ),
     rule("any", "", Crash, PLACE, &["no space left on device"]),
     rule(
         "huggingface_hub",

@@ -23,7 +23,7 @@ pub struct Given(BTreeMap<&'static str, String>);
 
 impl Given {
     /// Long names of the options that matter.
-    pub const NAMES: [&'static str; 43] = [
+    pub const NAMES: [&'static str; 47] = [
         "gres",
         "gpus",
         "gpus-per-node",
@@ -66,6 +66,10 @@ impl Given {
         "batch",
         "hint",
         "contiguous",
+        "begin",
+        "dependency",
+        "hold",
+        "array",
         "export",
     ];
 

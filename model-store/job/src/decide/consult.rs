@@ -192,6 +192,7 @@ pub fn consult_here(
         cluster,
         startable: here.startable,
         gpus: here.gpus.unwrap_or(&snapshot.body.gpus),
+        priced_here: here.gpus.is_some(),
         ..snapshot.knowledge()
     };
     settle_layout(known, &mut request);
@@ -346,7 +347,10 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         tp: options.pins.tp.or(script_pins.tp),
         precision: options.pins.precision.or(script_pins.precision),
         layout: options.pins.layout.max(script_pins.layout),
-        context: script_pins.context.map(|c| c.min(found.card.max_context)),
+        context: script_pins
+            .context
+            .or(options.pins.context)
+            .map(|c| c.min(found.card.max_context)),
     };
     Request {
         card: found.card,

@@ -3,8 +3,10 @@
 //! the plugin and one without it treat a job alike.
 
 mod as_asked;
+mod bare;
 mod judge;
 mod known;
+mod patience;
 mod place;
 mod policy;
 pub mod rules;
@@ -25,7 +27,9 @@ use crate::policy::PolicyMode;
 use crate::prices::{PriceSource, for_job};
 use crate::snapshot::Snapshot;
 use crate::startable::{Ground, Job, Who, rules as site_rules};
+pub use bare::{Bare, bare};
 use judge::{Around, Judged, judge};
+pub use patience::patience;
 use place::Place;
 use rules::Cell;
 

@@ -309,6 +309,7 @@ impl Snapshot {
             model: &self.body.model,
             cluster: &self.body.cluster,
             gpus: &self.body.gpus,
+            priced_here: false,
             economy: &self.body.economy,
             now: Some(now()),
             startable: None,

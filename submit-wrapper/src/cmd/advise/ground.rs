@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use model_store::advisor::{ClusterState, GpuPool, Pins};
+use model_store::advisor::{ClusterState, GpuPool};
 use model_store::config::{Config, DEFAULT_PATH};
-use model_store::consult::{Consulted, consult_snapshot};
+use model_store::decision::{Bare, bare};
+use model_store::job_request::Given;
 use model_store::options::RawOptions;
 use model_store::snapshot::Snapshot;
 
@@ -12,6 +13,7 @@ use crate::exit;
 use crate::prices::Priced;
 use crate::site::SiteArgs;
 use crate::stated::Stated;
+use crate::who;
 
 /// Name of the public snapshot beside the command, as a build leaves it.
 const BESIDE: &str = "public.snapshot";
@@ -87,18 +89,14 @@ impl Ground {
         })
     }
 
-    /// Asks the advisor on this ground.
+    /// Asks the advisor on this ground, and the site's rules for a job of this user in this place.
     ///
     /// # Errors
-    /// As [`consult_snapshot`].
-    pub(super) fn consult(&self, options: &RawOptions, pins: &Pins) -> anyhow::Result<Consulted> {
-        let Self {
-            snapshot,
-            cluster,
-            config,
-            ..
-        } = self;
-        consult_snapshot(snapshot, cluster, config, options, pins)
+    /// As [`bare`].
+    pub(super) fn consult(&self, options: &RawOptions, given: &Given) -> anyhow::Result<Bare> {
+        let who = who::me(&self.config, Vec::new());
+        let (snapshot, cluster) = (&self.snapshot, &self.cluster);
+        bare(snapshot, cluster, &self.config, options, given, &who)
             .map_err(|fault| exit::fail(fault.reason, fault.hint))
     }
 }

@@ -16,7 +16,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::script::Script;
 use crate::exit;
 use crate::shell::quoted;
-use crate::slurm::test_only::{Word, ask};
+use model_store::test_only::{Word, ask};
 
 /// True inside a job.
 pub(super) fn inside_job() -> bool {
