@@ -120,6 +120,8 @@ pub struct Asked {
     pub gpu: Option<String>,
     /// GPUs on a node, where the form tells.
     pub count: Option<u32>,
+    /// Nodes.
+    pub nodes: u32,
 }
 
 /// The GPUs that a job asks for; `None` where it asks for none.
@@ -127,7 +129,10 @@ pub fn asked(given: &Given) -> Option<Asked> {
     asked_by_gres(given)
         .or_else(|| GPU_OPTIONS.iter().find_map(|name| asked_by(given, name)))
         .or_else(|| asked_by_task(given))
-        .map(|asked| of_feature(given, asked))
+        .map(|asked| Asked {
+            nodes: nodes_asked(given).unwrap_or(1),
+            ..of_feature(given, asked)
+        })
 }
 
 fn asked_by_gres(given: &Given) -> Option<Asked> {
@@ -162,7 +167,7 @@ fn asked_by_task(given: &Given) -> Option<Asked> {
     Some(Asked {
         text: format!("--{TRES_PER_TASK}={value}"),
         count: times_tasks(given, asked.count),
-        gpu: asked.gpu,
+        ..asked
     })
 }
 
@@ -199,9 +204,9 @@ fn type_and_count(text: &str) -> Asked {
     };
     let gpu = (!gpu.is_empty()).then(|| gpu.to_ascii_lowercase());
     Asked {
-        text: String::new(),
         gpu,
         count,
+        ..Asked::default()
     }
 }
 

@@ -394,7 +394,8 @@ impl<'a> Site<'a> {
         }
         let asked = self.asked.as_ref().and_then(|asked| asked.gpu.clone());
         let stated = submission.options.pins.gpu.is_some();
-        if let (true, Some(asked), false) = (self.features_are_asked(submission), &asked, stated) {
+        let same = judged.rule.kind == Cell::Asked || self.features_are_asked(submission);
+        if let (true, Some(asked), false) = (same, &asked, stated) {
             reached
                 .pools
                 .retain(|pool| pool.gres.eq_ignore_ascii_case(asked));
@@ -625,7 +626,14 @@ impl<'a> Site<'a> {
         if submission.options.mode == AdviceMode::Check {
             return check(message, &plan.shown());
         }
-        if let Some(asked) = self.asked.as_ref().filter(|a| a.text != rewrite.gres) {
+        let to = &rewrite.allocation;
+        let same = |asked: &Asked| {
+            let gpu = asked.gpu.as_ref();
+            let kind = gpu.is_some_and(|gpu| gpu.eq_ignore_ascii_case(&to.gpu));
+            let number = asked.count == Some(to.per_node) && asked.nodes == to.nodes;
+            (kind && number) || asked.text == rewrite.gres
+        };
+        if let Some(asked) = self.asked.as_ref().filter(|asked| !same(asked)) {
             message.truncate(3);
             message.push(words::instead_of(advice, &asked.text));
         }

@@ -111,7 +111,7 @@ pub(super) static ENGINES: [Engine; 8] = [
             flags: YAML,
             wins: false,
         }),
-        variables: &[],
+        variables: &[(Setting::Dp, "VLLM_DP_SIZE")],
         untold: Untold::One,
         model_by_place: true,
         own_files: false,
@@ -287,6 +287,22 @@ pub(super) const MEMORY: [&str; 12] = [
     "--num-gpu-blocks-override",
     "--load-format",
     "--hf-overrides",
+];
+
+/// Options that say on which of the GPUs an engine begins, beside the variables for it.
+pub(super) const PLACE: [&str; 3] = ["--base-gpu-id", "--gpu-id-step", "--main-gpu"];
+
+/// Options and variables whose values may need features of newer GPUs.
+pub(super) const OF_NEWER_GPUS: [&str; 9] = [
+    "VLLM_FLASH_ATTN_VERSION",
+    "VLLM_ATTENTION_BACKEND",
+    "VLLM_USE_DEEP_GEMM",
+    "VLLM_USE_FLASHINFER_MOE",
+    "TORCH_CUDA_ARCH_LIST",
+    "--attention-backend",
+    "--moe-backend",
+    "--prefill-attention-backend",
+    "--decode-attention-backend",
 ];
 
 /// Options that name the share of the memory an engine takes.
