@@ -15,7 +15,7 @@ use crate::advisor::{
     Advice, ClusterState, GpuSpec, Pins, Precision, SiteGpu, Startable, Verdict, words,
 };
 use crate::config::Config;
-use crate::consult::{Action, Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
+use crate::consult::{Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
 use crate::engine_args::Starts;
 use crate::job_request::{Asked, Given, asked, nodes_asked};
 use crate::job_rewrite::{Edit, plan};
@@ -549,12 +549,10 @@ impl<'a> Site<'a> {
 
     fn in_mode(&self, submission: &Submission, consulted: Consulted, judged: &Judged) -> Decision {
         let checked = submission.options.mode == AdviceMode::Check;
-        match consulted.action {
-            Action::Rewrite(rewrite) => {
-                self.rewritten(submission, &consulted.advice, rewrite, judged)
-            }
+        match consulted.answer {
+            Ok(rewrite) => self.rewritten(submission, &consulted.advice, rewrite, judged),
             // Nobody knows that the job cannot run as it is written.
-            Action::Refuse(refusal) if self.is_in_doubt(submission, judged, &consulted.advice) => {
+            Err(refusal) if self.is_in_doubt(submission, judged, &consulted.advice) => {
                 let why = refusal.message.get(1).or(refusal.message.first());
                 let why = shorten(why.map_or("", String::as_str));
                 Decision::left(&match judged.reason.as_str() {
@@ -562,11 +560,11 @@ impl<'a> Site<'a> {
                     reason => format!("{reason}, and no GPU type is known to hold it ({why})"),
                 })
             }
-            Action::Refuse(_) if as_asked::is_barred(&consulted.advice) => Decision::Left {
+            Err(_) if as_asked::is_barred(&consulted.advice) => Decision::Left {
                 reason: as_asked::why_barred(&consulted.advice),
             },
-            Action::Refuse(refusal) if checked => check(refusal.message, "refused"),
-            Action::Refuse(Refusal { code, message }) => Decision::Refuse { code, message },
+            Err(refusal) if checked => check(refusal.message, "refused"),
+            Err(Refusal { code, message }) => Decision::Refuse { code, message },
         }
     }
 
@@ -593,7 +591,7 @@ impl<'a> Site<'a> {
             ..judged.pins.clone()
         };
         let shorter = self.consult(submission, &pins, None);
-        shorter.is_ok_and(|consulted| matches!(consulted.action, Action::Rewrite(_)))
+        shorter.is_ok_and(|consulted| matches!(consulted.answer, Ok(_)))
     }
 
     fn rewritten(

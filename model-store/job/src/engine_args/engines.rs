@@ -105,6 +105,7 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::Host, &["--host"]),
             (Setting::Port, &["--port"]),
             (Setting::MaxLen, &["--max-model-len"]),
+            (Setting::MostSequences, &["--max-num-seqs"]),
             (Setting::Nodes, &["--nnodes", "-n"]),
         ],
         file: Some(SettingsFile {
@@ -144,6 +145,7 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::Host, &["--host"]),
             (Setting::Port, &["--port"]),
             (Setting::MaxLen, &["--context-length"]),
+            (Setting::MostSequences, &["--max-running-requests"]),
             (Setting::Nodes, &["--nnodes"]),
         ],
         file: Some(SettingsFile {
@@ -170,6 +172,7 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::Host, &["--host"]),
             (Setting::Port, &["--port"]),
             (Setting::MaxLen, &["--max_seq_len"]),
+            (Setting::MostSequences, &["--max_batch_size"]),
         ],
         // "overwrites the parameters specified by trtllm-serve", says its own help.
         file: Some(SettingsFile {
@@ -194,6 +197,7 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::Host, &["--hostname"]),
             (Setting::Port, &["--port"]),
             (Setting::MaxLen, &["--max-total-tokens"]),
+            (Setting::MostSequences, &["--max-concurrent-requests"]),
         ],
         file: None,
         variables: &[

@@ -203,12 +203,7 @@ pub(super) fn pareto(c: &Consulted) -> String {
 }
 
 fn message(c: &Consulted) -> String {
-    use model_store::consult::Action;
-    let lines = match &c.action {
-        Action::Rewrite(r) => &r.message,
-        Action::Refuse(r) => &r.message,
-    };
-    lines
+    c.message()
         .first()
         .map_or_else(String::new, |l| format!("Advice: {l}."))
 }
