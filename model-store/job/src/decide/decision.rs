@@ -17,7 +17,7 @@ use crate::advisor::{
 use crate::config::Config;
 use crate::consult::{Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
 use crate::engine_args::Starts;
-use crate::job_request::{Asked, Given, asked, nodes_asked};
+use crate::job_request::{Asked, Given, JobOption, asked, nodes_asked};
 use crate::job_rewrite::{Edit, plan};
 use crate::options::{AdviceMode, RawOptions, shorten};
 use crate::outcome::env;
@@ -214,7 +214,7 @@ pub fn prices_of(snapshot: &Snapshot, config: &Config, given: &Given) -> Option<
     let place = Place::of(given, &body.cluster);
     let first = place.partitions.first();
     let partition = first.and_then(|name| body.slurm.as_ref()?.partition(name));
-    let of = (given.get("account"), given.get("qos"));
+    let of = (given.get(JobOption::Account), given.get(JobOption::Qos));
     let partition = partition.map(|(_, partition)| partition);
     Some(for_job(
         &body.gpus,
@@ -320,7 +320,7 @@ impl<'a> Site<'a> {
         let starts = known::of(submission);
         // Engines that start once a node keep the nodes that were asked for, as does what is not
         // seen, and a job that counts its tasks by node.
-        let counted = submission.given.get("ntasks-per-node").is_some();
+        let counted = submission.given.get(JobOption::NtasksPerNode).is_some();
         let spread = counted || starts.as_ref().is_none_or(Starts::may_use_all_nodes);
         let asked_nodes = nodes_asked(submission.given).filter(|_| spread);
         let nodes = asked_nodes.unwrap_or(1);
@@ -415,7 +415,10 @@ impl<'a> Site<'a> {
             return false;
         }
         let types = self.config.rules("", &self.gpu_types()).types;
-        let constraint = submission.given.get("constraint").unwrap_or_default();
+        let constraint = submission
+            .given
+            .get(JobOption::Constraint)
+            .unwrap_or_default();
         crate::constraint::asks_for_more(constraint, &types)
     }
 
@@ -426,7 +429,12 @@ impl<'a> Site<'a> {
         if typed || stated || !self.features_are_asked(submission) {
             return None;
         }
-        let constraint = shorten(submission.given.get("constraint").unwrap_or_default());
+        let constraint = shorten(
+            submission
+                .given
+                .get(JobOption::Constraint)
+                .unwrap_or_default(),
+        );
         Some(Decision::left(&format!(
             "which GPU types have nodes with --constraint={constraint} is not known, so they are left as asked"
         )))

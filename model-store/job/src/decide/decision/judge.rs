@@ -3,7 +3,7 @@
 
 use crate::advisor::{Layout, Pins, Precision};
 use crate::engine_args::{Own, Program, Start, Starts, Stated};
-use crate::job_request::{Asked, Given, nodes_asked};
+use crate::job_request::{Asked, Given, JobOption, nodes_asked};
 use crate::options::RawOptions;
 
 use super::known::{on_node, tasks_on_node};
@@ -305,9 +305,11 @@ fn several(starts: &Starts, around: &Around) -> Result<Judged, String> {
 /// A request for GPUs by task, which binds them to tasks.
 fn by_task(given: &Given) -> bool {
     let task = given
-        .get("tres-per-task")
+        .get(JobOption::TresPerTask)
         .is_some_and(|t| t.contains("gpu"));
-    given.get("gpus-per-task").is_some() || given.get("ntasks-per-gpu").is_some() || task
+    given.get(JobOption::GpusPerTask).is_some()
+        || given.get(JobOption::NtasksPerGpu).is_some()
+        || task
 }
 
 /// The number of GPUs stays. `told` is true where no engine is seen that the variables could change.
@@ -330,7 +332,7 @@ fn as_asked(rule: Rule, around: &Around, why: &str, told: bool) -> Result<Judged
             Some(count.ok_or_else(|| format!("{why}, so its GPUs are left as asked"))?)
         }
     };
-    if number.is_some() && by_task(around.given) && around.given.get("ntasks").is_some() {
+    if number.is_some() && by_task(around.given) && around.given.get(JobOption::Ntasks).is_some() {
         return Err(format!("{why}, so the GPUs of each task are left as asked"));
     }
     let pins = Pins {
