@@ -24,7 +24,6 @@ mod prices;
 mod progress;
 mod publish;
 mod shared_folder;
-mod shell;
 mod site;
 mod slurm;
 mod stated;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use model_store::advisor::words;
 use model_store::advisor::{Assessed, Fallen, Target, Term};
-use model_store::consult::{Action, Consulted};
+use model_store::consult::Consulted;
 use serde_json::{Value, json};
 
 use self::ground::Ground;
@@ -76,21 +76,22 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             exit::hint(PUBLIC);
         }
     }
-    Ok(match &consulted.action {
-        Action::Rewrite(_) => ExitCode::SUCCESS,
-        Action::Refuse(refusal) => ExitCode::from(refusal.code),
+    Ok(match &consulted.answer {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(refusal) => ExitCode::from(refusal.code),
     })
 }
 
 fn as_json(c: &Consulted) -> anyhow::Result<Value> {
     let candidates: Vec<Value> = c.advice.candidates.iter().map(candidate_json).collect();
-    let (decision, message, gres) = match &c.action {
-        Action::Rewrite(r) => ("rewrite", &r.message, Some(&r.gres)),
-        Action::Refuse(r) => ("refuse", &r.message, None),
+    let (decision, gres) = match &c.answer {
+        Ok(r) => ("rewrite", Some(&r.gres)),
+        Err(_) => ("refuse", None),
     };
-    let environment: serde_json::Map<String, Value> = match &c.action {
-        Action::Rewrite(r) => r.environment.iter(),
-        Action::Refuse(_) => [].iter(),
+    let message = c.message();
+    let environment: serde_json::Map<String, Value> = match &c.answer {
+        Ok(r) => r.environment.iter(),
+        Err(_) => [].iter(),
     }
     .map(|(name, value)| ((*name).to_owned(), json!(value)))
     .collect();
@@ -148,12 +149,8 @@ fn terms_json(a: &Assessed) -> Value {
 }
 
 fn print(c: &Consulted) -> std::io::Result<()> {
-    let message = match &c.action {
-        Action::Rewrite(r) => &r.message,
-        Action::Refuse(r) => &r.message,
-    };
     let mut out = std::io::stdout().lock();
-    for line in message {
+    for line in c.message() {
         writeln!(out, "{line}")?;
     }
     if c.advice.candidates.is_empty() {

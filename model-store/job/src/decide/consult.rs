@@ -38,15 +38,6 @@ pub const ASSUMED_ISL: f64 = 1024.0;
 /// See [`ASSUMED_ISL`].
 pub const ASSUMED_OSL: f64 = 256.0;
 
-/// What is to be done with the job.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Change the job so.
-    Rewrite(Rewrite),
-    /// Refuse it.
-    Refuse(Refusal),
-}
-
 /// The changes to a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewrite {
@@ -78,8 +69,18 @@ pub struct Consulted {
     pub request: Request,
     /// The advice.
     pub advice: Advice,
-    /// What is to be done.
-    pub action: Action,
+    /// What it comes to for a job: its changes, or why it is refused.
+    pub answer: Result<Rewrite, Refusal>,
+}
+
+impl Consulted {
+    /// What to tell the user, at most four lines, without prefix.
+    pub fn message(&self) -> &[String] {
+        match &self.answer {
+            Ok(rewrite) => &rewrite.message,
+            Err(refusal) => &refusal.message,
+        }
+    }
 }
 
 /// Why there is no advice although one was asked for.
@@ -197,11 +198,11 @@ pub fn consult_here(
     };
     settle_layout(known, &mut request);
     let advice = advise(known, &request);
-    let action = action(snapshot, config, options, &request, &advice);
+    let answer = answer(snapshot, config, options, &request, &advice);
     Ok(Consulted {
         request,
         advice,
-        action,
+        answer,
     })
 }
 
@@ -368,13 +369,13 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
     }
 }
 
-fn action(
+fn answer(
     snapshot: &Snapshot,
     config: &Config,
     options: &RawOptions,
     request: &Request,
     advice: &Advice,
-) -> Action {
+) -> Result<Rewrite, Refusal> {
     let mut message = words::lines(advice, request);
     if (options.isl.is_none() || options.osl.is_none())
         && let (Some(line), Verdict::Recommend(_)) = (message.get_mut(1), &advice.verdict)
@@ -392,7 +393,7 @@ fn action(
         line.push_str(", at public prices; set your own");
     }
     match (&advice.verdict, advice.recommended()) {
-        (Verdict::Recommend(_), Some(best)) => Action::Rewrite(Rewrite {
+        (Verdict::Recommend(_), Some(best)) => Ok(Rewrite {
             gres: format!("gpu:{}:{}", best.config.gres, best.config.gpus_per_node()),
             allocation: Allocation {
                 gpu: best.config.gres.clone(),
@@ -403,11 +404,11 @@ fn action(
             comment: format!("omnipilot:{}", advice.id),
             message,
         }),
-        (Verdict::Infeasible(_), _) => Action::Refuse(Refusal {
+        (Verdict::Infeasible(_), _) => Err(Refusal {
             code: exit_code::INFEASIBLE,
             message,
         }),
-        _ => Action::Refuse(Refusal {
+        _ => Err(Refusal {
             code: exit_code::OUT_OF_SUPPORT,
             message,
         }),
@@ -488,7 +489,7 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
     Consulted {
         request,
         advice,
-        action: Action::Refuse(Refusal {
+        answer: Err(Refusal {
             code: exit_code::OUT_OF_SUPPORT,
             message,
         }),

@@ -2,7 +2,7 @@
 //! may start: the advice goes to format and engine arguments alone.
 
 use crate::advisor::{Advice, Fallen, Layout, Pins, Verdict};
-use crate::consult::{Action, Rewrite};
+use crate::consult::Rewrite;
 use crate::options::AdviceMode;
 
 use super::judge::Judged;
@@ -42,7 +42,7 @@ impl Site<'_> {
             Ok(consulted) => consulted,
             Err(fault) => return fault.into(),
         };
-        let Action::Rewrite(rewrite) = consulted.action else {
+        let Ok(rewrite) = consulted.answer else {
             return left("on the GPUs that are asked for there is no advice");
         };
         if !self.is_as_asked(&rewrite, &judged.pins) {

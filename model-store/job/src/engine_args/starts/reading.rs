@@ -38,7 +38,10 @@ pub(super) fn engine(
         }
     }
     let told = way.under_run.is_some() && engine.kind.is_some();
-    let own = visible(shell, state).unwrap_or_else(|| way.own.clone());
+    let own = match said.placed {
+        true => Own::Unknown,
+        false => visible(shell, state).unwrap_or_else(|| way.own.clone()),
+    };
     let line = way.line;
     let mut start = Start {
         own,
@@ -52,6 +55,9 @@ pub(super) fn engine(
         ..way.start(Program::of(engine))
     };
     (start.format, start.own_checkpoint) = said.format(engine, &start.model, line);
+    if way.lost_advice {
+        start.tp = or_unknown(start.tp);
+    }
     if told {
         start.tp = or_advised(start.tp);
         start.context = or_advised(start.context);
@@ -75,6 +81,14 @@ fn or_advised<T>(stated: Stated<T>) -> Stated<T> {
     }
 }
 
+/// For `omnipilot run` where no variable of the job reaches it.
+fn or_unknown<T>(stated: Stated<T>) -> Stated<T> {
+    match stated {
+        Stated::Unsaid => Stated::Unknown,
+        other => other,
+    }
+}
+
 /// The GPUs that variables leave an engine to see; `None` for all.
 fn visible(shell: &mut Shell<Reader>, state: &State) -> Option<Own> {
     const NAMES: [&str; 6] = [
@@ -91,7 +105,7 @@ fn visible(shell: &mut Shell<Reader>, state: &State) -> Option<Own> {
     let Some(text) = shell.variable(state, set) else {
         return Some(Own::Unknown);
     };
-    if matches!(text.follows(), Some(Follows::GpuList)) {
+    if text.follows().is_some_and(Follows::lists) {
         return None;
     }
     let known = text.text().unwrap_or_default();
@@ -177,6 +191,8 @@ struct Said {
     told: Option<usize>,
     /// Options that change what fits.
     memory: bool,
+    /// Options that say on which GPU it begins.
+    placed: bool,
     /// The engine's file of settings could not be read.
     hidden: bool,
     wins: bool,
@@ -189,6 +205,7 @@ impl Said {
             loose: None,
             told: None,
             memory: false,
+            placed: false,
             hidden: false,
             wins: engine.file.is_some_and(|f| f.wins),
         };
@@ -239,6 +256,7 @@ impl Said {
     ) -> usize {
         let plain = engines::plain(flag);
         self.memory |= engines::MEMORY.contains(&plain.as_str());
+        self.placed |= engines::PLACE.contains(&plain.as_str());
         let next = args
             .get(at + 1)
             .filter(|f| !f.word().is_some_and(|w| w.starts_with("--")));

@@ -209,12 +209,7 @@ pub(super) fn pareto(c: &Consulted) -> Section {
 }
 
 fn message(c: &Consulted) -> String {
-    use model_store::consult::Action;
-    let lines = match &c.action {
-        Action::Rewrite(r) => &r.message,
-        Action::Refuse(r) => &r.message,
-    };
-    lines
+    c.message()
         .first()
         .map_or_else(String::new, |l| format!("Advice: {l}."))
 }
