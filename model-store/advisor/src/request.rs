@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::card::ModelCard;
 use super::case::Precision;
+use super::limits::Limits;
 
 /// The load that the instance will serve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct Pins {
     /// Context that an engine will ask for whatever is advised, tokens, at most the model's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<u32>,
+    /// What else a script starts its engine with.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }
 
 /// How far an instance may be spread or repeated by what starts the engine.

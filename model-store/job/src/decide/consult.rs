@@ -304,7 +304,7 @@ fn in_catalogue(snapshot: &Snapshot, name: &str) -> Result<ModelCard, String> {
 }
 
 /// The format of a model that was published in no 16-bit one (DeepSeek-V3 in fp8, gpt-oss in mxfp4).
-fn native_format(card: &ModelCard) -> Option<Precision> {
+pub fn native_format(card: &ModelCard) -> Option<Precision> {
     let formats: Vec<Precision> = card
         .checkpoints
         .iter()
@@ -347,6 +347,7 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         precision: options.pins.precision.or(script_pins.precision),
         layout: options.pins.layout.max(script_pins.layout),
         context: script_pins.context.map(|c| c.min(found.card.max_context)),
+        limits: script_pins.limits,
     };
     Request {
         card: found.card,

@@ -106,6 +106,7 @@ impl Site<'_> {
             layout: Layout::OneInstance,
             precision: pins.precision,
             context: pins.context,
+            limits: pins.limits,
         })
     }
 
