@@ -143,6 +143,7 @@ pub fn setup<'a>(request: &'a Request, c: &Configuration) -> Option<Setup<'a>> {
         source: "",
         variant: Variant::default(),
         limits: request.pins.limits,
+        starts: request.starts.as_deref(),
         assumed: [false; 3],
     })
 }

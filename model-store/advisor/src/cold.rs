@@ -5,6 +5,8 @@
 //! taken from public starts (`docs/model.md`, "Time to start"). What storage gives and whether anything
 //! lies in a cache decides more than the GPU, so where neither is known the interval says so.
 
+use serde::Serialize;
+
 use super::advice::Prediction;
 use super::setup::Setup;
 use super::version::version;
@@ -36,7 +38,7 @@ const STORAGE: [(&str, f64); 8] = [
 ];
 
 /// Seconds of one phase and the spread of its logarithm.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Phase {
     /// Median, s.
     pub seconds: f64,
@@ -45,7 +47,7 @@ pub struct Phase {
 }
 
 /// One start.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Start {
     /// Processes, imports and communication.
     pub init: Phase,
@@ -191,6 +193,7 @@ mod tests {
             source: "",
             variant: Variant::default(),
             limits,
+            starts: None,
             assumed: [false; 3],
         }
     }

@@ -148,6 +148,7 @@ mod tests {
             source: "",
             variant: Variant::default(),
             limits: Limits::default(),
+            starts: None,
             assumed: [false; 3],
         }
     }

@@ -112,13 +112,16 @@ pub fn memory(s: &Setup) -> Memory {
     };
     let squares = [SPREAD_GIB, of_weights, of_work, of_share].map(|x| x * x);
     let cache = Cache::of(s);
+    let reckoned = squares.iter().sum::<f64>().sqrt();
+    let (shift, spread) = s.starts.and_then(|x| x.pool(s)).unwrap_or((0.0, reckoned));
+    let usable = usable + shift;
     Memory {
         usable,
         weights,
         working,
         one_request: cache.request(s.limits.context.map_or(s.context(), f64::from)) / GIB,
         kv_tokens: cache.longest((usable - weights - working).max(0.0) * GIB),
-        spread: squares.iter().sum::<f64>().sqrt(),
+        spread,
     }
 }
 
@@ -216,6 +219,11 @@ fn padding_gib(s: &Setup, format: Precision) -> f64 {
     let padded = f64::from(width.next_multiple_of(256)) / f64::from(width) - 1.0;
     let experts = s.card.expert_params * format.bits() / 8.0;
     padded * experts / f64::from(s.tp * s.pp) / GIB
+}
+
+/// GiB on each GPU of a KV cache of which the engine prints so many tokens.
+pub fn kv_gib_of_tokens(s: &Setup, tokens: f64) -> f64 {
+    tokens * Cache::of(s).printed / GIB
 }
 
 /// Bytes that one request of so many tokens keeps on each GPU.

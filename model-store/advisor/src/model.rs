@@ -14,6 +14,7 @@ use super::physics::{Physics, physics};
 use super::run::Target;
 use super::setup::Setup;
 use super::site::SiteShift;
+use super::starts::Starts;
 use super::support::Envelope;
 
 /// Share of wrong answers from which a kind of place is not answered.
@@ -107,6 +108,8 @@ pub struct Local {
 pub struct Model {
     /// Category names.
     pub codes: Codebook,
+    /// What this cluster's own starts say of memory and storage.
+    pub starts: Starts,
     /// One model a target in the order of [`Target::ALL`]; launch success has its own table.
     pub targets: Vec<TargetModel>,
     /// Launch success.
@@ -251,6 +254,7 @@ impl Model {
     pub fn is_sound(&self) -> bool {
         self.targets.iter().all(TargetModel::is_sound)
             && self.launch.is_sound()
+            && self.starts.is_sound()
             && self.envelope.is_sound()
     }
 }

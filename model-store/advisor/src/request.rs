@@ -1,10 +1,13 @@
 //! What a user asks for.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::card::ModelCard;
 use super::case::Precision;
 use super::limits::Limits;
+use super::starts::Starts;
 
 /// The load that the instance will serve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,4 +84,7 @@ pub struct Request {
     pub pins: Pins,
     /// Engine that will run, lower case.
     pub engine: String,
+    /// What this cluster's own starts say; the snapshot keeps them, so a request does not.
+    #[serde(skip)]
+    pub starts: Option<Arc<Starts>>,
 }

@@ -6,6 +6,7 @@ use super::catalogue::Catalogue;
 use super::formats::precision_in_name;
 use super::gpu::{GpuSpec, gpu_name_of_gres};
 use super::limits::Limits;
+use super::starts::Starts;
 
 /// Input tokens assumed where a source does not state them; the features say that they were
 /// assumed.
@@ -50,6 +51,8 @@ pub struct Setup<'a> {
     pub variant: Variant,
     /// What the engine is started with.
     pub limits: Limits,
+    /// What this cluster's own starts say.
+    pub starts: Option<&'a Starts>,
     /// Input length, output length, format: true where it was not stated.
     pub assumed: [bool; 3],
 }
@@ -92,6 +95,7 @@ impl<'a> Setup<'a> {
             source,
             variant: case.variant,
             limits: Limits::default(),
+            starts: None,
             assumed: [case.isl.is_none(), case.osl.is_none(), format.is_none()],
         })
     }

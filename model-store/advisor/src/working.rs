@@ -200,6 +200,7 @@ mod tests {
                 source: "",
                 variant: Variant::default(),
                 limits: Limits::default(),
+                starts: None,
                 assumed: [false; 3],
             };
             let w = working(&setup);

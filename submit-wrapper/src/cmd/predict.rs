@@ -168,6 +168,7 @@ fn predict(
         Err(axis) => return blank(row.run_id, axis),
     };
     setup.limits = Limits::in_notes(&row.notes);
+    setup.starts = Some(&model.starts);
     if let (true, Some(native)) = (setup.assumed[2], native_format(setup.card)) {
         setup.precision = native;
     }

@@ -2,6 +2,7 @@
 //! `omnipilot submit` and `advise` all go through here, so that the three cannot differ.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::advisor::advise::settle_layout;
 use crate::advisor::formats::{Named, named};
@@ -362,6 +363,7 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         slo: options.slo,
         pins,
         engine: snapshot.body.engine.clone(),
+        starts: Some(Arc::new(snapshot.body.model.starts.clone())),
     }
 }
 
@@ -466,6 +468,7 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
         slo: crate::advisor::Slo::default(),
         pins: Pins::default(),
         engine: snapshot.body.engine.clone(),
+        starts: None,
     };
     let advice = Advice {
         id: String::new(),

@@ -11,6 +11,7 @@ pub mod rules;
 
 use serde::{Deserialize, Serialize};
 
+use super::time_left::warning;
 use crate::advisor::{
     Advice, ClusterState, GpuSpec, Pins, Precision, SiteGpu, Startable, Verdict, words,
 };
@@ -628,6 +629,15 @@ impl<'a> Site<'a> {
         if let Some(asked) = self.asked.as_ref().filter(|a| a.text != rewrite.gres) {
             message.truncate(3);
             message.push(words::instead_of(advice, &asked.text));
+        }
+        let time = submission.given.get("time");
+        let least = self.config.least_serving_minutes;
+        let late = advice
+            .recommended()
+            .and_then(|best| warning(time, best, least));
+        if let Some(line) = late {
+            message.truncate(3);
+            message.push(line);
         }
         let own = match judged.rule.variables {
             Cell::Request => {

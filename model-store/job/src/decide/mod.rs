@@ -9,3 +9,4 @@ pub mod checkpoint_files;
 pub mod consult;
 pub mod decision;
 pub mod startable;
+mod time_left;
