@@ -132,7 +132,10 @@ pub fn setup<'a>(request: &'a Request, c: &Configuration) -> Option<Setup<'a>> {
         pp: c.pp,
         dp: 1,
         precision: c.precision,
-        kv_bytes: 2.0,
+        kv_bytes: match c.precision {
+            Precision::Fp32 => 4.0,
+            _ => 2.0,
+        },
         isl: request.load.isl,
         osl: request.load.osl,
         workload: if request.load.concurrency.is_some() {
@@ -146,6 +149,8 @@ pub fn setup<'a>(request: &'a Request, c: &Configuration) -> Option<Setup<'a>> {
         engine_version: "",
         source: "",
         variant: Variant::default(),
+        limits: request.pins.limits,
+        starts: request.starts.as_deref(),
         assumed: [false; 3],
     })
 }

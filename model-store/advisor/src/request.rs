@@ -1,9 +1,13 @@
 //! What a user asks for.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::card::ModelCard;
 use super::case::Precision;
+use super::limits::Limits;
+use super::starts::Starts;
 
 /// The load that the instance will serve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +48,9 @@ pub struct Pins {
     /// Context that an engine will ask for whatever is advised, tokens, at most the model's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<u32>,
+    /// What else a script starts its engine with.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }
 
 impl Pins {
@@ -90,4 +97,7 @@ pub struct Request {
     pub pins: Pins,
     /// Engine that will run, lower case.
     pub engine: String,
+    /// What this cluster's own starts say; the snapshot keeps them, so a request does not.
+    #[serde(skip)]
+    pub starts: Option<Arc<Starts>>,
 }

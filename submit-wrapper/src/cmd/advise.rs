@@ -7,8 +7,10 @@ mod table;
 use std::io::Write;
 use std::process::ExitCode;
 
+use model_store::advisor::cold::start;
+use model_store::advisor::memory::{memory, room};
 use model_store::advisor::words;
-use model_store::advisor::{Assessed, Fallen, Target, Term};
+use model_store::advisor::{Assessed, Fallen, Request, Setup, Target, Term, setup_of};
 use model_store::consult::Consulted;
 use serde_json::{Value, json};
 
@@ -83,7 +85,8 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn as_json(c: &Consulted) -> anyhow::Result<Value> {
-    let candidates: Vec<Value> = c.advice.candidates.iter().map(candidate_json).collect();
+    let each = |a| candidate_json(&c.request, a);
+    let candidates: Vec<Value> = c.advice.candidates.iter().map(each).collect();
     let (decision, gres) = match &c.answer {
         Ok(r) => ("rewrite", Some(&r.gres)),
         Err(_) => ("refuse", None),
@@ -112,7 +115,8 @@ fn as_json(c: &Consulted) -> anyhow::Result<Value> {
     }))
 }
 
-pub(super) fn candidate_json(a: &Assessed) -> Value {
+pub(super) fn candidate_json(request: &Request, a: &Assessed) -> Value {
+    let setup = setup_of(request, &a.config);
     let targets: serde_json::Map<String, Value> = Target::ALL
         .iter()
         .map(|t| (t.name().to_owned(), json!(a.prediction(*t))))
@@ -129,12 +133,29 @@ pub(super) fn candidate_json(a: &Assessed) -> Value {
         "checkpoint": a.config.checkpoint,
         "max_num_seqs": a.config.max_num_seqs,
         "targets": targets,
+        "memory": setup.as_ref().map(memory_json),
+        "start": setup.as_ref().map(|s| json!(start(s))),
         "tokens_per_gpu_hour": a.tokens_per_gpu_hour,
         "tokens_per_price": a.tokens_per_price,
         "price_per_hour": a.price_per_hour,
         "utility": a.utility,
         "terms": terms_json(a),
         "fallen": a.fallen,
+    })
+}
+
+/// What memory has room for, and what it is made of, GiB of one GPU.
+fn memory_json(s: &Setup) -> Value {
+    let (m, room) = (memory(s), room(s));
+    let [lo, q50, hi] = room.kv_tokens.map(f64::round);
+    json!({
+        "usable_gib": m.usable,
+        "weights_gib": m.weights,
+        "working_gib": m.working,
+        "one_request_gib": m.one_request,
+        "kv_tokens": {"lo": lo, "q50": q50, "hi": hi},
+        "longest_context": {"lo": room.longest[0], "q50": room.longest[1]},
+        "starts": room.starts,
     })
 }
 

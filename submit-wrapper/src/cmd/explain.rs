@@ -9,6 +9,7 @@ mod show;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use model_store::advisor::explain::explain;
 use model_store::advisor::{
@@ -135,7 +136,8 @@ fn subject(config: &Config, args: &Args) -> anyhow::Result<Subject> {
     Ok(answered(basis, asked.request, Some((id, again))))
 }
 
-fn answered(basis: Basis, request: Request, again: Option<(String, Again)>) -> Subject {
+fn answered(basis: Basis, mut request: Request, again: Option<(String, Again)>) -> Subject {
+    request.starts = Some(Arc::new(basis.snapshot.body.model.starts.clone()));
     let advice = advise(basis.knowledge(), &request);
     Subject {
         advice,

@@ -36,6 +36,8 @@ pub(crate) struct Times {
     pub(crate) interval: Duration,
     /// Traffic that is not counted.
     pub(crate) warmup: Duration,
+    /// One request of its own tells when the engine is ready.
+    pub(crate) first_request: bool,
     /// From a stop to the second SIGTERM.
     pub(crate) grace: Duration,
 }
@@ -93,7 +95,8 @@ impl Session {
             )),
             Some(urls) => {
                 let (urls, weights, log) = (urls.clone(), plan.weights.clone(), log.clone());
-                watch.begin(urls, weights, started, times.interval, log, meter);
+                let how = (times.interval, times.first_request);
+                watch.begin(urls, weights, started, how, log, meter);
             }
             None => {}
         }
@@ -166,7 +169,7 @@ impl Around {
 
 impl Surroundings for Around {
     fn is_ready(&self) -> bool {
-        self.watch.ready_s().is_some() || locked(&self.log).ready.is_some()
+        self.watch.is_healthy() || locked(&self.log).ready.is_some()
     }
 
     fn stopping(&mut self) {

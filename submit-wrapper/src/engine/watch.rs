@@ -1,6 +1,6 @@
 //! Waits until the engine serves and then reads its metrics, in one thread.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use model_store::advisor::ModelCard;
 use model_store::outcome::Window;
 
 use super::card::card_of;
+use super::first::{self, First};
 use super::http::{Client, Refusal};
 use super::notice::{Notice, Unposted};
 use super::plan::Urls;
@@ -32,8 +33,12 @@ const WORD_COUNTS_AFTER_S: f64 = 10.0;
 /// What was seen of the engine so far.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    /// Seconds from start to the first answer.
-    pub(crate) ready_s: Option<f64>,
+    /// Seconds from start until it said that it serves.
+    healthy_s: Option<f64>,
+    /// Seconds from start until a request was answered.
+    answered_s: Option<f64>,
+    /// What it says of its cache.
+    cache: [Option<f64>; 3],
     /// Version that it told.
     pub(crate) version: Option<String>,
     /// Architecture of what is served.
@@ -54,7 +59,9 @@ impl Watch {
     /// A watch that sees nothing yet.
     pub(crate) fn new(cut: Cut, notice: Option<Unposted>) -> Self {
         let seen = Seen {
-            ready_s: None,
+            healthy_s: None,
+            answered_s: None,
+            cache: [None; 3],
             version: None,
             card: None,
             windows: Windows::new(cut),
@@ -72,7 +79,7 @@ impl Watch {
         urls: Urls,
         weights: Option<String>,
         started: Instant,
-        interval: Duration,
+        (interval, first_request): (Duration, bool),
         log: SharedLog,
         meter: Box<dyn PowerMeter>,
     ) {
@@ -82,6 +89,7 @@ impl Watch {
             weights,
             started,
             interval,
+            first_request,
             log,
             meter,
             stopped,
@@ -104,9 +112,20 @@ impl Watch {
         self.stop = None;
     }
 
-    /// Seconds from start to the first answer, if there was one.
+    /// True once the engine said that it serves.
+    pub(crate) fn is_healthy(&self) -> bool {
+        locked(&self.seen).healthy_s.is_some()
+    }
+
+    /// Seconds from start until a request was answered; where none was, until it said that it serves.
     pub(crate) fn ready_s(&self) -> Option<f64> {
-        locked(&self.seen).ready_s
+        let seen = locked(&self.seen);
+        seen.answered_s.or(seen.healthy_s)
+    }
+
+    /// What the engine says of its cache: tokens, blocks, share of the memory.
+    pub(crate) fn cache(&self) -> [Option<f64>; 3] {
+        locked(&self.seen).cache
     }
 
     /// Version that the engine told.
@@ -135,6 +154,7 @@ struct Watcher {
     weights: Option<String>,
     started: Instant,
     interval: Duration,
+    first_request: bool,
     log: SharedLog,
     meter: Box<dyn PowerMeter>,
     stopped: Receiver<()>,
@@ -188,7 +208,7 @@ impl Watcher {
 
     fn work(&mut self) {
         self.notice = self.unposted.take().and_then(Unposted::put_up);
-        if !self.wait_until_ready() {
+        if !self.wait_until_ready() || !self.wait_for_an_answer() {
             return;
         }
         self.notice.iter_mut().for_each(Notice::ready);
@@ -233,12 +253,12 @@ impl Watcher {
                 if self.another_has_the_port() {
                     return false;
                 }
-                locked(&self.seen).ready_s = Some(self.now());
+                locked(&self.seen).healthy_s = Some(self.now());
                 return true;
             }
             let word = locked(&self.log).ready;
             if let Some(at) = word.filter(|at| self.now() > at + WORD_COUNTS_AFTER_S) {
-                locked(&self.seen).ready_s = Some(at);
+                locked(&self.seen).healthy_s = Some(at);
                 return true;
             }
             let pause = if self.now() < OFTEN_S { OFTEN } else { SELDOM };
@@ -246,6 +266,39 @@ impl Watcher {
                 return false;
             }
         }
+    }
+
+    /// Waits until a request was answered, its own or a user's. Where the engine takes none of its
+    /// own, a user's is seen later.
+    fn wait_for_an_answer(&self) -> bool {
+        if !self.first_request {
+            return true;
+        }
+        let answer = first::send(self.urls.origin.clone());
+        loop {
+            match answer.try_recv() {
+                Ok(First::Answered) => {
+                    locked(&self.seen).answered_s = Some(self.now());
+                    return true;
+                }
+                Ok(First::NotTaken) | Err(TryRecvError::Disconnected) => return true,
+                Err(TryRecvError::Empty) => {}
+            }
+            let pause = if self.now() < OFTEN_S { OFTEN } else { SELDOM };
+            if !self.pause(pause) {
+                return false;
+            }
+            if self.has_answered_a_user() {
+                locked(&self.seen).answered_s = Some(self.now());
+                return true;
+            }
+        }
+    }
+
+    fn has_answered_a_user(&self) -> bool {
+        let page = self.client.page(&self.urls.metrics).ok();
+        let requests = page.and_then(|page| Reading::of_page(&page, 0.0).requests);
+        requests.is_some_and(|n| n > 0.0)
     }
 
     fn read(&mut self) {
@@ -275,7 +328,14 @@ impl Watcher {
             ..Reading::of_page(&page, at)
         };
         self.notice.iter_mut().for_each(|n| n.read(&reading));
-        locked(&self.seen).windows.push(reading);
+        let mut seen = locked(&self.seen);
+        if reading.requests.is_some_and(|n| n > 0.0) {
+            seen.answered_s.get_or_insert(at);
+        }
+        for (slot, new) in seen.cache.iter_mut().zip(reading.cache) {
+            *slot = new.or(*slot);
+        }
+        seen.windows.push(reading);
     }
 }
 

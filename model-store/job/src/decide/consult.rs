@@ -2,6 +2,7 @@
 //! `omnipilot submit` and `advise` all go through here, so that the three cannot differ.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::advisor::advise::settle_layout;
 use crate::advisor::formats::{Named, named};
@@ -306,7 +307,7 @@ fn in_catalogue(snapshot: &Snapshot, name: &str) -> Result<ModelCard, String> {
 }
 
 /// The format of a model that was published in no 16-bit one (DeepSeek-V3 in fp8, gpt-oss in mxfp4).
-fn native_format(card: &ModelCard) -> Option<Precision> {
+pub fn native_format(card: &ModelCard) -> Option<Precision> {
     let formats: Vec<Precision> = card
         .checkpoints
         .iter()
@@ -352,6 +353,7 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
             .context
             .or(options.pins.context)
             .map(|c| c.min(found.card.max_context)),
+        limits: script_pins.limits,
     };
     Request {
         card: found.card,
@@ -366,6 +368,7 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         slo: options.slo,
         pins,
         engine: snapshot.body.engine.clone(),
+        starts: Some(Arc::new(snapshot.body.model.starts.clone())),
     }
 }
 
@@ -470,6 +473,7 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
         slo: crate::advisor::Slo::default(),
         pins: Pins::default(),
         engine: snapshot.body.engine.clone(),
+        starts: None,
     };
     let advice = Advice {
         id: String::new(),

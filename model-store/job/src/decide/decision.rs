@@ -13,6 +13,7 @@ pub mod rules;
 
 use serde::{Deserialize, Serialize};
 
+use super::time_left::warning;
 use crate::advisor::{
     Advice, ClusterState, GpuSpec, Pins, Precision, SiteGpu, Startable, Verdict, words,
 };
@@ -646,6 +647,15 @@ impl<'a> Site<'a> {
         if let Some(asked) = self.asked.as_ref().filter(|asked| !same(asked)) {
             message.truncate(3);
             message.push(words::instead_of(advice, &asked.text));
+        }
+        let time = submission.given.get(JobOption::Time);
+        let least = self.config.least_serving_minutes;
+        let late = advice
+            .recommended()
+            .and_then(|best| warning(time, best, least));
+        if let Some(line) = late {
+            message.truncate(3);
+            message.push(line);
         }
         let own = match judged.rule.variables {
             Cell::Request => {

@@ -102,6 +102,7 @@ impl Site<'_> {
             layout: Layout::OneInstance,
             precision: pins.precision,
             context: pins.context,
+            limits: pins.limits,
         })
     }
 

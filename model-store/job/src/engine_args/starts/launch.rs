@@ -6,6 +6,7 @@ use super::super::{container, engines, tools};
 use super::{
     Interpreter, Own, Program, Reader, Start, Stated, Times, interpreter, python, reading, srun,
 };
+use crate::advisor::Limits;
 
 /// Deepest chain of wrappers that is followed.
 const DEEPEST: u32 = 12;
@@ -65,6 +66,7 @@ impl Way {
             format: Stated::Unknown,
             own_checkpoint: false,
             context: Stated::Unknown,
+            limits: Limits::default(),
             model: Stated::Unknown,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::advisor::Precision;
+use crate::advisor::{Limits, Precision};
 use crate::quantity::tokens;
 
 use super::super::bash::{Field, Follows, Piece, Shell, State, Text, Value};
@@ -52,6 +52,7 @@ pub(super) fn engine(
         nodes: said.number(Setting::Nodes, line),
         context: said.context(line),
         model: said.model(line),
+        limits: said.limits,
         ..way.start(Program::of(engine))
     };
     (start.format, start.own_checkpoint) = said.format(engine, &start.model, line);
@@ -193,6 +194,8 @@ struct Said {
     memory: bool,
     /// Options that say on which GPU it begins.
     placed: bool,
+    /// What it is started with beside its settings.
+    limits: Limits,
     /// The engine's file of settings could not be read.
     hidden: bool,
     wins: bool,
@@ -206,6 +209,7 @@ impl Said {
             told: None,
             memory: false,
             placed: false,
+            limits: Limits::default(),
             hidden: false,
             wins: engine.file.is_some_and(|f| f.wins),
         };
@@ -267,7 +271,9 @@ impl Said {
                 .and_then(Text::text)
                 .and_then(|t| t.parse::<f64>().ok());
             self.memory |= share.is_none_or(|s| s < SMALLEST_SHARE);
+            self.limits.memory_share = share.filter(|s| (SMALLEST_SHARE..=1.0).contains(s));
         }
+        self.numbers(&plain, value.as_ref());
         if let Some(setting) = engine.setting_or_beginning(flag) {
             let two = inline.is_none() && value.is_some();
             self.last.insert(setting, (value, at));
@@ -285,6 +291,25 @@ impl Said {
             .take_while(is_value)
             .count();
         1 + values
+    }
+
+    /// Takes what else decides about memory at the start.
+    fn numbers(&mut self, plain: &str, value: Option<&Text>) {
+        let stands = |options: &[&str]| options.iter().any(|o| engines::plain(o) == plain);
+        let Some((name, _)) = engines::NUMBERS.iter().find(|(_, o)| stands(o)) else {
+            return;
+        };
+        let text = match *name {
+            "enforce_eager" => "yes".into(),
+            _ => value.and_then(Text::text).unwrap_or_default(),
+        };
+        let read = Limits::in_notes(&format!("{name}={text}"));
+        self.limits = Limits {
+            sequences: read.sequences.or(self.limits.sequences),
+            batched_tokens: read.batched_tokens.or(self.limits.batched_tokens),
+            eager: read.eager.or(self.limits.eager),
+            ..self.limits
+        };
     }
 
     /// What it means that a setting stands at a place, or nowhere: a variable behind it may say
