@@ -1,90 +1,25 @@
-//! What is known of a setup before any run is looked at: memory, the engine's state under the load
-//! (measured operations put together, see [`super::steady`]), and the terms of a roofline.
+//! What is known of a setup before any run is looked at: the engine's state under the load
+//! (measured operations put together, see [`super::steady`]), and the terms of a roofline. Memory is
+//! in `memory`.
 //!
 //! The learnt model predicts the residual of measured runs against these estimates. The roofline
 //! follows S. Williams et al., CACM 52(4), 2009; the split into prefill and decode, R. Pope et al.,
 //! arXiv 2211.05102.
 
-use super::case::Precision;
+use super::cold::start;
+use super::first_day::kv_usage;
+pub use super::memory::{Memory, memory};
+use super::power::power;
 use super::run::Target;
 use super::setup::Setup;
 use super::stack::inner;
 use super::steady::{State, state};
-use super::working::working;
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
-
-/// Share of GPU memory that an engine takes (vLLM's default from 0.10 on).
-const MEMORY_SHARE: f64 = 0.92;
-
-/// The same of engines that build their graphs ahead.
-const LEAN_MEMORY_SHARE: f64 = 0.97;
 
 /// Shares of the peak rates that real kernels reach: reading memory, decode arithmetic.
 const BANDWIDTH_SHARE: f64 = 0.8;
 const DECODE_SHARE: f64 = 0.7;
-
-/// Shares of the board power limit: idle, and added by reading memory, by arithmetic of decode steps and by
-/// prefills, each at its full rate. Fitted to 356 measured runs on A100-40GB and H100 (least squares, each
-/// source and GPU weighing the same).
-const POWER: [f64; 4] = [0.23, 0.57, 0.45, 0.48];
-
-/// Memory of one GPU of the instance, GiB.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Memory {
-    /// What the engine may use.
-    pub usable: f64,
-    /// Weights.
-    pub weights: f64,
-    /// Activations, CUDA graphs, communication buffers.
-    pub working: f64,
-    /// KV cache of one request at full length.
-    pub one_request: f64,
-    /// Tokens whose KV values fit into what is left.
-    pub kv_tokens: f64,
-}
-
-impl Memory {
-    /// What weights, working memory and one request need together, GiB.
-    pub fn needed(&self) -> f64 {
-        self.weights + self.working + self.one_request
-    }
-}
-
-/// Share of a GPU's memory that the engine takes.
-fn memory_share(s: &Setup) -> f64 {
-    let measures_itself = matches!(inner(s.engine, s.engine_version), "vllm" | "sglang");
-    if measures_itself {
-        MEMORY_SHARE
-    } else {
-        LEAN_MEMORY_SHARE
-    }
-}
-
-/// Memory of one GPU: weights, what `working` reckons, and what is left for the KV cache.
-pub fn memory(s: &Setup) -> Memory {
-    let weights = weights_gib(s, s.precision);
-    let working = working(s).all();
-    let usable = s.gpu.memory_gib * memory_share(s);
-    let per_token = kv_bytes_per_gpu(s) / GIB;
-    let left = (usable - weights - working).max(0.0);
-    Memory {
-        usable,
-        weights,
-        working,
-        one_request: per_token * s.context() + s.card.state_bytes / f64::from(s.tp * s.pp) / GIB,
-        kv_tokens: left / per_token.max(1e-12),
-    }
-}
-
-/// Weights on one GPU in this format, GiB.
-pub(crate) fn weights_gib(s: &Setup, format: Precision) -> f64 {
-    s.card.weight_bytes(format) / f64::from(s.tp * s.pp) / GIB
-}
-
-fn kv_bytes_per_gpu(s: &Setup) -> f64 {
-    s.card.kv_bytes_per_token(s.kv_bytes, s.context()) / f64::from(s.card.kv_shards(s.tp) * s.pp)
-}
 
 /// The roofline's terms and its estimate of each target. Times in seconds, of one replica.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -197,12 +132,12 @@ fn weights_of_one_gpu(s: &Setup, m: &Machine, memory: f64) -> f64 {
     }
 }
 
-/// What is left for the KV cache on one GPU beside `weights` bytes; never negative, and smooth where
-/// it gets scarce.
+/// What the engine leaves for the KV cache on one GPU beside `weights` bytes; never negative, and smooth
+/// where it gets scarce.
 fn free_bytes(s: &Setup, weights: f64) -> f64 {
-    let memory = s.gpu.memory_gib * GIB;
-    let scale = memory * 0.02;
-    let left = (memory * memory_share(s) - weights - working(s).all() * GIB) / scale;
+    let memory = memory(s);
+    let scale = s.gpu.memory_gib * GIB * 0.02;
+    let left = ((memory.usable - memory.working) * GIB - weights) / scale;
     let smooth = if left > 30.0 {
         left
     } else {
@@ -268,9 +203,9 @@ impl Physics {
             Target::ReqS => self.tok_s(s) / s.osl,
             Target::TtftMs => self.state.ttft_s * 1e3,
             Target::TpotMs => self.state.tpot_s * 1e3,
-            Target::KvUsage => (self.asked / self.capacity).clamp(1e-3, 1.0),
-            Target::PowerW => s.gpu.tdp_w * f64::from(s.num_gpus()) * self.power_share(s),
-            Target::ColdStartS => 40.0 + s.card.params * s.precision.bits() / 8.0 / 2e9,
+            Target::KvUsage => kv_usage(s, self).q50,
+            Target::PowerW => power(s, self).q50,
+            Target::ColdStartS => start(s).seconds.q50,
             Target::LaunchSuccess => 0.9,
         };
         if value.is_finite() {
@@ -278,22 +213,6 @@ impl Physics {
         } else {
             1e-9
         }
-    }
-
-    /// Share of the board power limit that a GPU draws: idle, and what reading memory, arithmetic of decode
-    /// steps and prefills add for as long as each lasts.
-    fn power_share(&self, s: &Setup) -> f64 {
-        let [idle, reading, arithmetic, prefilling] = POWER;
-        let state = &self.state;
-        let prefills = state.running * state.prefill_s;
-        let prefill = prefills / (prefills + s.osl * state.step_s);
-        let of_step = |time: f64| (1.0 - prefill) * (time / state.step_s).min(1.0);
-        let latency = state.ttft_s - state.queue_s + (s.osl - 1.0) * state.tpot_s;
-        let busy = (state.req_s * latency / state.running).clamp(0.0, 1.0);
-        let at_work = reading * of_step(self.weights_s + self.kv_s)
-            + arithmetic * of_step(self.compute_s)
-            + prefilling * prefill;
-        (idle + busy * at_work).min(1.0)
     }
 
     fn tok_s(&self, s: &Setup) -> f64 {

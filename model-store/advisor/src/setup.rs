@@ -4,8 +4,10 @@ use super::card::ModelCard;
 use super::case::{Case, Precision, Variant, Workload};
 use super::catalogue::Catalogue;
 use super::formats::precision_in_name;
-use super::gpu::GpuSpec;
+use super::gpu::{GpuSpec, gpu_name_of_gres};
+use super::limits::Limits;
 use super::stack::inner;
+use super::starts::Starts;
 
 /// Input tokens assumed where a source does not state them; the features say that they were
 /// assumed.
@@ -13,14 +15,15 @@ const ASSUMED_ISL: f64 = 256.0;
 /// See [`ASSUMED_ISL`].
 const ASSUMED_OSL: f64 = 128.0;
 
-/// Bytes of one KV value where that is not stated: 16 bits, but 8 where TensorRT-LLM serves a checkpoint
-/// of NVIDIA's 8-bit or 4-bit floats, which bring the scales of an 8-bit cache along.
+/// Bytes of one KV value where that is not stated: an engine keeps its values in the type of its weights or
+/// in 16 bits, but TensorRT-LLM in 8 where it serves NVIDIA's 8-bit or 4-bit floats, whose checkpoints bring
+/// the scales of such a cache along.
 fn unstated_kv_bytes(case: &Case, format: Option<Precision>) -> f64 {
-    let small = matches!(format, Some(Precision::Fp8 | Precision::Nvfp4));
-    if small && inner(&case.engine, &case.engine_version) == "tensorrt-llm" {
-        1.0
-    } else {
-        2.0
+    let engine = inner(&case.engine, &case.engine_version);
+    match format {
+        Some(Precision::Fp32) => 4.0,
+        Some(Precision::Fp8 | Precision::Nvfp4) if engine == "tensorrt-llm" => 1.0,
+        _ => 2.0,
     }
 }
 
@@ -59,6 +62,10 @@ pub struct Setup<'a> {
     pub source: &'a str,
     /// Deployment beside plain serving.
     pub variant: Variant,
+    /// What the engine is started with.
+    pub limits: Limits,
+    /// What this cluster's own starts say.
+    pub starts: Option<&'a Starts>,
     /// Input length, output length, format: true where it was not stated.
     pub assumed: [bool; 3],
 }
@@ -75,7 +82,8 @@ impl<'a> Setup<'a> {
         catalogue: &'a Catalogue,
     ) -> Result<Self, &'static str> {
         let card = catalogue.find(&case.model).ok_or("family")?;
-        let gpu = GpuSpec::by_name(&case.gpu).ok_or("gpu")?;
+        let usual = || gpu_name_of_gres(&case.gpu).and_then(GpuSpec::by_name);
+        let gpu = GpuSpec::by_name(&case.gpu).or_else(usual).ok_or("gpu")?;
         let tp = case.tp.filter(|tp| *tp > 0).ok_or("tp")?;
         let format = case.precision.or_else(|| precision_in_name(&case.model));
         Ok(Self {
@@ -97,6 +105,8 @@ impl<'a> Setup<'a> {
             engine_version: &case.engine_version,
             source,
             variant: case.variant,
+            limits: Limits::default(),
+            starts: None,
             assumed: [case.isl.is_none(), case.osl.is_none(), format.is_none()],
         })
     }
