@@ -40,6 +40,14 @@ const REQUESTS_OF_A_SET: f64 = 1000.0;
 const STEPS_OF_ADMISSION: f64 = 2.5;
 const STEPS_ALONE: f64 = 0.5;
 
+/// The same where requests come one by one at a rate, and the share of the server's own latency that they
+/// see then: nothing starts together, so no client has many streams to open at once.
+const STEPS_AT_A_RATE: f64 = 1.0;
+const ARRIVAL_AT_A_RATE: f64 = 0.4;
+
+/// Least share of the time in which prefills leave an engine free.
+const LEAST_FREE: f64 = 0.05;
+
 /// Share of what each sequence adds to a step that a set handed over in the process sees: no server
 /// streams its tokens.
 const WITHOUT_A_SERVER: f64 = 0.3;
@@ -126,8 +134,41 @@ impl<'a> Replica<'a> {
         }
     }
 
+    /// True where requests come one by one, at a rate.
+    fn is_at_a_rate(&self) -> bool {
+        self.s.concurrency.is_none() && self.s.rate.is_some_and(|rate| rate < ALL_AT_ONCE)
+    }
+
+    /// What a request waits for the prefills of others. In a closed loop a share of them all; at a rate the
+    /// mean wait before one server that each holds for as long (M/D/1; F. Pollaczek, 1930).
+    fn waits_for_prefills(&self, running: f64, prefill_s: f64, worked: f64) -> f64 {
+        if self.is_at_a_rate() {
+            let load = running * prefill_s / worked;
+            return prefill_s * load / (2.0 * (1.0 - load).max(LEAST_FREE));
+        }
+        self.stack.bunching * (running - 1.0).max(0.0) * prefill_s
+    }
+
+    /// The server's own latency as a request sees it.
+    fn arrival(&self) -> f64 {
+        let share = if self.is_static() {
+            STATIC_ARRIVAL
+        } else if self.is_at_a_rate() {
+            ARRIVAL_AT_A_RATE
+        } else {
+            1.0
+        };
+        share * self.stack.arrival
+    }
+
     /// Steps that a first token waits for where so many run.
     fn steps_of_admission(&self, running: f64) -> f64 {
+        if self.is_static() {
+            return 0.0;
+        }
+        if self.is_at_a_rate() {
+            return STEPS_AT_A_RATE;
+        }
         let alone = 1.0 / running.max(1.0);
         STEPS_OF_ADMISSION + (STEPS_ALONE - STEPS_OF_ADMISSION) * alone
     }
@@ -158,14 +199,12 @@ impl<'a> Replica<'a> {
             + stack.each_sequence * running;
         let prefill_s = of_prefill(stack, prefill) / self.stages;
         let worked = running * prefill_s + self.s.osl * step_s;
-        let ttft_s = if self.is_static() {
-            running * prefill_s + STATIC_ARRIVAL * stack.arrival
+        let prefills_s = if self.is_static() {
+            running * prefill_s
         } else {
-            stack.arrival
-                + self.steps_of_admission(running) * step_s
-                + self.alone_s
-                + stack.bunching * (running - 1.0).max(0.0) * prefill_s
+            self.alone_s + self.waits_for_prefills(running, prefill_s, worked)
         };
+        let ttft_s = self.arrival() + self.steps_of_admission(running) * step_s + prefills_s;
         Busy {
             step,
             step_s,
@@ -311,21 +350,18 @@ impl<'a> Replica<'a> {
         let mut latency = of_step(osl);
         latency[0] += prefills;
         latency[2] += prefills * in_prefill;
-        let mut ttft = of_step(if self.is_static() {
-            0.0
+        let mut ttft = of_step(self.steps_of_admission(running));
+        let waits = self.waits_for_prefills(running, busy.prefill_s, busy.latency_s);
+        let before = if self.is_static() {
+            prefills
         } else {
-            self.steps_of_admission(running)
-        });
-        if self.is_static() {
-            ttft[0] += prefills;
-            ttft[2] += prefills * in_prefill;
-            ttft[5] += STATIC_ARRIVAL * stack.arrival;
-        } else {
-            let bunched = stack.bunching * (running - 1.0).max(0.0) * busy.prefill_s;
-            ttft[0] += self.alone_s + bunched;
-            ttft[2] += (self.alone_s + bunched) * in_prefill;
-            ttft[5] += stack.arrival;
-            ttft[6] += bunched;
+            self.alone_s + waits
+        };
+        ttft[0] += before;
+        ttft[2] += before * in_prefill;
+        ttft[5] += self.arrival();
+        if !self.is_static() && !self.is_at_a_rate() {
+            ttft[6] += waits;
         }
         let rest = (busy.latency_s - busy.ttft_s).max(self.later * busy.step_s * 0.5);
         let mut out = [[0.0; PARTS]; 3];
