@@ -38,3 +38,45 @@ pub(crate) fn power(s: &Setup, p: &Physics) -> Prediction {
         hi: at(WIDTH),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::physics::physics;
+    use crate::{Case, Catalogue, Precision, Variant, Workload};
+
+    /// Watts of one H100 with Llama-3.1-8B under a load.
+    fn watts(workload: Workload, concurrency: Option<f64>, request_rate: Option<f64>) -> f64 {
+        let case = Case {
+            model: "meta-llama/Llama-3.1-8B-Instruct".into(),
+            params_b: None,
+            active_params_b: None,
+            gpu: "H100-SXM".into(),
+            gpu_mem_gb: None,
+            tp: Some(1),
+            pp: 1,
+            dp: 1,
+            precision: Some(Precision::Bf16),
+            kv_precision: None,
+            isl: Some(1000.0),
+            osl: Some(500.0),
+            workload,
+            concurrency,
+            request_rate,
+            engine: "vllm".into(),
+            engine_version: String::new(),
+            variant: Variant::default(),
+        };
+        let catalogue = Catalogue::built_in();
+        let s = crate::Setup::of_case(&case, "", &catalogue).unwrap();
+        power(&s, &physics(&s)).q50
+    }
+
+    #[test]
+    fn a_gpu_that_waits_draws_little_and_a_busy_one_less_than_its_limit() {
+        let calm = watts(Workload::Poisson, None, Some(0.02));
+        let busy = watts(Workload::ClosedLoop, Some(128.0), None);
+        assert!((150.0..250.0).contains(&calm), "{calm}");
+        assert!(busy > 1.8 * calm && busy <= 700.0, "{busy}");
+    }
+}

@@ -337,6 +337,15 @@ mod tests {
     }
 
     #[test]
+    fn nim_is_the_engine_inside_it() {
+        assert_eq!(inner("nim", "1.8.0"), "tensorrt-llm");
+        assert_eq!(inner("nim", "2.0.8"), "vllm");
+        assert_eq!(Stack::of("nim", "2.0.8"), Stack::of("vllm", ""));
+        assert!(Stack::of("nim", "1.8.0").arrival < 0.01);
+        assert!(is_known("nim"));
+    }
+
+    #[test]
     fn versions_have_dates() {
         let about = |engine, version, year: f64| {
             let date = released(engine, version).unwrap();
