@@ -171,7 +171,7 @@ fn a_context_that_does_not_fit_is_refused_with_the_one_that_does() {
     assert_eq!(advice["decision"], "refuse");
     let told = message(&advice);
     assert!(
-        told.contains("room for a context of") && told.contains("GiB usable"),
+        told.contains("GiB usable; a context of ") && told.contains(" fits"),
         "{told}"
     );
 }
@@ -189,13 +189,23 @@ fn the_request_names_type_and_number() {
     assert!(engine.contains("--tensor-parallel-size 4"), "{engine}");
 }
 
-/// sml #125, vllm #5405. No public run tells how long a start took on this site's storage, and 20 s and 40 min
-/// have both been measured: nothing is said until a start was seen here.
+/// sml #125, vllm #5405. 131 GiB come from the page cache in half a minute and from a busy Lustre in half an
+/// hour; as long as nothing is known of this site's storage, the interval says so.
 #[test]
-fn a_start_is_not_foretold_before_one_was_seen() {
+fn a_start_from_unknown_storage_has_a_wide_interval() {
     let words = ["--gpus", "h100:4", "--model", B70, "--precision", "bf16"];
     let advice = advise(&[&words[..], &load("32")].concat());
-    assert!(best(&advice)["targets"]["cold_start_s"].is_null());
+    let of = |end| {
+        best(&advice)["targets"]["cold_start_s"][end]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(
+        of("lo") > 20.0 && of("hi") > 3.0 * of("lo"),
+        "{} {}",
+        of("lo"),
+        of("hi")
+    );
 }
 
 /// aiconfigurator #1396, #1205; sites that price GPUs by type. Both are shown with price and interval, the
