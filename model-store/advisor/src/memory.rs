@@ -10,6 +10,7 @@ use super::case::Precision;
 use super::chance::normal;
 use super::numbers::grouped;
 use super::setup::Setup;
+use super::stack::inner;
 use super::version::version;
 use super::working::{batched_tokens, working};
 
@@ -96,7 +97,7 @@ pub fn memory(s: &Setup) -> Memory {
     let work = working(s);
     let total = s.gpu.memory_gib;
     let share = share(s);
-    let (usable, working) = match s.engine {
+    let (usable, working) = match engine(s) {
         "sglang" => (share * (total - work.non_torch), 0.0),
         "tensorrt-llm" => {
             let taken = weights + work.all();
@@ -108,7 +109,7 @@ pub fn memory(s: &Setup) -> Memory {
     let of_work = WORKING_SPREAD * work.activation + unsure(s) * work.activation;
     let of_share = match s.limits.memory_share {
         Some(_) => 0.002 * total,
-        None => SHARE_SPREAD[usize::from(s.engine != "vllm")] * total,
+        None => SHARE_SPREAD[usize::from(engine(s) != "vllm")] * total,
     };
     let squares = [SPREAD_GIB, of_weights, of_work, of_share].map(|x| x * x);
     let cache = Cache::of(s);
@@ -140,7 +141,7 @@ pub fn room(s: &Setup) -> Room {
 
 /// What stays outside the share has to hold CUDA graphs and first steps.
 fn outside(s: &Setup, m: &Memory) -> f64 {
-    if s.engine != "vllm" {
+    if engine(s) != "vllm" {
         return 1.0;
     }
     let heavy = s.precision == Precision::Mxfp4 && s.card.is_moe() && s.gpu.capability >= 90;
@@ -154,6 +155,11 @@ fn outside(s: &Setup, m: &Memory) -> f64 {
     normal((s.gpu.memory_gib - m.usable - mean * eager) / spread)
 }
 
+/// The engine inside what serves it.
+fn engine<'a>(s: &Setup<'a>) -> &'a str {
+    inner(s.engine, s.engine_version)
+}
+
 /// True where the version is at least this one, or not known: an unknown version is a recent one.
 fn since(s: &Setup, first: f64) -> bool {
     let stated = version(s.engine_version);
@@ -162,7 +168,7 @@ fn since(s: &Setup, first: f64) -> bool {
 
 /// How far activation may be off for a version that is not known.
 fn unsure(s: &Setup) -> f64 {
-    let stated = s.engine != "vllm" || version(s.engine_version).is_finite();
+    let stated = engine(s) != "vllm" || version(s.engine_version).is_finite();
     if stated { 0.0 } else { VERSION_SPREAD }
 }
 
@@ -171,7 +177,7 @@ fn share(s: &Setup) -> f64 {
     if let Some(stated) = s.limits.memory_share {
         return stated;
     }
-    match s.engine {
+    match engine(s) {
         "sglang" => sglang_share(s),
         "vllm" => VLLM_SHARES[usize::from(since(s, VLLM_LARGER_SHARE))],
         _ => FREE_SHARE,
@@ -213,7 +219,7 @@ pub(crate) fn weights_gib(s: &Setup, format: Precision) -> f64 {
 /// vLLM's kernels for experts in mxfp4 pad the width of each to a multiple of 256.
 fn padding_gib(s: &Setup, format: Precision) -> f64 {
     let width = s.card.moe_intermediate.div_ceil(s.tp.max(1));
-    if s.engine != "vllm" || format != Precision::Mxfp4 || width == 0 {
+    if engine(s) != "vllm" || format != Precision::Mxfp4 || width == 0 {
         return 0.0;
     }
     let padded = f64::from(width.next_multiple_of(256)) / f64::from(width) - 1.0;
@@ -252,7 +258,7 @@ impl Cache {
         let all = c.kv_bytes_per_token(s.kv_bytes, 1.0) / shards;
         let far = c.kv_bytes_per_token(s.kv_bytes, 1e15) / shards;
         let (full, near) = (far, (all - far).max(0.0));
-        let ahead = if s.engine == "vllm" {
+        let ahead = if engine(s) == "vllm" {
             batched_tokens(s) - 1.0
         } else {
             0.0
@@ -262,7 +268,7 @@ impl Cache {
             near,
             window: f64::from(c.sliding_window) + ahead,
             state: c.state_bytes / f64::from(s.tp * s.pp.max(1)),
-            printed: match s.engine {
+            printed: match engine(s) {
                 "sglang" => full + WINDOW_SHARE * near,
                 "vllm" if since(s, GROUPS) => all * grouped_layers(s),
                 _ => all,

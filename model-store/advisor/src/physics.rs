@@ -12,6 +12,7 @@ pub use super::memory::{Memory, memory};
 use super::power::power;
 use super::run::Target;
 use super::setup::Setup;
+use super::stack::inner;
 use super::steady::{State, state};
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -131,11 +132,12 @@ fn weights_of_one_gpu(s: &Setup, m: &Machine, memory: f64) -> f64 {
     }
 }
 
-/// What is left for the KV cache on one GPU, bytes; never negative, and smooth where it gets
-/// scarce.
-fn free_bytes(weights: f64, memory: f64) -> f64 {
-    let scale = memory * 0.02;
-    let left = (memory * 0.9 - weights - 2e9) / scale;
+/// What the engine leaves for the KV cache on one GPU beside `weights` bytes; never negative, and smooth
+/// where it gets scarce.
+fn free_bytes(s: &Setup, weights: f64) -> f64 {
+    let memory = memory(s);
+    let scale = s.gpu.memory_gib * GIB * 0.02;
+    let left = ((memory.usable - memory.working) * GIB - weights) / scale;
     let smooth = if left > 30.0 {
         left
     } else {
@@ -150,15 +152,25 @@ fn kv_of_sequence(s: &Setup, tokens: f64) -> f64 {
         + s.card.state_bytes / f64::from(s.tp)
 }
 
+/// Tokens that one sequence keeps of the cache, on average. Sequences of a steady load are of all ages, so half
+/// of their output is in the cache; TensorRT-LLM admits a request when there is room for all of its output
+/// (`GUARANTEED_NO_EVICT`, its scheduler's default).
+fn kept_tokens(s: &Setup) -> f64 {
+    if inner(s.engine, s.engine_version) == "tensorrt-llm" {
+        s.context()
+    } else {
+        s.isl + s.osl / 2.0
+    }
+}
+
 /// Computes memory, the roofline's terms and the state of the engine.
 pub fn physics(s: &Setup) -> Physics {
     let m = Machine::of(s);
     let memory = s.gpu.memory_gib * GIB;
     let weights = weights_of_one_gpu(s, &m, memory);
-    let mean_length = s.isl + s.osl / 2.0;
-    let kv_mean = kv_of_sequence(s, mean_length);
-    // Sequences of a steady load are of all ages: on average half of their output is in the cache.
-    let capacity = (free_bytes(weights, memory) * m.pp / kv_mean.max(1.0)).max(0.25);
+    let kv_mean = kv_of_sequence(s, s.isl + s.osl / 2.0);
+    let kept = kv_of_sequence(s, kept_tokens(s));
+    let capacity = (free_bytes(s, weights) * m.pp / kept.max(1.0)).max(0.25);
     let state = state(s, m.replicas, capacity);
     let in_flight = state.running;
     let embeddings = f64::from(s.card.vocab) * m.hidden * 2.0;

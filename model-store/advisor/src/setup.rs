@@ -6,6 +6,7 @@ use super::catalogue::Catalogue;
 use super::formats::precision_in_name;
 use super::gpu::{GpuSpec, gpu_name_of_gres};
 use super::limits::Limits;
+use super::stack::inner;
 use super::starts::Starts;
 
 /// Input tokens assumed where a source does not state them; the features say that they were
@@ -13,6 +14,18 @@ use super::starts::Starts;
 const ASSUMED_ISL: f64 = 256.0;
 /// See [`ASSUMED_ISL`].
 const ASSUMED_OSL: f64 = 128.0;
+
+/// Bytes of one KV value where that is not stated: an engine keeps its values in the type of its weights or
+/// in 16 bits, but TensorRT-LLM in 8 where it serves NVIDIA's 8-bit or 4-bit floats, whose checkpoints bring
+/// the scales of such a cache along.
+fn unstated_kv_bytes(case: &Case, format: Option<Precision>) -> f64 {
+    let engine = inner(&case.engine, &case.engine_version);
+    match format {
+        Some(Precision::Fp32) => 4.0,
+        Some(Precision::Fp8 | Precision::Nvfp4) if engine == "tensorrt-llm" => 1.0,
+        _ => 2.0,
+    }
+}
 
 /// A resolved case. Lengths in tokens, memory in GiB.
 #[derive(Clone, Debug)]
@@ -80,11 +93,9 @@ impl<'a> Setup<'a> {
             pp: case.pp.max(1),
             dp: case.dp.max(1),
             precision: format.unwrap_or(Precision::Bf16),
-            // An engine keeps its values in the type of its weights, or in 16 bits.
             kv_bytes: case
                 .kv_precision
-                .or(format.filter(|f| *f == Precision::Fp32))
-                .map_or(2.0, |p| p.bits() / 8.0),
+                .map_or_else(|| unstated_kv_bytes(case, format), |p| p.bits() / 8.0),
             isl: case.isl.unwrap_or(ASSUMED_ISL).max(1.0),
             osl: case.osl.unwrap_or(ASSUMED_OSL).max(1.0),
             workload: case.workload,

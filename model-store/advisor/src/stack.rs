@@ -35,30 +35,37 @@ type Anchor = (f64, [f64; PARTS]);
 /// Levels by engine, oldest first; between two of them they are interpolated by date, before the
 /// first and after the last they stay. Fitted to the measured sources of `docs/accuracy.md`
 /// (least squares of the log of a request's time, one fit a source, engine and half year).
-const STACKS: [(&str, &[Anchor]); 6] = [
+const STACKS: [(&str, &[Anchor]); 7] = [
     (
         "vllm",
         &[
-            (2023.7, [2.0, 0.75, 1.0, 22.0, 100.0, 60.0, 0.20]),
-            (2024.6, [1.5, 1.20, 1.0, 6.0, 150.0, 60.0, 0.15]),
+            (2023.7, [1.55, 0.76, 1.0, 22.0, 100.0, 60.0, 0.20]),
+            // Until 0.6 the server shared a process with the engine and held it up for each sequence.
+            (2024.45, [1.5, 1.20, 1.0, 10.0, 330.0, 60.0, 0.15]),
+            (2024.68, [1.4, 1.15, 1.0, 6.0, 120.0, 60.0, 0.15]),
             (2025.1, [1.3, 1.00, 1.0, 4.0, 60.0, 40.0, 0.12]),
-            (2025.9, [0.98, 0.95, 1.0, 1.3, 10.0, 25.0, 0.085]),
+            (2025.9, [0.98, 0.95, 1.0, 1.3, 10.0, 22.0, 0.075]),
         ],
     ),
     (
         "tensorrt-llm",
         &[
             (2023.9, [1.3, 0.93, 0.5, 1.2, 10.0, 40.0, 0.12]),
-            (2024.6, [1.05, 1.00, 0.47, 0.8, 9.0, 40.0, 0.10]),
-            (2025.5, [0.97, 0.85, 0.90, 1.2, 25.0, 40.0, 0.085]),
+            (2024.6, [0.94, 1.00, 0.47, 0.8, 9.0, 40.0, 0.10]),
+            (2025.5, [0.97, 0.85, 0.90, 1.2, 25.0, 90.0, 0.085]),
         ],
     ),
     (
         "sglang",
         &[
             (2024.1, [1.3, 1.00, 1.0, 4.0, 60.0, 50.0, 0.15]),
-            (2025.5, [1.03, 0.95, 0.85, 1.4, 15.0, 35.0, 0.15]),
+            (2025.5, [1.03, 0.95, 0.85, 1.4, 15.0, 80.0, 0.15]),
         ],
+    ),
+    (
+        // Up to 1.15, with TensorRT-LLM; fitted to nine runs of its own documentation.
+        "nim",
+        &[(2025.2, [0.80, 1.03, 0.9, 0.8, 25.0, 6.0, 0.035])],
     ),
     (
         "lmdeploy",
@@ -98,7 +105,19 @@ const KIN: [(&str, &str); 4] = [
 type Release = (u32, u32, f64);
 
 /// When minor versions came out, from the upload dates of the Python package index.
-const RELEASES: [(&str, &[Release]); 4] = [
+const RELEASES: [(&str, &[Release]); 5] = [
+    (
+        // NVIDIA's release notes; TensorRT-LLM up to 1.15, vLLM from 2.0 on.
+        "nim",
+        &[
+            (1, 0, 2024.42),
+            (1, 2, 2024.70),
+            (1, 4, 2024.95),
+            (1, 8, 2025.25),
+            (1, 14, 2025.85),
+            (2, 0, 2026.20),
+        ],
+    ),
     (
         "vllm",
         &[
@@ -166,6 +185,28 @@ const RELEASES: [(&str, &[Release]); 4] = [
     ),
 ];
 
+/// First major version of NVIDIA NIM that serves with vLLM; those before serve with TensorRT-LLM.
+const NIM_WITH_VLLM: u32 = 2;
+
+/// The engine that works inside another one's name: NVIDIA NIM is a container around one.
+pub fn inner<'a>(engine: &'a str, version: &str) -> &'a str {
+    if engine != "nim" {
+        return engine;
+    }
+    match minor(version) {
+        Some((major, _)) if major < NIM_WITH_VLLM => "tensorrt-llm",
+        _ => "vllm",
+    }
+}
+
+/// The engine whose levels count for a name and a version.
+fn level_of<'a>(engine: &'a str, version: &str) -> &'a str {
+    match inner(engine, version) {
+        "tensorrt-llm" if engine == "nim" => engine,
+        other => kin(other),
+    }
+}
+
 /// The engine whose levels count for a name.
 fn kin(engine: &str) -> &str {
     let stands_for = KIN.iter().find(|(start, _)| engine.starts_with(start));
@@ -221,7 +262,7 @@ pub fn released(engine: &str, version: &str) -> Option<f64> {
 impl Stack {
     /// The level at which an engine's version is expected to run.
     pub fn of(engine: &str, version: &str) -> Self {
-        let name = kin(engine);
+        let name = level_of(engine, version);
         let Some((_, anchors)) = STACKS.iter().find(|(known, _)| *known == name) else {
             let eager = [
                 "transformers",

@@ -11,7 +11,7 @@ use super::case::Workload;
 use super::ops::{Machine, Split};
 use super::run::Target;
 use super::setup::Setup;
-use super::stack::{PARTS, Stack};
+use super::stack::{PARTS, Stack, inner};
 
 /// Tokens of prompts that one step takes (vLLM's and SGLang's default on large GPUs).
 const CHUNK: f64 = 8192.0;
@@ -31,16 +31,18 @@ const MOST_AT_A_RATE: f64 = 1024.0;
 /// Arrivals above this rate (1/s) come all at once.
 const ALL_AT_ONCE: f64 = 500.0;
 
-/// Requests of a set that comes all at once, where the number is not stated.
+/// Requests of a set that comes all at once, where the number is not stated: the default of vLLM's and
+/// SGLang's own benchmarks.
 const REQUESTS_OF_A_SET: f64 = 1000.0;
 
-/// Of a set that comes all at once, as measured by engines that are asked for the whole set: outputs
-/// are of uneven lengths, so the last ones run alone.
-const UNEVEN: f64 = 0.75;
-
 /// Decode steps that a first token waits for beside its prefill: the step under way, and those in
-/// which the engine admits, samples and streams.
+/// which the engine admits, samples and streams; and how many where nothing else runs.
 const STEPS_OF_ADMISSION: f64 = 2.5;
+const STEPS_ALONE: f64 = 0.5;
+
+/// Share of what each sequence adds to a step that a set handed over in the process sees: no server
+/// streams its tokens.
+const WITHOUT_A_SERVER: f64 = 0.3;
 
 /// Share of the server's own latency that a static batch sees: it is handed over in the process.
 const STATIC_ARRIVAL: f64 = 0.03;
@@ -93,6 +95,8 @@ struct Replica<'a> {
     /// Steps after the first token.
     later: f64,
     stages: f64,
+    /// The engine itself, where its name is that of what serves it.
+    inner: &'a str,
     alone: Split,
     alone_s: f64,
 }
@@ -104,7 +108,10 @@ pub fn state(s: &Setup, replicas: f64, capacity: f64) -> State {
 }
 
 impl<'a> Replica<'a> {
-    fn of(s: &'a Setup<'a>, stack: Stack) -> Self {
+    fn of(s: &'a Setup<'a>, mut stack: Stack) -> Self {
+        if s.workload == Workload::Offline {
+            stack.each_sequence *= WITHOUT_A_SERVER;
+        }
         let machine = Machine::of(s);
         let alone = machine.prefill(1.0, s.isl, CHUNK);
         Self {
@@ -114,8 +121,15 @@ impl<'a> Replica<'a> {
             stack,
             later: (s.osl - 1.0).max(0.0),
             stages: f64::from(s.pp.max(1)),
+            inner: inner(s.engine, s.engine_version),
             s,
         }
+    }
+
+    /// Steps that a first token waits for where so many run.
+    fn steps_of_admission(&self, running: f64) -> f64 {
+        let alone = 1.0 / running.max(1.0);
+        STEPS_OF_ADMISSION + (STEPS_ALONE - STEPS_OF_ADMISSION) * alone
     }
 
     fn is_static(&self) -> bool {
@@ -148,7 +162,7 @@ impl<'a> Replica<'a> {
             running * prefill_s + STATIC_ARRIVAL * stack.arrival
         } else {
             stack.arrival
-                + STEPS_OF_ADMISSION * step_s
+                + self.steps_of_admission(running) * step_s
                 + self.alone_s
                 + stack.bunching * (running - 1.0).max(0.0) * prefill_s
         };
@@ -163,7 +177,7 @@ impl<'a> Replica<'a> {
 
     /// Sequences that the engine runs at most, memory aside.
     fn most_sequences(&self) -> f64 {
-        if self.s.engine != "vllm" {
+        if self.inner != "vllm" {
             return MOST_SEQUENCES;
         }
         let recent = super::stack::released(self.s.engine, self.s.engine_version)
@@ -191,7 +205,7 @@ impl<'a> Replica<'a> {
             (None, None) => {
                 let saturated = self.s.workload == Workload::Offline;
                 let asked = if saturated {
-                    self.most_sequences().min(REQUESTS_OF_A_SET)
+                    self.most_sequences()
                 } else {
                     UNNAMED
                 };
@@ -225,18 +239,25 @@ impl<'a> Replica<'a> {
         (high.exp(), found)
     }
 
-    /// How much of the steady rate a finite set reaches that comes all at once: it starts with
-    /// prefills alone and ends with few. TensorRT-LLM's published rates leave both out.
-    fn of_a_set(&self, running: f64) -> f64 {
-        let steady = self.s.workload != Workload::Offline || self.s.engine == "tensorrt-llm";
-        if steady {
+    /// How much of the steady rate (requests/s) a finite set reaches that comes all at once. Its last
+    /// requests run out one by one: with outputs of exponential length, as conversations have, the last B of
+    /// them take ln B - 1 lengths of the shortest step longer than in the steady state. Outputs of one set
+    /// length end together. TensorRT-LLM's published rates are of sets so large that neither shows.
+    fn of_a_set(&self, running: f64, rate: f64) -> f64 {
+        let set = |length: f64| length.fract() == 0.0;
+        let even = set(self.s.osl) && set(self.s.isl) && !self.s.assumed[1];
+        let offline = self.s.workload == Workload::Offline;
+        if !offline || even || self.inner == "tensorrt-llm" {
             return 1.0;
         }
-        UNEVEN / (1.0 + 0.5 * running / REQUESTS_OF_A_SET)
+        let alone = self.busy(1.0, self.alone).step_s;
+        let longer = self.s.osl * alone * (running.max(1.0).ln() - 1.0).max(0.0);
+        1.0 / (1.0 + longer * rate / REQUESTS_OF_A_SET)
     }
 
     fn told(&self, asked: f64, running: f64, busy: Busy, arriving: Option<f64>) -> State {
-        let most_req_s = running / busy.latency_s * self.of_a_set(running);
+        let steady = running / busy.latency_s;
+        let most_req_s = steady * self.of_a_set(running, steady);
         let req_s = arriving.map_or(most_req_s, |rate| rate.min(most_req_s));
         // Those that do not fit wait until as many have left; of more than can be served the queue
         // grows as long as the requests last.
@@ -293,7 +314,7 @@ impl<'a> Replica<'a> {
         let mut ttft = of_step(if self.is_static() {
             0.0
         } else {
-            STEPS_OF_ADMISSION
+            self.steps_of_admission(running)
         });
         if self.is_static() {
             ttft[0] += prefills;

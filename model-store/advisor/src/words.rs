@@ -62,6 +62,23 @@ fn recommendation(advice: &Advice, best: &Assessed, request: &Request) -> Vec<St
     out
 }
 
+/// How long so many requests take in all, and what they cost in GPU-hours.
+pub fn batch(best: &Assessed, requests: f64) -> String {
+    let all = grouped(requests);
+    let Some(rate) = best.prediction(Target::ReqS) else {
+        return format!("{all} requests: how long they take is not known");
+    };
+    let hours = |per_s: f64| requests / per_s / 3600.0;
+    let gpus = f64::from(best.config.gpus());
+    format!(
+        "{all} requests: {} h [{}-{}], {} GPU-hours",
+        short(hours(rate.q50)),
+        short(hours(rate.hi)),
+        short(hours(rate.lo)),
+        short(hours(rate.q50) * gpus)
+    )
+}
+
 /// By how much a latency may be missed and still be worth a word.
 const NEAR: f64 = 1.1;
 /// Share of the advised price below which a near miss is worth a word.

@@ -7,6 +7,7 @@
 
 use super::card::ModelCard;
 use super::setup::Setup;
+use super::stack::inner;
 use super::version::version;
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -51,7 +52,7 @@ impl Working {
 /// lies outside the share that it takes, so only what is taken before counts.
 pub(crate) fn working(s: &Setup) -> Working {
     let peers = s.tp > 1;
-    match s.engine {
+    match inner(s.engine, s.engine_version) {
         "vllm" => {}
         "sglang" => {
             return Working {

@@ -6,6 +6,7 @@ use crate::advisor::Target;
 use crate::advisor::conformal::{Bands, Calibration, GroupKey, score};
 use crate::advisor::elsewhere::{Elsewhere, Kind, is_old, kind};
 
+use super::kin::maker;
 use super::learn::Learner;
 use super::prepare::Sample;
 
@@ -79,7 +80,7 @@ impl Held<'_> {
         }
     }
 
-    /// The rows of each source. Where fewer than three laboratories are known, each engine version
+    /// The rows of each maker's sources. Where fewer than three laboratories are known, each engine version
     /// of each counts as one: the nearest thing to another laboratory that there is.
     pub(super) fn campaigns(&self) -> Vec<Vec<usize>> {
         let few = self.laboratories() < FEWEST_LABORATORIES;
@@ -172,7 +173,7 @@ impl Held<'_> {
 
 fn campaign<'a>(s: &'a Sample, by_version: bool) -> (&'a str, &'a str) {
     (
-        &s.run.source,
+        maker(&s.run.source),
         if by_version {
             &s.run.case.engine_version
         } else {

@@ -20,6 +20,7 @@ pub mod evaluate;
 mod fit;
 pub mod gate;
 mod gauss;
+mod kin;
 mod krige;
 mod launch;
 mod learn;

@@ -76,6 +76,7 @@ table! {
     OSL "llm-osl" "TOKENS" "OMNIPILOT_OSL" "mean output tokens of a request"
     CONCURRENCY "llm-concurrency" "N" "OMNIPILOT_CONCURRENCY" "requests in flight; without it the engine is taken as saturated"
     RATE "llm-rate" "REQ_S" "OMNIPILOT_RATE" "requests per second that will arrive"
+    REQUESTS "llm-requests" "N" "OMNIPILOT_REQUESTS" "requests of a batch job in all: the answer says how long they take"
     SLO "llm-slo" "SLO" "OMNIPILOT_SLO" "latency targets in ms, such as ttft=500,tpot=50"
     GPU "llm-gpu" "TYPE" "OMNIPILOT_GPU" "use this GPU type (a pin)"
     TP "llm-tp" "N" "OMNIPILOT_TP" "use this tensor-parallel degree (a pin)"

@@ -9,12 +9,14 @@ use model_store::advisor::{Catalogue, Origin, Run};
 use model_store::store::Store;
 use model_store::store::runs_csv::{Defaults, read_runs};
 use model_store::train::evaluate::{
-    Decisions, Evaluation, Figure, LeftOut, NewSite, Plan, Policy, Protocol, TargetScore, evaluate,
+    Decisions, Evaluation, Figure, LeftOut, Plan, Protocol, TargetScore, evaluate,
 };
 
 use crate::progress::Progress;
 use crate::site::SiteArgs;
 use crate::{exit, input, json, publish};
+
+mod places;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     /// Draws of a new site's own runs
     #[arg(long, value_name = "N", default_value_t = 2)]
     site_draws: u64,
+    /// Learn nothing but how far the physics is off: what training has to be ahead of
+    #[arg(long)]
+    physics_alone: bool,
     /// Print every figure as JSON
     #[arg(long)]
     json: bool,
@@ -56,6 +61,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         fold_seeds: args.fold_seeds,
         row_draws: args.row_draws,
         site_draws: args.site_draws,
+        physics_alone: args.physics_alone,
     };
     let progress = Progress::start("evaluating");
     let told = |split: &str| progress.say(format!("evaluating: {split}"));
@@ -215,65 +221,7 @@ fn print(e: &Evaluation) -> std::io::Result<()> {
             l.target, l.learner, l.mape.n
         )?;
     }
-    new_sites(&mut out, &e.new_site)
-}
-
-/// Each source as a new site: a line for each target, and one for its decisions.
-fn new_sites(out: &mut impl Write, sites: &[NewSite]) -> std::io::Result<()> {
-    if sites.is_empty() {
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "\n{:<24}{:>4}  {:<14}{:>6}{:>9}{:>9}{:>10}{:>8}{:>10}{:>15}{:>16}",
-        "new site",
-        "own",
-        "target",
-        "n",
-        "MAPE %",
-        "median %",
-        "coverage",
-        "width",
-        "answered",
-        "wrong flagged",
-        "right answered"
-    )?;
-    let percent = |x: f64| format!("{:.0}", x * 100.0);
-    let known = |x: Option<f64>| x.map_or_else(|| "-".into(), percent);
-    for site in sites {
-        for t in &site.targets {
-            writeln!(
-                out,
-                "{:<24}{:>4}  {:<14}{:>6}{:>9.1}{:>9.1}{:>10}{:>8}{:>10}{:>15}{:>16}",
-                site.source,
-                site.own,
-                t.target,
-                t.n,
-                t.mape * 100.0,
-                t.median * 100.0,
-                percent(t.coverage),
-                format!("x {:.2}", t.width),
-                percent(t.answered),
-                known(t.wrong_flagged),
-                known(t.right_answered),
-            )?;
-        }
-        if let Some(d) = &site.decisions {
-            let of = |(policy, top1, regret): &(Policy, f64, f64)| {
-                format!("{} {:.0} % {regret:.3}", policy.name(), top1 * 100.0)
-            };
-            let policies: Vec<String> = d.policies.iter().map(of).collect();
-            writeln!(
-                out,
-                "{:<24}{:>4}  {} decisions, top-1 and regret: {}",
-                site.source,
-                site.own,
-                d.n,
-                policies.join(", ")
-            )?;
-        }
-    }
-    Ok(())
+    places::print(&mut out, e)
 }
 
 fn share(f: &Figure) -> String {

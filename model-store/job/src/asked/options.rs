@@ -4,7 +4,7 @@
 pub use crate::advisor::plain::{is_hidden, shorten};
 use plugin_contract::environment::job;
 use plugin_contract::options::{
-    ADVICE, CONCURRENCY, COUNT, GPU, ISL, MODEL, OSL, PRECISION, RATE, SLO, TP,
+    ADVICE, CONCURRENCY, COUNT, GPU, ISL, MODEL, OSL, PRECISION, RATE, REQUESTS, SLO, TP,
 };
 pub use plugin_contract::options::{OPTIONS, OptionSpec};
 
@@ -50,6 +50,8 @@ pub struct RawOptions {
     pub concurrency: Option<f64>,
     /// `--llm-rate`, 1/s
     pub rate: Option<f64>,
+    /// `--llm-requests`
+    pub requests: Option<f64>,
     /// `--llm-slo`
     pub slo: Slo,
     /// `--llm-gpu`, `--llm-tp`, `--llm-precision`
@@ -117,6 +119,7 @@ const ROWS: [Row; COUNT] = [
     row(CONCURRENCY, &["concurrency", "max-concurrency", "in-flight"], |o, n, v| concurrency(n, v).map(|v| o.concurrency = Some(v)), |o| number(o.concurrency),
         Some(job::CONCURRENCY)),
     row(RATE, &["rate", "request-rate", "rps", "qps"], |o, n, v| rate(n, v).map(|v| o.rate = v), |o| number(o.rate), None),
+    row(REQUESTS, &["requests", "num-prompts", "num-requests"], |o, n, v| requests(n, v).map(|v| o.requests = Some(v)), |o| number(o.requests), None),
     row(SLO, &["slo"], |o, _, v| slo(v).map(|v| o.slo = v), |o| told_slo(&o.slo), None),
     row(GPU, &["gpu", "gpu-type"], |o, _, v| gpu_names(v).map(|v| o.pins.gpu = Some(v)), |o| o.pins.gpu.clone(), None),
     row(TP, &["tp", "tp-size", "tensor-parallel-size"], |o, _, v| tensor_parallel(v).map(|v| o.pins.tp = Some(v)), |o| o.pins.tp.map(|n| n.to_string()), None),
@@ -180,6 +183,15 @@ fn told_slo(slo: &Slo) -> Option<String> {
 fn concurrency(name: &'static str, value: &str) -> Result<f64, OptionError> {
     let wanted = "a number of requests in flight";
     positive(name, value, 1e6, wanted, "--llm-concurrency=64")
+}
+
+fn requests(name: &'static str, value: &str) -> Result<f64, OptionError> {
+    let (wanted, hint) = ("a number of requests", "--llm-requests=1000000");
+    let number = positive(name, value, 1e12, wanted, hint)?;
+    match number < 1.0 {
+        true => Err(OptionError::new(name, value, wanted, hint)),
+        false => Ok(number),
+    }
 }
 
 /// Requests per second; `None` for an endless rate: then all requests are there at once.

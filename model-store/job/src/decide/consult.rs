@@ -395,6 +395,9 @@ fn answer(
     {
         line.push_str(", at public prices; set your own");
     }
+    if let (Some(requests), Some(best)) = (options.requests, advice.recommended()) {
+        message.push(words::batch(best, requests));
+    }
     match (&advice.verdict, advice.recommended()) {
         (Verdict::Recommend(_), Some(best)) => Ok(Rewrite {
             gres: format!("gpu:{}:{}", best.config.gres, best.config.gpus_per_node()),

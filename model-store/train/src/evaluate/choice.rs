@@ -17,9 +17,9 @@ pub(super) const PRICES: [(&str, f64); 4] = [
 /// One measured configuration as something to choose.
 #[derive(Clone, Debug)]
 pub struct Choice {
-    pub(super) key: String,
-    pub(super) config: String,
-    pub(super) price: f64,
+    pub key: String,
+    pub config: String,
+    pub price: f64,
     pub(super) bandwidth: f64,
     pub(super) holds_16_bit: bool,
     pub(super) h100_fp8: u8,

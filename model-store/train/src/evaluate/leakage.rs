@@ -62,7 +62,7 @@ fn permuted(runs: &[Run], catalogue: &Catalogue, split: &Split) -> Option<f64> {
         dealt[with[i]].measured = b;
         dealt[with[j]].measured = a;
     }
-    let foreseen = of_split(&dealt, catalogue, split);
+    let foreseen = of_split(&dealt, catalogue, split, false);
     let scores = score::targets(&foreseen);
     scores
         .iter()

@@ -16,6 +16,7 @@ pub mod new_site;
 mod score;
 mod split;
 mod statistics;
+mod strangers;
 
 use serde::Serialize;
 
@@ -29,6 +30,7 @@ pub use new_site::NewSite;
 pub use score::{Answered, GroupScore, LeftOut, TargetScore};
 pub use split::{Protocol, Split, splits};
 pub use statistics::Figure;
+pub use strangers::Stranger;
 
 use split::same_run_keys;
 
@@ -43,6 +45,8 @@ pub struct Plan {
     pub row_draws: u64,
     /// How many draws of a new site's own runs are made.
     pub site_draws: u64,
+    /// Nothing is learnt from the kept runs but how far the physics is off.
+    pub physics_alone: bool,
 }
 
 impl Default for Plan {
@@ -52,6 +56,7 @@ impl Default for Plan {
             fold_seeds: 1,
             row_draws: 2,
             site_draws: 2,
+            physics_alone: false,
         }
     }
 }
@@ -77,6 +82,11 @@ pub struct Evaluation {
     pub learners: Vec<LearnerScore>,
     /// Each source as a new site, by how many of its own runs are known.
     pub new_site: Vec<NewSite>,
+    /// Each source as a stranger, by kind of load.
+    pub strangers: Vec<Stranger>,
+    /// Every prediction that was judged.
+    #[serde(skip)]
+    pub foreseen: Vec<Foreseen>,
 }
 
 /// Evaluates. `progress` is told the name of each split before it is fitted.
@@ -94,7 +104,12 @@ pub fn evaluate(
     let mut foreseen: Vec<Foreseen> = Vec::new();
     for split in &chosen {
         progress(&format!("{} {}", split.protocol.name(), split.name));
-        foreseen.extend(foreseen::of_split(runs, catalogue, split));
+        foreseen.extend(foreseen::of_split(
+            runs,
+            catalogue,
+            split,
+            plan.physics_alone,
+        ));
     }
     let leakage = wanted(Protocol::Leakage).then(|| {
         progress("leakage");
@@ -106,7 +121,7 @@ pub fn evaluate(
         Vec::new()
     };
     let new_site = if wanted(Protocol::NewSite) {
-        new_site::each(runs, catalogue, plan.site_draws, progress)
+        new_site::each(runs, catalogue, plan, progress)
     } else {
         Vec::new()
     };
@@ -120,5 +135,7 @@ pub fn evaluate(
         false_abstention: score::false_abstention(&foreseen),
         left_out: score::left_out(&foreseen),
         leakage,
+        strangers: strangers::each(&foreseen),
+        foreseen,
     }
 }

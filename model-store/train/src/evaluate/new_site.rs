@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::super::fit::physics_alone;
 use super::super::prepare::prepare;
 use super::super::{settle, train};
+use super::Plan;
 use super::choice::Nearest;
 use super::decide::{Policy, decisions};
 use super::foreseen::{Foreseen, of_runs};
-use super::split::{Protocol, cells, scored_rows};
+use super::split::{Protocol, are_kin, cells, scored_rows};
 use super::statistics::{mean, median};
 use crate::advisor::model::Model;
 use crate::advisor::{Catalogue, Origin, Run, Target};
@@ -61,6 +63,8 @@ pub struct SiteScore {
     pub mape: f64,
     /// See [`Self::mape`].
     pub median: f64,
+    /// Median of `ln(measured / predicted)`: above 0 where the prediction is too low.
+    pub bias: f64,
     /// Share of intervals that hold what was measured.
     pub coverage: f64,
     /// Upper over lower end of the interval, median.
@@ -86,26 +90,16 @@ pub struct SiteDecisions {
 pub(super) fn each(
     runs: &[Run],
     catalogue: &Catalogue,
-    draws: u64,
+    plan: &Plan,
     progress: &dyn Fn(&str),
 ) -> Vec<NewSite> {
-    let fit = |kept: &[Run]| train(kept, catalogue, &|_, _| {}).0;
-    by(runs, catalogue, draws, &fit, progress)
-}
-
-/// The same by physics alone, of which nothing was learnt but how far it is off elsewhere.
-pub fn by_physics(runs: &[Run], catalogue: &Catalogue, draws: u64) -> Vec<NewSite> {
-    let fit = |kept: &[Run]| super::super::fit::physics_alone(kept, catalogue);
-    by(runs, catalogue, draws, &fit, &|_| {})
-}
-
-fn by(
-    runs: &[Run],
-    catalogue: &Catalogue,
-    draws: u64,
-    fit: &dyn Fn(&[Run]) -> Model,
-    progress: &dyn Fn(&str),
-) -> Vec<NewSite> {
+    let fit = |kept: &[Run]| {
+        if plan.physics_alone {
+            physics_alone(kept, catalogue)
+        } else {
+            train(kept, catalogue, &|_, _| {}).0
+        }
+    };
     let mut by_source: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for i in scored_rows(runs, catalogue) {
         let rows = by_source.entry(runs[i].source.as_str()).or_default();
@@ -117,11 +111,18 @@ fn by(
         progress(&format!("new site {source}"));
         let kept: Vec<Run> = runs
             .iter()
-            .filter(|r| r.source != source)
+            .filter(|r| !are_kin(&r.source, source))
             .cloned()
             .collect();
         let model = fit(&kept);
-        out.extend(of_source(runs, &rows, &kept, catalogue, &model, draws));
+        out.extend(of_source(
+            runs,
+            &rows,
+            &kept,
+            catalogue,
+            &model,
+            plan.site_draws,
+        ));
     }
     out
 }
@@ -164,8 +165,8 @@ pub fn of_source(
         out.push(NewSite {
             source: source.clone(),
             own,
-            targets: TOLD.iter().filter_map(|t| score(&foreseen, *t)).collect(),
-            decisions: decided(&foreseen),
+            targets: told(&foreseen.iter().collect::<Vec<_>>()),
+            decisions: decided(&foreseen, Protocol::NewSite),
         });
     }
     out
@@ -196,12 +197,18 @@ fn drawn(
     )
 }
 
-fn score(foreseen: &[Foreseen], target: Target) -> Option<SiteScore> {
+/// The figures of every target that is told.
+pub(super) fn told(foreseen: &[&Foreseen]) -> Vec<SiteScore> {
+    TOLD.iter().filter_map(|t| score(foreseen, *t)).collect()
+}
+
+/// The figures of one target over these rows; `None` where none states it.
+pub(super) fn score(foreseen: &[&Foreseen], target: Target) -> Option<SiteScore> {
     let at = target as usize;
     let rows: Vec<(f64, crate::advisor::Prediction, bool)> = foreseen
         .iter()
         .filter_map(|f| {
-            let truth = f.measured.get(at).copied().flatten()?;
+            let truth = f.told(target)?;
             Some((truth, (*f.predicted.get(at)?)?, f.flagged))
         })
         .collect();
@@ -227,6 +234,12 @@ fn score(foreseen: &[Foreseen], target: Target) -> Option<SiteScore> {
         n: rows.len(),
         mape: mean(&errors),
         median: median(&errors),
+        bias: median(
+            &rows
+                .iter()
+                .map(|(t, p, _)| (t / p.q50).ln())
+                .collect::<Vec<_>>(),
+        ),
         coverage: share(&held, &every)?,
         width: median(&widths),
         answered: share(&|i| !flagged(i), &every)?,
@@ -235,8 +248,9 @@ fn score(foreseen: &[Foreseen], target: Target) -> Option<SiteScore> {
     })
 }
 
-fn decided(foreseen: &[Foreseen]) -> Option<SiteDecisions> {
-    let all = decisions(foreseen, Protocol::NewSite)?;
+/// Decisions among these rows.
+pub(super) fn decided(foreseen: &[Foreseen], protocol: Protocol) -> Option<SiteDecisions> {
+    let all = decisions(foreseen, protocol)?;
     let of = |p: &super::decide::PolicyScore| (p.policy, p.top1.value, p.log_regret.value);
     Some(SiteDecisions {
         n: all.n,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::super::kin::maker;
 use super::super::prepare::{Sample, prepare};
 use crate::advisor::{Catalogue, Run, RunOutcome};
 use crate::hashing::{fnv1a, mix};
@@ -107,6 +108,9 @@ pub fn splits(runs: &[Run], catalogue: &Catalogue, fold_seeds: u64, row_draws: u
             let held_keys: BTreeSet<u64> = held.iter().map(|p| keys[p.index]).collect();
             kept.retain(|p| !held_keys.contains(&keys[p.index]));
         }
+        if protocol == Protocol::Source {
+            kept.retain(|p| !are_kin(p.source, &name));
+        }
         let seen: BTreeSet<u64> = kept.iter().map(|p| p.cell).collect();
         let counts =
             |p: &&&Place| p.scored && (protocol != Protocol::Rows || seen.contains(&p.cell));
@@ -151,6 +155,11 @@ pub fn splits(runs: &[Run], catalogue: &Catalogue, fold_seeds: u64, row_draws: u
         );
     }
     out
+}
+
+/// True for sources of one maker.
+pub(super) fn are_kin(a: &str, b: &str) -> bool {
+    maker(a) == maker(b)
 }
 
 fn place<'a>(runs: &[Run], s: &Sample<'a>) -> Place<'a> {

@@ -1,6 +1,5 @@
 //! The surfaces of operations from a folder of measured ones: files of NVIDIA AIConfigurator as
-//! `SYSTEM.FAMILY.SOURCE.TABLE.parquet`. They come compressed by Zstandard, which this program does
-//! not read: `pandas.read_parquet(f).to_parquet(g, compression="snappy")` writes them again.
+//! `SYSTEM.FAMILY.SOURCE.TABLE.parquet`.
 
 use std::collections::BTreeMap;
 use std::io;
