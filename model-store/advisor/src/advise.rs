@@ -5,9 +5,9 @@ use super::assess::assess;
 pub use super::assess::longest_context;
 use super::candidates::{candidates, formats, setup};
 use super::feasible::infeasible;
-use super::gpu::GpuSpec;
+use super::gpu::{GpuSpec, gpu_name_of_gres};
 use super::highest_load::assess_at_best;
-use super::knowledge::Knowledge;
+use super::knowledge::{Knowledge, SiteGpu};
 use super::memory::room;
 use super::model::Model;
 use super::physics::physics;
@@ -185,7 +185,7 @@ fn no_candidate(known: Knowledge, request: &Request) -> String {
         );
     }
     match (&request.pins.gpu, request.pins.tp) {
-        (Some(gpu), _) if known.cluster.pool(gpu).is_none() => {
+        (Some(gpu), _) if out_of_reach(known, request) => {
             format!("no `{gpu}` GPUs here; the cluster has {has}")
         }
         (_, Some(tp)) => format!(
@@ -193,6 +193,15 @@ fn no_candidate(known: Knowledge, request: &Request) -> String {
         ),
         _ => format!("no configuration fits what was fixed; the cluster has {has}"),
     }
+}
+
+/// True where no GPU type that is pinned is one of the cluster's.
+fn out_of_reach(known: Knowledge, request: &Request) -> bool {
+    let is_here = |name| {
+        known.cluster.pool(name).is_some()
+            || gpu_name_of_gres(name).is_some_and(|gpu| known.gpus.iter().any(|g| g.gpu == gpu))
+    };
+    !request.pins.gpu_names().any(is_here)
 }
 
 /// Chance of a start from which on a configuration is said to hold a model.
@@ -265,12 +274,20 @@ fn identify(known: Knowledge, request: &Request, barred: &str) -> String {
     let too_old = |w: &QueueWaits| known.now.is_some_and(|now| w.is_too_old(now));
     let stale = known.cluster.waits.as_ref().is_some_and(too_old);
     let text = serde_json::to_string(request).unwrap_or_default();
-    id_of(known.snapshot_id, &reached, stale, &(text + barred))
+    let prices = known.priced_here.then(|| prices_text(known.gpus));
+    let text = text + barred + &prices.unwrap_or_default();
+    id_of(known.snapshot_id, &reached, stale, &text)
+}
+
+/// The prices of a job's own place, as they count in an advice's id.
+pub fn prices_text(gpus: &[SiteGpu]) -> String {
+    let one = |gpu: &SiteGpu| format!("{}={};", gpu.gres, gpu.price_per_hour);
+    gpus.iter().map(one).collect()
 }
 
 /// Eight hex digits of FNV-1a over the snapshot's name, the GPU types in reach, whether the queue
-/// waits were too old, and the request as JSON with what could not be started behind it. So any advice can be recognised when it is made
-/// again, without the snapshot's content.
+/// waits were too old, and the request as JSON; behind it what could not be started, and the prices where the job's place has its own. So any
+/// advice can be recognised when it is made again, without the snapshot's content.
 pub fn id_of(snapshot_id: &str, reached: &[&str], stale_waits: bool, request: &str) -> String {
     let types = reached.iter().flat_map(|gres| gres.bytes().chain([b' ']));
     let stale = [u8::from(stale_waits)];

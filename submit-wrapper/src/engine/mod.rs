@@ -6,6 +6,7 @@
 //! supervise  relays signals, escalates, gives the exit status
 //! tee        passes stdout and stderr on unchanged and shows each line to the log
 //! watch      readiness, then readings of /metrics; one thread
+//! notice     what the user is shown of it while it runs
 //! port       whether an engine of another job has the same port
 //! card       the architecture of what is served, once it is
 //! prometheus, reading, window    page -> samples -> reading -> steady windows   (pure)
@@ -28,6 +29,7 @@ mod front;
 mod http;
 mod line;
 mod log;
+mod notice;
 pub(crate) mod nvml;
 pub(crate) mod plan;
 mod port;

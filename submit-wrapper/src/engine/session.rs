@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 
 use super::child::{end_like, end_rest, spawn};
 use super::evidence::plain_name;
+use super::notice::Unposted;
 use super::plan::Plan;
 use super::power::PowerMeter;
 use super::record::{Ended, Job, Place, Recorder, told};
@@ -85,7 +86,8 @@ impl Session {
         pass_on(&mut child, &log, started, &ended);
         let (sender, signals) = channel();
         listen(blocked, sender);
-        let mut watch = Watch::new(cut(times, started_at));
+        let notice = Unposted::of(job.id, &plan);
+        let mut watch = Watch::new(cut(times, started_at), notice);
         match &plan.urls {
             Some(urls) if foreign => warn(&format!(
                 "{} answers already: the engine is not measured",

@@ -11,6 +11,7 @@ use model_store::outcome::Window;
 use super::card::card_of;
 use super::first::{self, First};
 use super::http::{Client, Refusal};
+use super::notice::{Notice, Unposted};
 use super::plan::Urls;
 use super::port::{local_port, other_job};
 use super::power::PowerMeter;
@@ -48,13 +49,15 @@ pub(crate) struct Seen {
 /// A running watch. It ends when this is dropped or told to.
 pub(crate) struct Watch {
     seen: Arc<Mutex<Seen>>,
+    /// What the user is shown, until the thread has it.
+    notice: Option<Unposted>,
     /// Dropped to stop the thread.
     stop: Option<Sender<()>>,
 }
 
 impl Watch {
     /// A watch that sees nothing yet.
-    pub(crate) fn new(cut: Cut) -> Self {
+    pub(crate) fn new(cut: Cut, notice: Option<Unposted>) -> Self {
         let seen = Seen {
             healthy_s: None,
             answered_s: None,
@@ -65,6 +68,7 @@ impl Watch {
         };
         Self {
             seen: Arc::new(Mutex::new(seen)),
+            notice,
             stop: None,
         }
     }
@@ -90,6 +94,8 @@ impl Watch {
             meter,
             stopped,
             seen: self.seen.clone(),
+            unposted: self.notice.take(),
+            notice: None,
             client: Client::new(),
             patience: Patience::default(),
         };
@@ -153,6 +159,8 @@ struct Watcher {
     meter: Box<dyn PowerMeter>,
     stopped: Receiver<()>,
     seen: Arc<Mutex<Seen>>,
+    unposted: Option<Unposted>,
+    notice: Option<Notice>,
     client: Client,
     patience: Patience,
 }
@@ -199,9 +207,11 @@ impl Watcher {
     }
 
     fn work(&mut self) {
+        self.notice = self.unposted.take().and_then(Unposted::put_up);
         if !self.wait_until_ready() || !self.wait_for_an_answer() {
             return;
         }
+        self.notice.iter_mut().for_each(Notice::ready);
         locked(&self.seen).version = self.client.version(&self.urls.version);
         let served = self.weights.as_deref();
         let card = served.and_then(|model| card_of(model, &|name| std::env::var(name).ok()));
@@ -317,6 +327,7 @@ impl Watcher {
             memory_gb: power.memory_gb,
             ..Reading::of_page(&page, at)
         };
+        self.notice.iter_mut().for_each(|n| n.read(&reading));
         let mut seen = locked(&self.seen);
         if reading.requests.is_some_and(|n| n > 0.0) {
             seen.answered_s.get_or_insert(at);

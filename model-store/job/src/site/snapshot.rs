@@ -309,6 +309,7 @@ impl Snapshot {
             model: &self.body.model,
             cluster: &self.body.cluster,
             gpus: &self.body.gpus,
+            priced_here: false,
             economy: &self.body.economy,
             now: Some(now()),
             startable: None,
@@ -343,11 +344,7 @@ fn encode_body(body: &Body) -> Vec<u8> {
 }
 
 fn name_of(body: &[u8]) -> String {
-    Sha256::digest(body)
-        .iter()
-        .take(6)
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    crate::hashing::hex(&Sha256::digest(body)[..6])
 }
 
 fn take<'a>(rest: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {

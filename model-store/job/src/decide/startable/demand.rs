@@ -1,9 +1,9 @@
 //! What a job asks for, in numbers, as one partition takes it.
 
-use crate::job_request::{Given, TRES_PER_TASK, number_of};
+use crate::job_request::{Given, JobOption, number_of};
 use crate::job_rewrite::Allocation;
 use crate::options::shorten;
-use crate::slurm_view::{Defaults, Partition};
+use crate::slurm_view::{Defaults, NodeGroup, Partition};
 
 /// A job's request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub(super) struct Demand {
     pub(super) minutes: Option<u64>,
     /// True where it gets whole nodes.
     pub(super) exclusive: bool,
+    /// GPUs of each type on a node that it gets whole; empty until the node is known.
+    pub(super) whole: Vec<(String, u64)>,
+    /// True where it may start long after it is submitted, whatever is free.
+    pub(super) is_later: bool,
 }
 
 impl Demand {
@@ -66,13 +70,35 @@ impl Demand {
             per_node,
             nodes,
             cpus,
-            sockets: number_of(given, "sockets-per-node").unwrap_or(0),
+            sockets: number_of(given, JobOption::SocketsPerNode).unwrap_or(0),
             mib,
-            tmp_mb: given.get("tmp").map_or(Ok(0), amount)?,
+            tmp_mb: given.get(JobOption::Tmp).map_or(Ok(0), amount)?,
             others: others(given)?,
             minutes: minutes_of(given)?.or_else(of_partition),
-            exclusive: partition.is_exclusive || given.get("exclusive").is_some(),
+            exclusive: partition.is_exclusive || given.get(JobOption::Exclusive).is_some(),
+            whole: Vec::new(),
+            is_later: is_later(given),
         })
+    }
+
+    /// True where what it takes of a node depends on the node.
+    pub(super) fn depends_on_node(&self) -> bool {
+        self.exclusive || self.mib.is_none()
+    }
+
+    /// The same job on nodes like these: whole ones have all CPUs, all memory and all GPUs counted.
+    pub(super) fn on(&self, group: &NodeGroup) -> Self {
+        let mut here = self.clone();
+        if here.mib.is_none() || here.exclusive {
+            here.mib = Some(group.mib);
+        }
+        if here.exclusive {
+            here.cpus = u64::from(group.cpus);
+            here.others.clone_from(&group.others);
+            let whole = |(gres, count): &(String, u32)| (gres.clone(), u64::from(*count));
+            here.whole = group.gpus.iter().map(whole).collect();
+        }
+        here
     }
 
     /// GPUs in all.
@@ -93,8 +119,16 @@ impl Demand {
         if let Some(gres) = tres.strip_prefix("gres/") {
             let (name, kind) = gres.split_once(':').unwrap_or((gres, ""));
             if name == "gpu" {
-                let same = kind.is_empty() || kind.eq_ignore_ascii_case(&self.gpu);
-                return if same { u64::from(self.per_node) } else { 0 };
+                let same = |gres: &str| kind.is_empty() || kind.eq_ignore_ascii_case(gres);
+                if !self.whole.is_empty() {
+                    let all = self.whole.iter().filter(|(gres, _)| same(gres));
+                    return all.map(|(_, count)| count).sum();
+                }
+                return if same(&self.gpu) {
+                    u64::from(self.per_node)
+                } else {
+                    0
+                };
             }
             let of_name = |other: &&(String, u64)| {
                 other.0 == gres || (kind.is_empty() && other.0.split(':').next() == Some(name))
@@ -110,32 +144,40 @@ impl Demand {
     }
 }
 
+/// Its own options hold it back: a time, another job, its owner, or its own array's other tasks.
+fn is_later(given: &Given) -> bool {
+    let held = [JobOption::Begin, JobOption::Dependency, JobOption::Hold];
+    let array = given.get(JobOption::Array);
+    let throttled = array.is_some_and(|list| list.contains('%'));
+    throttled || held.iter().any(|option| given.get(*option).is_some())
+}
+
 fn cpus(given: &Given, gpus: u32, nodes: u32, defaults: &Defaults) -> u64 {
-    let tasks = number_of(given, "ntasks-per-node")
-        .or_else(|| number_of(given, "ntasks").map(|n| n.div_ceil(nodes.max(1))))
+    let tasks = number_of(given, JobOption::NtasksPerNode)
+        .or_else(|| number_of(given, JobOption::Ntasks).map(|n| n.div_ceil(nodes.max(1))))
         .unwrap_or(1);
-    let of_tres = given.get(TRES_PER_TASK).and_then(|list| {
+    let of_tres = given.get(JobOption::TresPerTask).and_then(|list| {
         let mut all = list.split(',');
         all.find_map(|e| e.trim().strip_prefix("cpu")?.get(1..)?.parse::<u32>().ok())
     });
-    let named = number_of(given, "cpus-per-task").or(of_tres);
-    let per_gpu =
-        number_of(given, "cpus-per-gpu").or(defaults.cpus_per_gpu.filter(|_| named.is_none()));
+    let named = number_of(given, JobOption::CpusPerTask).or(of_tres);
+    let per_gpu = number_of(given, JobOption::CpusPerGpu)
+        .or(defaults.cpus_per_gpu.filter(|_| named.is_none()));
     let by_task = u64::from(tasks) * u64::from(named.unwrap_or(1));
     let by_gpu = u64::from(per_gpu.unwrap_or(0)) * u64::from(gpus);
-    let least = u64::from(number_of(given, "mincpus").unwrap_or(0));
+    let least = u64::from(number_of(given, JobOption::Mincpus).unwrap_or(0));
     by_task.max(by_gpu).max(least)
 }
 
 /// Memory on a node; `None` for all that a node has.
 fn memory(given: &Given, gpus: u32, cpus: u64, defaults: &Defaults) -> Result<Option<u64>, String> {
-    let of = |name: &str, times: u64| {
-        let text = given.get(name)?;
+    let of = |option: JobOption, times: u64| {
+        let text = given.get(option)?;
         Some(mebibytes(text).map(|m| m.saturating_mul(times)))
     };
-    let typed = of("mem", 1)
-        .or_else(|| of("mem-per-gpu", u64::from(gpus)))
-        .or_else(|| of("mem-per-cpu", cpus));
+    let typed = of(JobOption::Mem, 1)
+        .or_else(|| of(JobOption::MemPerGpu, u64::from(gpus)))
+        .or_else(|| of(JobOption::MemPerCpu, cpus));
     if let Some(mib) = typed {
         // Nothing stands for everything.
         return mib.map(|m| Some(m).filter(|m| *m > 0));
@@ -175,7 +217,7 @@ fn amount(text: &str) -> Result<u64, String> {
 
 /// Generic resources other than GPUs.
 fn others(given: &Given) -> Result<Vec<(String, u64)>, String> {
-    let list = crate::job_request::plain_gres(given.get("gres").unwrap_or_default());
+    let list = crate::job_request::plain_gres(given.get(JobOption::Gres).unwrap_or_default());
     let mut out = Vec::new();
     for entry in list.split(',').filter(|e| !e.is_empty()) {
         let name = entry.split([':', '=']).next().unwrap_or_default();
@@ -202,7 +244,7 @@ fn others(given: &Given) -> Result<Vec<(String, u64)>, String> {
 /// # Errors
 /// A time that cannot be read.
 pub(super) fn minutes_of(given: &Given) -> Result<Option<u64>, String> {
-    let Some(text) = given.get("time") else {
+    let Some(text) = given.get(JobOption::Time) else {
         return Ok(None);
     };
     minutes(text)

@@ -6,7 +6,7 @@ use super::Checker;
 use super::demand::Demand;
 use crate::constraint::satisfied;
 use crate::hostlist::expand;
-use crate::job_request::Given;
+use crate::job_request::{Given, JobOption};
 use crate::options::shorten;
 use crate::slurm_view::{NodeGroup, Partition};
 
@@ -15,7 +15,7 @@ use crate::slurm_view::{NodeGroup, Partition};
 /// # Errors
 /// A list that cannot be read.
 pub(super) fn excluded(given: &Given) -> Result<BTreeSet<String>, String> {
-    let Some(list) = given.get("exclude") else {
+    let Some(list) = given.get(JobOption::Exclude) else {
         return Ok(BTreeSet::new());
     };
     let names = (!list.contains('/')).then(|| expand(list)).flatten();
@@ -31,6 +31,16 @@ struct Lack<'a> {
 }
 
 impl Checker<'_> {
+    /// The job as each kind of node with its GPUs takes it, where that differs.
+    pub(super) fn by_node(&self, at: u32, demand: &Demand) -> Vec<Demand> {
+        if !demand.depends_on_node() {
+            return vec![demand.clone()];
+        }
+        let in_partition = |n: &&NodeGroup| n.partitions.contains(&at) && has_gpus(n, demand);
+        let nodes = self.view.nodes.iter().filter(in_partition);
+        nodes.map(|group| demand.on(group)).collect()
+    }
+
     /// # Errors
     /// What too few nodes of the partition have.
     pub(super) fn on_nodes(
@@ -80,7 +90,7 @@ impl Checker<'_> {
     }
 
     fn lacks<'b>(&'b self, after: &'b Given, demand: &'b Demand) -> Result<Vec<Lack<'b>>, String> {
-        let constraint = after.get("constraint").unwrap_or_default();
+        let constraint = after.get(JobOption::Constraint).unwrap_or_default();
         if !constraint.is_empty() && satisfied(constraint, &[]).is_none() {
             return Err(format!(
                 "--constraint={} is not reckoned",
@@ -140,9 +150,11 @@ impl Checker<'_> {
         groups.iter().map(one).sum()
     }
 
-    /// A reservation keeps a job off from its start, or before where the job would not have ended.
+    /// A reservation keeps a job off from its start, or before where the job would not have ended. A
+    /// job of which nobody knows when it starts is kept off by every one.
     fn is_reserved(&self, group: &NodeGroup, demand: &Demand) -> bool {
-        let seconds = demand.minutes.unwrap_or(u64::MAX).saturating_mul(60);
+        let minutes = demand.minutes.filter(|_| !demand.is_later);
+        let seconds = minutes.unwrap_or(u64::MAX).saturating_mul(60);
         let end = self.at.saturating_add_unsigned(seconds);
         let mut all = group.reservations.iter();
         all.any(|at| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::advisor::{Limits, Precision};
+use crate::quantity::tokens;
 
 use super::super::bash::{Field, Follows, Piece, Shell, State, Text, Value};
 use super::super::command::{precision_of, values_of};
@@ -37,7 +38,10 @@ pub(super) fn engine(
         }
     }
     let told = way.under_run.is_some() && engine.kind.is_some();
-    let own = visible(shell, state).unwrap_or_else(|| way.own.clone());
+    let own = match said.placed {
+        true => Own::Unknown,
+        false => visible(shell, state).unwrap_or_else(|| way.own.clone()),
+    };
     let line = way.line;
     let mut start = Start {
         own,
@@ -52,6 +56,9 @@ pub(super) fn engine(
         ..way.start(Program::of(engine))
     };
     (start.format, start.own_checkpoint) = said.format(engine, &start.model, line);
+    if way.lost_advice {
+        start.tp = or_unknown(start.tp);
+    }
     if told {
         start.tp = or_advised(start.tp);
         start.context = or_advised(start.context);
@@ -75,6 +82,14 @@ fn or_advised<T>(stated: Stated<T>) -> Stated<T> {
     }
 }
 
+/// For `omnipilot run` where no variable of the job reaches it.
+fn or_unknown<T>(stated: Stated<T>) -> Stated<T> {
+    match stated {
+        Stated::Unsaid => Stated::Unknown,
+        other => other,
+    }
+}
+
 /// The GPUs that variables leave an engine to see; `None` for all.
 fn visible(shell: &mut Shell<Reader>, state: &State) -> Option<Own> {
     const NAMES: [&str; 6] = [
@@ -91,7 +106,7 @@ fn visible(shell: &mut Shell<Reader>, state: &State) -> Option<Own> {
     let Some(text) = shell.variable(state, set) else {
         return Some(Own::Unknown);
     };
-    if matches!(text.follows(), Some(Follows::GpuList)) {
+    if text.follows().is_some_and(Follows::lists) {
         return None;
     }
     let known = text.text().unwrap_or_default();
@@ -177,6 +192,8 @@ struct Said {
     told: Option<usize>,
     /// Options that change what fits.
     memory: bool,
+    /// Options that say on which GPU it begins.
+    placed: bool,
     /// What it is started with beside its settings.
     limits: Limits,
     /// The engine's file of settings could not be read.
@@ -191,6 +208,7 @@ impl Said {
             loose: None,
             told: None,
             memory: false,
+            placed: false,
             limits: Limits::default(),
             hidden: false,
             wins: engine.file.is_some_and(|f| f.wins),
@@ -242,6 +260,7 @@ impl Said {
     ) -> usize {
         let plain = engines::plain(flag);
         self.memory |= engines::MEMORY.contains(&plain.as_str());
+        self.placed |= engines::PLACE.contains(&plain.as_str());
         let next = args
             .get(at + 1)
             .filter(|f| !f.word().is_some_and(|w| w.starts_with("--")));
@@ -347,7 +366,11 @@ impl Said {
             // The engine takes what fits.
             Some("auto" | "-1") => Stated::Advised,
             Some(text) => {
-                tokens(text).map_or(Stated::Unknown, |value| Stated::Known { value, line })
+                let whole = tokens(text).filter(|value| value.fract() == 0.0);
+                whole.map_or(Stated::Unknown, |value| Stated::Known {
+                    value: value as u64,
+                    line,
+                })
             }
             None => Stated::Unknown,
         }
@@ -429,20 +452,4 @@ fn made_from_any(engine: &Engine, method: &str) -> bool {
     };
     let format = precision_of(Some(method), None, None);
     format.is_some_and(|f| super::super::made_at_load(kind, f))
-}
-
-/// A number of tokens, as `32768`, `32k` (thousands) or `32K` (of 1,024).
-fn tokens(text: &str) -> Option<u64> {
-    let (digits, unit) = match text.strip_suffix(['k', 'K', 'm', 'M']) {
-        Some(digits) => (digits, text.chars().last()),
-        None => (text, None),
-    };
-    let number: u64 = digits.parse().ok()?;
-    number.checked_mul(match unit {
-        Some('k') => 1000,
-        Some('K') => 1024,
-        Some('m') => 1_000_000,
-        Some('M') => 1 << 20,
-        _ => 1,
-    })
 }
