@@ -8,7 +8,7 @@
 
 use super::case::Precision;
 use super::chance::normal;
-use super::numbers::grouped;
+use super::numbers::grouped_count;
 use super::setup::Setup;
 use super::stack::inner;
 use super::version::version;
@@ -329,7 +329,7 @@ pub(super) fn too_small(s: &Setup) -> String {
         );
     }
     let fits = match room.longest[1] {
-        n if n >= 1024.0 => format!("; a context of {} tokens fits", grouped(n)),
+        n if n >= 1024.0 => format!("; a context of {} tokens fits", grouped_count(n as u64)),
         _ => String::new(),
     };
     format!(
