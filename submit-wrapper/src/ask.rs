@@ -1,17 +1,44 @@
 //! The `--llm-*` options on the command line, made from the one table that the plugin registers.
 
 use clap::{Arg, ArgMatches, Command, error::ErrorKind};
-use model_store::options::{OPTIONS, RawOptions};
+use model_store::job_request::Given;
+use model_store::options::{OPTIONS, RawOptions, aliases};
 
 use crate::exit;
 
-/// The options of one request. Each is spelt as for `sbatch`, or without `llm-`.
+/// The options of one request. Each is spelt as for `sbatch`, without `llm-`, or as engines spell it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AskArgs {
     /// What was given.
     pub(crate) options: RawOptions,
     /// The same as text: long name and value.
     pub(crate) given: Vec<(&'static str, String)>,
+}
+
+/// Where the job would run: the site's rules are asked for it.
+#[derive(clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// Partition or partitions of the job, as `sbatch` takes them [default: the cluster's]
+    #[arg(long, value_name = "NAMES", help_heading = "Where to serve")]
+    partition: Option<String>,
+    /// Account of the job [default: the user's]
+    #[arg(long, value_name = "NAME", help_heading = "Where to serve")]
+    account: Option<String>,
+    /// QOS of the job [default: that of the user in the account]
+    #[arg(long, value_name = "NAME", help_heading = "Where to serve")]
+    qos: Option<String>,
+}
+
+impl PlaceArgs {
+    /// As options of a job.
+    pub(crate) fn given(&self) -> Given {
+        Given::of(|name| match name {
+            "partition" => self.partition.clone(),
+            "account" => self.account.clone(),
+            "qos" => self.qos.clone(),
+            _ => None,
+        })
+    }
 }
 
 /// A verb that needs a model was given none.
@@ -26,11 +53,10 @@ pub(crate) fn no_model() -> anyhow::Error {
 impl clap::Args for AskArgs {
     fn augment_args(command: Command) -> Command {
         OPTIONS.iter().fold(command, |command, spec| {
-            let short = spec.name.trim_start_matches("llm-");
             command.arg(
                 Arg::new(spec.name)
                     .long(spec.name)
-                    .visible_alias(short)
+                    .visible_aliases(aliases(spec.name))
                     .value_name(spec.metavar)
                     .overrides_with(spec.name) // as for `sbatch`, the last one counts
                     .allow_negative_numbers(true)

@@ -43,6 +43,7 @@ fn choice(body: &Body, then: &ClusterState, past: &PastChoice) -> Option<Choice>
         model: &body.model,
         cluster: then,
         gpus: &body.gpus,
+        priced_here: false,
         economy: &body.economy,
         now: Some(past.submitted_at),
         startable: None,

@@ -117,8 +117,8 @@ pub(crate) fn record_refused(
 /// while the model was trained.
 fn body_of(config: &Config, model: Model, store: &Store) -> anyhow::Result<Body> {
     let mut cluster = store.cluster().map_err(exit::store)?.unwrap_or_default();
-    cluster.waits = crate::waits::waits(store, &cluster)?;
     let slurm = store.slurm_view().map_err(exit::store)?;
+    cluster.waits = crate::waits::waits(store, &cluster, slurm.as_ref())?;
     let priced = Priced::of(config, &cluster, slurm.as_ref());
     let models = site_models(config)?;
     let mut body = Body {

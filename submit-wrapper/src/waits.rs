@@ -1,6 +1,7 @@
 //! How long jobs wait in the queue, from what `ingest` read of accounting.
 
 use model_store::advisor::{ClusterState, QueueWaits};
+use model_store::slurm_view::SlurmView;
 use model_store::store::{Store, Wait};
 use model_store::train::queue::{PastWait, queue_waits};
 
@@ -9,15 +10,21 @@ use crate::{clock, exit};
 /// Waits older than this, s, say nothing of the queue of now.
 const LONGEST_MEMORY: i64 = 60 * 86_400;
 
-/// How long jobs wait, from what `ingest` read of accounting; `None` before it did.
-pub(crate) fn waits(store: &Store, cluster: &ClusterState) -> anyhow::Result<Option<QueueWaits>> {
+/// How long jobs wait, from what `ingest` read of accounting, on the GPUs that can run jobs now; `None`
+/// before it did.
+pub(crate) fn waits(
+    store: &Store,
+    cluster: &ClusterState,
+    view: Option<&SlurmView>,
+) -> anyhow::Result<Option<QueueWaits>> {
     let Some(as_of) = store.watermark("sacct").map_err(exit::store)? else {
         return Ok(None);
     };
     let now = clock::now();
     let past = store.waits(now - LONGEST_MEMORY).map_err(exit::store)?;
     let past: Vec<PastWait> = past.iter().map(past_wait).collect();
-    let waits = queue_waits(&past, cluster, now, as_of);
+    let part = |gres: &str| view?.part_in_service(gres, now);
+    let waits = queue_waits(&past, cluster, now, as_of).on_part(part);
     Ok((!waits.waits.is_empty()).then_some(waits))
 }
 

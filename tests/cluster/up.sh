@@ -7,7 +7,7 @@
 #
 #   --no-accounting   no slurmdbd and no MariaDB: up in about half a second, and sacct does not work
 #   --nodes LIST      other nodes, as NAME:GPUTYPE:COUNT separated by blanks; NAME:GPUTYPE:COUNT:CPUS:MEMORY where a node
-#                     has others than 64 CPUs and 512000 MB
+#                     has others than 64 CPUs and 512000 MB; COUNT as 4+h200=2 where it has other types too; GPUTYPE - for none
 #   --conf FILE       lines to append to slurm.conf
 #   --owner PID       when this process ends, however it ends, the cluster is taken down and PREFIX deleted
 #   --keep            with --owner: take it down, but keep PREFIX
@@ -41,6 +41,17 @@ parse_arguments() {
 
 is_root() { [ "$(id -u)" = 0 ]; }
 node_names() { local n; for n in $nodes; do echo "${n%%:*}"; done; }
+
+# The GPUs of a node, one type and its count a line.
+gpus_of() { # GPUTYPE COUNT
+  local more
+  echo "$1 ${2%%+*}"
+  for more in $(tr + ' ' <<<"${2#"${2%%+*}"}"); do echo "${more%=*} ${more#*=}"; done
+}
+# The same as Slurm lists them: gpu:a100:4,gpu:h200:2
+gres_of() { # GPUTYPE COUNT
+  gpus_of "$1" "$2" | sed 's/^- //; s/ /:/; s/^/gpu:/' | paste -sd,
+}
 
 require_commands() {
   local command absent=()
@@ -243,14 +254,14 @@ CONF
     IFS=: read -r name type count cpus memory <<<"$n"
     cpus=${cpus:-64}
     echo "NodeName=$name NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port0 + i)) CPUs=$cpus Boards=1 SocketsPerBoard=2" \
-      "CoresPerSocket=$((cpus / 2)) ThreadsPerCore=1 RealMemory=${memory:-512000} Gres=gpu:$type:$count Feature=$type,gpu State=UNKNOWN"
+      "CoresPerSocket=$((cpus / 2)) ThreadsPerCore=1 RealMemory=${memory:-512000} Gres=$(gres_of "$type" "$count") Feature=${type/#-/none},gpu State=UNKNOWN"
     i=$((i + 1))
   done
   echo "PartitionName=serve Nodes=$(node_names | paste -sd,) Default=YES MaxTime=INFINITE State=UP"
   [ -z "$extra_conf" ] || cat "$extra_conf"
 }
 accounting_conf() {
-  local flags=job_comment,job_env,job_script n type
+  local flags=job_comment,job_env,job_script n type count
   if slurm_at_least 23.02; then flags+=,job_extra; fi
   cat <<CONF
 AccountingStorageType=accounting_storage/slurmdbd
@@ -262,18 +273,21 @@ AccountingStoreFlags=$flags
 CONF
   printf 'AccountingStorageTRES=gres/gpu'
   for n in $nodes; do
-    type=${n#*:}
-    printf ',gres/gpu:%s' "${type%%:*}"
+    IFS=: read -r _ type count _ <<<"$n"
+    gpus_of "$type" "$count" | sed '/^- /d; s/ .*//; s/^/,gres\/gpu:/' | tr -d '\n'
   done
   echo
 }
 # GPU devices are links to /dev/null, so that neither root nor hardware is needed.
 gres_conf() {
-  local n name type count g
+  local n name first all type count g named
   for n in $nodes; do
-    IFS=: read -r name type count _ <<<"$n"
-    for ((g = 0; g < count; g++)); do ln -sfn /dev/null "$P/dev/$name-$type-$g"; done
-    echo "NodeName=$name Name=gpu Type=$type File=$P/dev/$name-$type-[0-$((count - 1))] AutoDetect=off"
+    IFS=: read -r name first all _ <<<"$n"
+    while read -r type count; do
+      for ((g = 0; g < count; g++)); do ln -sfn /dev/null "$P/dev/$name-$type-$g"; done
+      [ "$type" = - ] && named='' || named=" Type=$type"
+      echo "NodeName=$name Name=gpu$named File=$P/dev/$name-$type-[0-$((count - 1))] AutoDetect=off"
+    done < <(gpus_of "$first" "$all")
   done
 }
 slurmdbd_conf() {

@@ -27,6 +27,9 @@ pub struct Knowledge<'a> {
     pub cluster: &'a ClusterState,
     /// What its GPU types are and cost.
     pub gpus: &'a [SiteGpu],
+    /// True where these are the prices of the job's own place, and not the snapshot's: they count in
+    /// the advice's id then.
+    pub priced_here: bool,
     /// What the operator values.
     pub economy: &'a Economy,
     /// Unix seconds now, by which ages are judged; `None` = nothing is too old.

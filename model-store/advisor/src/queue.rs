@@ -42,6 +42,18 @@ impl QueueWaits {
         self.age_s(now) > Self::LONGEST_AGE_S
     }
 
+    /// These waits where of each type only a part of the GPUs (0 to 1) can run jobs now: the jobs that
+    /// waited for all of them wait for that part, so as many times as long. Little's law with the
+    /// same jobs in the queue and a lower rate at which they are started. `None`, and a type of which
+    /// nothing can run jobs, change nothing: such a type is not offered.
+    pub fn on_part(mut self, part: impl Fn(&str) -> Option<f64>) -> Self {
+        for wait in &mut self.waits {
+            let part = part(&wait.gres).filter(|p| 0.0 < *p && *p < 1.0);
+            wait.quantiles_s = wait.quantiles_s.map(|s| s / part.unwrap_or(1.0));
+        }
+        self
+    }
+
     /// The wait for `gpus` GPUs of a type: the entry of that count, else of the next larger one,
     /// since who needs fewer is seldom served later. `None` = not known.
     pub fn of(&self, gres: &str, gpus: u32) -> Option<&QueueWait> {
@@ -92,6 +104,19 @@ mod tests {
             [Some(60.0), Some(60.0), Some(9000.0), Some(9000.0), None]
         );
         assert!(waits.of("a100", 1).is_none());
+    }
+
+    #[test]
+    fn half_of_the_gpus_make_the_wait_twice_as_long() {
+        let waits = QueueWaits {
+            as_of: 0,
+            waits: vec![wait("h100", 1, 60.0), wait("a100", 1, 60.0)],
+        };
+        let part = |gres: &str| (gres == "h100").then_some(0.5);
+        let shorter = waits.clone().on_part(part);
+        let median = |gres| shorter.of(gres, 1).map(|w| w.quantiles_s[1]);
+        assert_eq!([median("h100"), median("a100")], [Some(120.0), Some(60.0)]);
+        assert_eq!(waits.clone().on_part(|_| Some(0.0)), waits);
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub struct Partition {
     pub qos: Option<String>,
     /// True where every job gets whole nodes.
     pub is_exclusive: bool,
-    /// True where only root, or only a job in a reservation, may use it.
+    /// True where only root, only a job in a reservation, or only jobs from some hosts, may use it.
     pub is_special: bool,
     /// What a job gets that does not say; before those of the cluster.
     pub defaults: Defaults,
@@ -229,6 +229,29 @@ impl SlurmView {
         (0u32..).zip(&self.partitions).find(|(_, p)| p.name == name)
     }
 
+    /// The part of a type's GPUs (0 to 1) on nodes that can run anybody's jobs at this moment, Unix
+    /// seconds: not down, drained or in a reservation. `None` where no node has the type.
+    pub fn part_in_service(&self, gres: &str, now: i64) -> Option<f64> {
+        let runs = |at: &u32| {
+            let all = self.reservations.get(*at as usize);
+            all.is_some_and(|r| r.start <= now && now < r.end)
+        };
+        let (mut all, mut in_service) = (0.0, 0.0);
+        for group in &self.nodes {
+            let of_type = group
+                .gpus
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case(gres));
+            let gpus =
+                f64::from(of_type.map(|(_, count)| count).sum::<u32>()) * f64::from(group.count);
+            all += gpus;
+            if group.down.is_none() && !group.reservations.iter().any(runs) {
+                in_service += gpus;
+            }
+        }
+        (all > 0.0).then(|| in_service / all)
+    }
+
     /// This view without what accounting says.
     pub fn without_accounting(&self) -> Self {
         Self {
@@ -304,6 +327,35 @@ fn hash(user: &str) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn nodes_that_are_down_or_reserved_now_are_not_in_service() {
+        let group = |count, down: Option<&str>, reservations| NodeGroup {
+            count,
+            gpus: vec![("h100".into(), 8)],
+            down: down.map(str::to_owned),
+            reservations,
+            ..NodeGroup::default()
+        };
+        let reservation = |start, end| Reservation {
+            name: "m".into(),
+            start,
+            end,
+        };
+        let view = SlurmView {
+            nodes: vec![
+                group(4, None, vec![]),
+                group(1, Some("IDLE+DRAIN"), vec![]),
+                group(2, None, vec![0]),
+                group(1, None, vec![1]),
+            ],
+            reservations: vec![reservation(100, 200), reservation(300, 400)],
+            ..SlurmView::default()
+        };
+        assert_eq!(view.part_in_service("H100", 150), Some(5.0 / 8.0));
+        assert_eq!(view.part_in_service("h100", 250), Some(7.0 / 8.0));
+        assert_eq!(view.part_in_service("a100", 150), None);
+    }
 
     proptest! {
         #[test]

@@ -31,6 +31,12 @@ impl Bars {
         Self(candidates.iter().filter_map(one).collect())
     }
 
+    /// Those that are listed: type, GPUs on a node, nodes, and why not.
+    pub fn listed(all: impl IntoIterator<Item = (String, u32, u32, String)>) -> Self {
+        let one = |(gres, per_node, nodes, reason)| ((gres, per_node, nodes), reason);
+        Self(all.into_iter().map(one).collect())
+    }
+
     /// As they count in an advice's id; empty for none. The reasons do not: they tell of the moment.
     pub fn text(&self) -> String {
         let one =

@@ -136,7 +136,11 @@ fn numbers(a: &Assessed, target: Target, label: &str) -> String {
         return format!("{label}not known");
     };
     if target == Target::LaunchSuccess {
-        return format!("{label}with {:.0} %", p.q50 * 100.0);
+        return format!(
+            "{label}with {} ({} at least)",
+            percent(p.q50),
+            percent(p.lo)
+        );
     }
     format!(
         "{label}{} {} [{}-{}]",
@@ -145,6 +149,14 @@ fn numbers(a: &Assessed, target: Target, label: &str) -> String {
         grouped(p.lo),
         grouped(p.hi)
     )
+}
+
+/// A share in percent; nothing that was seen makes it 100.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        x if x >= 99.5 => "over 99 %".into(),
+        x => format!("{x:.0} %"),
+    }
 }
 
 /// Until this cluster's runs take over, the first line says what else the evidence is; runs on

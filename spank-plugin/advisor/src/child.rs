@@ -107,7 +107,8 @@ fn answer(submission: &Submission, config: &Config, pipe: &mut File) -> Decision
     };
     let decision = decide(&snapshot, config, &known);
     if config.ask_slurm {
-        return asked::last_word(decision, submission, script.as_deref());
+        let patience_s = || decision::patience(&snapshot, config, &known);
+        return asked::last_word(decision, submission, script.as_deref(), patience_s);
     }
     decision
 }

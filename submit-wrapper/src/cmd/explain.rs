@@ -9,20 +9,20 @@ mod show;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use model_store::advisor::explain::explain;
 use model_store::advisor::{
-    Advice, Bars, ClusterState, Knowledge, Pins, Request, SiteGpu, Verdict, advise,
+    Advice, Bars, ClusterState, Knowledge, Request, SiteGpu, Verdict, advise,
 };
 use model_store::config::Config;
-use model_store::consult::consult_snapshot;
-use model_store::decision::{Submission, advice_on, prices_of};
+use model_store::decision::{Submission, advice_on, bare, prices_of};
 use model_store::job_request::JobRequest;
-use model_store::options::{RawOptions, shorten};
+use model_store::options::shorten;
 use model_store::snapshot::Snapshot;
 use serde_json::Value;
 
-use crate::ask::AskArgs;
+use crate::ask::{AskArgs, PlaceArgs};
 use crate::cmd::ingest::unstarted::is_limit;
 use crate::exit;
 use crate::site::SiteArgs;
@@ -48,6 +48,8 @@ pub(crate) struct Args {
     request: Option<PathBuf>,
     #[command(flatten)]
     ask: AskArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Show every candidate by term, not the first few
     #[arg(long)]
     all: bool,
@@ -134,7 +136,8 @@ fn subject(config: &Config, args: &Args) -> anyhow::Result<Subject> {
     Ok(answered(basis, asked.request, Some((id, again))))
 }
 
-fn answered(basis: Basis, request: Request, again: Option<(String, Again)>) -> Subject {
+fn answered(basis: Basis, mut request: Request, again: Option<(String, Again)>) -> Subject {
+    request.starts = Some(Arc::new(basis.snapshot.body.model.starts.clone()));
     let advice = advise(basis.knowledge(), &request);
     Subject {
         advice,
@@ -151,6 +154,7 @@ impl Basis {
         Knowledge {
             cluster: &self.cluster,
             gpus: self.gpus.as_deref().unwrap_or(known.gpus),
+            priced_here: self.gpus.is_some(),
             startable: Some(&self.bars),
             now: self.judged_at.or(known.now),
             ..known
@@ -171,10 +175,10 @@ fn id_of(args: &Args) -> Option<String> {
 
 fn asked_for(config: &Config, args: &Args, published: &Snapshot) -> anyhow::Result<Asked> {
     if let Some(file) = &args.request {
-        return from_json(file, published);
+        return from_json(config, args, file, published);
     }
     if args.ask.options.model.is_some() {
-        return from_options(config, &args.ask.options, published);
+        return from_options(config, args, published);
     }
     let job = match (args.job, id_of(args)) {
         (Some(job), _) => job.to_string(),
@@ -197,26 +201,44 @@ fn asked_for(config: &Config, args: &Args, published: &Snapshot) -> anyhow::Resu
     from_job(config, &job, published)
 }
 
-fn from_options(
-    config: &Config,
-    options: &RawOptions,
-    published: &Snapshot,
-) -> anyhow::Result<Asked> {
+fn from_options(config: &Config, args: &Args, published: &Snapshot) -> anyhow::Result<Asked> {
     let cluster = published.body.cluster.clone();
-    let consulted = consult_snapshot(published, &cluster, config, options, &Pins::default())
+    let given = args.place.given();
+    let who = who::me(config, Vec::new());
+    let options = &args.ask.options;
+    let advised = bare(published, &cluster, config, options, &given, &who)
         .map_err(|fault| exit::fail(fault.reason, fault.hint))?;
     Ok(Asked {
-        request: consulted.request,
+        bars: Bars::of(&advised.consulted.advice.candidates),
+        request: advised.consulted.request,
         cluster,
         id: None,
-        bars: Bars::default(),
-        gpus: None,
+        gpus: prices_of(published, config, &given),
         snapshot: None,
     })
 }
 
+/// The configurations that `advise --json` says could not be started.
+fn bars_of(value: &Value) -> Bars {
+    let all = value.get("candidates").and_then(Value::as_array);
+    let one = |candidate: &Value| {
+        let number = |key: &str| u32::try_from(candidate.get(key)?.as_u64()?).ok();
+        let reason = candidate.get("fallen")?.get("NotStartable")?.as_str()?;
+        let gpu = candidate.get("gpu")?.as_str()?;
+        let nodes = number("nodes")?;
+        let per_node = number("gpus")?.checked_div(nodes)?;
+        Some((gpu.to_owned(), per_node, nodes, reason.to_owned()))
+    };
+    Bars::listed(all.into_iter().flatten().filter_map(one))
+}
+
 /// Reads a request, alone or inside what `advise --json` prints.
-fn from_json(file: &Path, published: &Snapshot) -> anyhow::Result<Asked> {
+fn from_json(
+    config: &Config,
+    args: &Args,
+    file: &Path,
+    published: &Snapshot,
+) -> anyhow::Result<Asked> {
     const LARGEST: u64 = 8 << 20;
     let wrong = |reason: String| {
         exit::with_code(
@@ -241,8 +263,8 @@ fn from_json(file: &Path, published: &Snapshot) -> anyhow::Result<Asked> {
         request: serde_json::from_value(request).map_err(|e| wrong(format!("no request: {e}")))?,
         cluster: published.body.cluster.clone(),
         id: text("advice").filter(|id| !id.is_empty()),
-        bars: Bars::default(),
-        gpus: None,
+        bars: bars_of(&value),
+        gpus: prices_of(published, config, &args.place.given()),
         snapshot: text("snapshot"),
     })
 }

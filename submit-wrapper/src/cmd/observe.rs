@@ -48,7 +48,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     store
         .save_slurm_view(seen.view.as_ref())
         .map_err(exit::store)?;
-    seen.state.waits = waits(&store, &seen.state)?;
+    seen.state.waits = waits(&store, &seen.state, seen.view.as_ref())?;
     progress.say("publishing what was seen");
     let published =
         publish::republish_cluster(&config, &seen.state, seen.view.as_ref(), &mut store)?;

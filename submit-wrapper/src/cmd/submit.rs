@@ -3,36 +3,30 @@
 
 mod launch;
 mod script;
-mod shown;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use model_store::advisor::Assessed;
 use model_store::carry_out::{Job, MOST_LINES, Part, Then, Tone, VERBOSE, carry_out, no_advice};
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
 use model_store::decision::{self, Decision, decide, is_left_alone};
-use model_store::job_request::{
-    GPU_OPTIONS, JobOption, JobRequest, asked, mark_comment, without_gpus,
-};
+use model_store::job_request::{GPU_OPTIONS, JobOption, JobRequest, mark_comment, without_gpus};
 use model_store::job_rewrite::{Edit, GpuForm};
 use model_store::options::OPTIONS;
 use model_store::reading::{Component, Variables, components, parts};
 use model_store::sbatch_line::SbatchLine;
 use model_store::snapshot::Snapshot;
 use model_store::startable::Other;
+use model_store::test_only::against;
 use model_store::wish;
 
 use crate::ask::AskArgs;
+use crate::clock::now;
 use crate::exit;
 use crate::site::SiteArgs;
 use crate::who;
 use launch::Launch;
-
-/// Seconds by which two forms of a job may start apart without any of them being later: slurmctld
-/// reckons in the steps of its scheduler.
-const LEAST_PATIENCE_S: f64 = 60.0;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -116,7 +110,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             && !edits.is_empty()
             && !args.dry_run
         {
-            patience_s = patience_s.min(patience(&snapshot, &config, &known));
+            patience_s = patience_s.min(decision::patience(&snapshot, &config, &known));
         }
         match on_line(&mut launch, component, number, &config, decision) {
             Then::Submit => {}
@@ -130,7 +124,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     if !args.dry_run && launch.changes_options() {
         let mut as_written = Launch::new(&all, &last, launch.script.clone(), false, false);
         let written = || as_written.shown();
-        if let Some(why) = shown::against(&launch.shown(), written, patience_s) {
+        if let Some(why) = against(&launch.shown(), written, patience_s, now()) {
             say(Tone::Info, &[no_advice(&why)]);
             as_written.forget_all();
             return as_written.start();
@@ -144,30 +138,6 @@ const VARIABLES: Variables<'static> = Variables {
     sbatch: &environment,
     ours: &of_the_user,
 };
-
-/// By how many seconds the advised form may start later than the form as written: as long as its
-/// utility is higher with that wait than without. Without end where the form as written is no
-/// configuration that could be advised: it does not serve what was asked for.
-fn patience(snapshot: &Snapshot, config: &Config, known: &decision::Submission) -> f64 {
-    let economy = &snapshot.body.economy;
-    let utilities = decision::advice_on(snapshot, config, known).and_then(|(consulted, _)| {
-        let advice = &consulted.advice;
-        let own = asked(known.given)?;
-        let is_own = |a: &&Assessed| {
-            own.count == Some(a.config.gpus_per_node())
-                && own
-                    .gpu
-                    .as_ref()
-                    .is_none_or(|g| g.eq_ignore_ascii_case(&a.config.gres))
-        };
-        let mut all = advice.candidates.iter().filter(|a| a.fallen.is_none());
-        Some((advice.recommended()?.utility?, all.find(is_own)?.utility?))
-    });
-    let weight = economy.weights.wait.max(1e-3);
-    let job_s = economy.job_hours * 3600.0;
-    let wait = |(best, own): (f64, f64)| ((best - own).max(0.0) / weight).exp_m1() * job_s;
-    LEAST_PATIENCE_S + utilities.map_or(f64::INFINITY, wait).min(job_s)
-}
 
 /// What the other components take.
 fn others(requests: &[JobRequest], number: u32) -> Vec<Other> {

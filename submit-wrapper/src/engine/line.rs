@@ -234,6 +234,7 @@ fn head(rest: &str) -> Option<(Level, &str)> {
     nccl(rest)
         .or_else(|| glog(rest))
         .or_else(|| program(rest))
+        .or_else(|| llama_cpp(rest))
         .or_else(|| levelled(rest))
 }
 
@@ -362,11 +363,28 @@ fn nccl(rest: &str) -> Option<(Level, &str)> {
     }
 }
 
-/// `vllm: error: text`, as programs say what is wrong with their arguments.
+/// `vllm serve: error: text`, `error: text` and `Error: text`, as programs say what is wrong with their
+/// arguments. A program with verbs has a name of several words.
 fn program(rest: &str) -> Option<(Level, &str)> {
+    let bare = ["error: ", "Error: "];
+    if let Some(said) = bare.iter().find_map(|head| rest.strip_prefix(head)) {
+        return Some((Level::Fault, said));
+    }
     let (name, said) = rest.split_once(": error: ")?;
-    let word = !name.is_empty() && !name.contains([' ', '\'', '"']);
-    word.then_some((Level::Fault, said))
+    let part = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(part);
+    let is_name = name.split(' ').count() <= 4 && name.split(' ').all(is_word);
+    is_name.then_some((Level::Fault, said))
+}
+
+/// `ggml_backend_cuda_buffer_type_alloc_buffer: ... failed: out of memory`: llama.cpp puts the function's name in front, and no
+/// level. Its functions that read requests begin with `srv` or `slot` and are left out.
+fn llama_cpp(rest: &str) -> Option<(Level, &str)> {
+    let (name, said) = rest.split_once(": ")?;
+    let of_the_loader = ["ggml_", "llama_", "common_"];
+    let is_name = of_the_loader.iter().any(|begin| name.starts_with(begin));
+    let fails = said.contains("failed") || said.contains("error") || said.contains("unable");
+    (is_name && !name.contains(' ') && fails).then_some((Level::Fault, said))
 }
 
 #[cfg(test)]
@@ -399,6 +417,11 @@ mod tests {
                 "hello",
             ),
             ("(APIServer pid=1) ValueError: no", Unsaid, "ValueError: no"),
+            (
+                "llama_model_load: error loading model: unable to allocate CUDA0 buffer",
+                Fault,
+                "error loading model: unable to allocate CUDA0 buffer",
+            ),
             (
                 "INFO:     127.0.0.1:5 - \"POST\"",
                 Quiet,
@@ -464,6 +487,17 @@ mod tests {
                 "vllm: error: unrecognized arguments: --x",
                 Fault,
                 "unrecognized arguments: --x",
+            ),
+            (
+                "vllm serve: error: unrecognized arguments: --x",
+                Fault,
+                "unrecognized arguments: --x",
+            ),
+            ("Error: No such option: --x", Fault, "No such option: --x"),
+            (
+                "he said: it is: error: x",
+                Unsaid,
+                "he said: it is: error: x",
             ),
             (
                 "[rank0]:     raise ValueError(x)",

@@ -144,7 +144,7 @@ fn ask(which: &[&str], wanted: impl Fn(&Row) -> bool) -> Result<Vec<Row>, Comman
 
 /// A separator that nobody can guess: a comment may hold line ends, so whoever knew the separator
 /// could write a comment that reads as the row of another job.
-fn delimiter() -> String {
+pub(crate) fn delimiter() -> String {
     let random = || RandomState::new().build_hasher().finish();
     format!("@{:016x}{:016x}@", random(), random())
 }

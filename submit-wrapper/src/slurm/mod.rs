@@ -15,5 +15,4 @@ pub(crate) mod partitions;
 pub(crate) mod pending;
 pub(crate) mod serving;
 pub(crate) mod submitted;
-pub(crate) mod test_only;
 pub(crate) mod view;

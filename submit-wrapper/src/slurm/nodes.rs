@@ -125,12 +125,16 @@ pub(super) fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 }
 
 fn usable(state: &str) -> bool {
-    let mut words = state.split('+');
-    let marked = state.contains('*');
-    !state.is_empty()
-        && !marked
-        && !words
-            .any(|w| UNUSABLE.contains(&w.trim_end_matches(|c: char| !c.is_ascii_alphabetic())))
+    let bare = |w: &'_ str| {
+        w.trim_end_matches(|c: char| !c.is_ascii_alphabetic())
+            .to_owned()
+    };
+    let words: Vec<String> = state.split('+').map(bare).collect();
+    // A node that is being switched on does not answer yet.
+    let is_waking = words.iter().any(|w| w == "POWERING_UP");
+    let is_silent = state.contains('*') && !is_waking;
+    let bars = |w: &String| UNUSABLE.contains(&w.as_str()) && !(is_waking && w == "NOT_RESPONDING");
+    !state.is_empty() && !is_silent && !words.iter().any(bars)
 }
 
 #[cfg(test)]
@@ -175,6 +179,10 @@ mod tests {
             "IDLE+POWERED_DOWN",
             "ALLOCATED+COMPLETING",
             "IDLE+CLOUD",
+            "IDLE+CLOUD+POWERED_DOWN",
+            "MIXED+CLOUD+NOT_RESPONDING+POWERING_UP",
+            "IDLE~",
+            "IDLE+PLANNED",
         ] {
             assert!(usable(state), "{state}");
         }

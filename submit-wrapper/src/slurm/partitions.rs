@@ -27,8 +27,10 @@ fn partition(line: &str) -> Option<Partition> {
         max_cpus_per_node: number("MaxCPUsPerNode"),
         allow: allow(line),
         qos: set("QoS").map(str::to_owned),
-        is_exclusive: value(line, "OverSubscribe") == Some("EXCLUSIVE"),
-        is_special: yes("RootOnly") || yes("ReqResv"),
+        // So until 25.11, and since 26.05.
+        is_exclusive: value(line, "OverSubscribe") == Some("EXCLUSIVE")
+            || value(line, "Exclusive") == Some("NODE"),
+        is_special: yes("RootOnly") || yes("ReqResv") || set("AllocNodes").is_some(),
         defaults: defaults(&set),
         billing: set("TRESBillingWeights").map(billing).unwrap_or_default(),
     })
@@ -97,6 +99,16 @@ fn billing(text: &str) -> Vec<(String, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_nodes_and_hosts_are_read_in_the_words_of_each_release() {
+        let read = |rest: &str| parse(&format!("PartitionName=p {rest} State=UP\n")).remove(0);
+        let before = "AllocNodes=ALL ExclusiveUser=NO OverSubscribe=EXCLUSIVE";
+        let since = "AllocNodes=ALL Exclusive=NODE OverSubscribe=NO";
+        assert!(read(before).is_exclusive && read(since).is_exclusive);
+        assert!(!read("Exclusive=USER OverSubscribe=NO").is_exclusive);
+        assert!(!read(since).is_special && read("AllocNodes=login1").is_special);
+    }
 
     #[test]
     fn partitions_of_a_real_cluster_are_read() {

@@ -78,6 +78,10 @@ job_options! {
     Batch "batch",
     Hint "hint",
     Contiguous "contiguous",
+    Begin "begin",
+    Dependency "dependency",
+    Hold "hold",
+    Array "array",
     Export "export",
 }
 

@@ -2,6 +2,7 @@
 //! `omnipilot submit` and `advise` all go through here, so that the three cannot differ.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::advisor::advise::settle_layout;
 use crate::advisor::formats::{Named, named};
@@ -193,6 +194,7 @@ pub fn consult_here(
         cluster,
         startable: here.startable,
         gpus: here.gpus.unwrap_or(&snapshot.body.gpus),
+        priced_here: here.gpus.is_some(),
         ..snapshot.knowledge()
     };
     settle_layout(known, &mut request);
@@ -298,14 +300,14 @@ fn in_catalogue(snapshot: &Snapshot, name: &str) -> Result<ModelCard, String> {
             Err(format!("the name could be {}{more}", two.join(" or ")))
         }
         Lookup::Unknown => Err(match catalogue.nearest_name(name) {
-            Some(near) => format!("no model of that name is known; the nearest name is {near}"),
-            None => "no model of that name is known".into(),
+            Some(near) => format!("unknown model; the nearest name is {near}"),
+            None => "unknown model".into(),
         }),
     }
 }
 
 /// The format of a model that was published in no 16-bit one (DeepSeek-V3 in fp8, gpt-oss in mxfp4).
-fn native_format(card: &ModelCard) -> Option<Precision> {
+pub fn native_format(card: &ModelCard) -> Option<Precision> {
     let formats: Vec<Precision> = card
         .checkpoints
         .iter()
@@ -347,7 +349,11 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         tp: options.pins.tp.or(script_pins.tp),
         precision: options.pins.precision.or(script_pins.precision),
         layout: options.pins.layout.max(script_pins.layout),
-        context: script_pins.context.map(|c| c.min(found.card.max_context)),
+        context: script_pins
+            .context
+            .or(options.pins.context)
+            .map(|c| c.min(found.card.max_context)),
+        limits: script_pins.limits,
     };
     Request {
         card: found.card,
@@ -362,6 +368,7 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         slo: options.slo,
         pins,
         engine: snapshot.body.engine.clone(),
+        starts: Some(Arc::new(snapshot.body.model.starts.clone())),
     }
 }
 
@@ -444,7 +451,7 @@ fn environment(
 fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
     let shown = shorten(name);
     let message = vec![
-        format!("no advice for {shown}: outside what was measured"),
+        format!("no advice for {shown}: the model is not known"),
         reason,
         "hint: `omnipilot models cards` lists the names; a directory with `config.json` will do; `--llm-advice=off` submits it as you wrote it".into(),
     ];
@@ -466,6 +473,7 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
         slo: crate::advisor::Slo::default(),
         pins: Pins::default(),
         engine: snapshot.body.engine.clone(),
+        starts: None,
     };
     let advice = Advice {
         id: String::new(),

@@ -3,14 +3,17 @@
 //! the plugin and one without it treat a job alike.
 
 mod as_asked;
+mod bare;
 mod judge;
 mod known;
+mod patience;
 mod place;
 mod policy;
 pub mod rules;
 
 use serde::{Deserialize, Serialize};
 
+use super::time_left::warning;
 use crate::advisor::{
     Advice, ClusterState, GpuSpec, Pins, Precision, SiteGpu, Startable, Verdict, words,
 };
@@ -25,7 +28,9 @@ use crate::policy::PolicyMode;
 use crate::prices::{PriceSource, for_job};
 use crate::snapshot::Snapshot;
 use crate::startable::{Ground, Job, Who, rules as site_rules};
+pub use bare::{Bare, bare};
 use judge::{Around, Judged, judge};
+pub use patience::patience;
 use place::Place;
 use rules::Cell;
 
@@ -642,6 +647,15 @@ impl<'a> Site<'a> {
         if let Some(asked) = self.asked.as_ref().filter(|asked| !same(asked)) {
             message.truncate(3);
             message.push(words::instead_of(advice, &asked.text));
+        }
+        let time = submission.given.get(JobOption::Time);
+        let least = self.config.least_serving_minutes;
+        let late = advice
+            .recommended()
+            .and_then(|best| warning(time, best, least));
+        if let Some(line) = late {
+            message.truncate(3);
+            message.push(line);
         }
         let own = match judged.rule.variables {
             Cell::Request => {

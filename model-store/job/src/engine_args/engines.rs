@@ -318,6 +318,22 @@ pub(super) const SHARE: [&str; 5] = [
     "--cache-max-entry-count",
 ];
 
+/// A number that a start is given beside its settings, and the options that state it.
+pub(super) const NUMBERS: [(&str, &[&str]); 3] = [
+    (
+        "max_num_seqs",
+        &["--max-num-seqs", "--max-running-requests"],
+    ),
+    (
+        "max_num_batched_tokens",
+        &["--max-num-batched-tokens", "--chunked-prefill-size"],
+    ),
+    (
+        "enforce_eager",
+        &["--enforce-eager", "--disable-cuda-graph"],
+    ),
+];
+
 /// The engine that words start at their beginning, and how many words that takes. `by_run` looks
 /// for those alone that `omnipilot run` knows.
 pub(super) fn at_start(words: &[&str], by_run: bool) -> Option<(&'static Engine, usize)> {

@@ -14,7 +14,7 @@ mod wrappers;
 
 use std::cell::Cell;
 
-use crate::advisor::Precision;
+use crate::advisor::{Limits, Precision};
 
 use super::bash::{Call, Field, Follows, Host, Shell, State, Text};
 use super::engines::{self, Engine};
@@ -118,7 +118,7 @@ pub enum Program {
 }
 
 /// Something that a script starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Start {
     /// Line on which its command begins, from 1.
     pub line: u32,
@@ -148,12 +148,14 @@ pub struct Start {
     pub own_checkpoint: bool,
     /// Longest context, tokens.
     pub context: Stated<u64>,
+    /// What else it is started with, where that is known.
+    pub limits: Limits,
     /// Model as written.
     pub model: Stated<String>,
 }
 
 /// All that a script starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Starts {
     /// In the order of the script.
     pub list: Vec<Start>,

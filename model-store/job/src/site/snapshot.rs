@@ -24,7 +24,7 @@ use crate::slurm_view::{Accounting, SlurmView};
 const MARK: &[u8; 16] = b"OmniPilot model\n";
 
 /// Version of what is written. A snapshot of a version that is not known is refused, not guessed at.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// Largest snapshot that is read, bytes.
 pub const LARGEST: u64 = 64 << 20;
@@ -309,6 +309,7 @@ impl Snapshot {
             model: &self.body.model,
             cluster: &self.body.cluster,
             gpus: &self.body.gpus,
+            priced_here: false,
             economy: &self.body.economy,
             now: Some(now()),
             startable: None,

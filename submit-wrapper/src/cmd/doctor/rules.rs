@@ -6,16 +6,15 @@ use std::process::Command;
 
 use model_store::advisor::words::count_of;
 use model_store::advisor::{ClusterState, Startable};
-use model_store::config::Config;
+use model_store::config::{Config, LimitEntry};
 use model_store::job_request::Given;
 use model_store::job_rewrite::{Allocation, plan};
-use model_store::policy::Names;
 use model_store::slurm_view::{Accounting, Accounts, SlurmView};
 use model_store::startable::{Ground, Job, Who, rules};
 
 use super::Seen;
 use crate::slurm::cluster::Observed;
-use crate::slurm::test_only::{Word, ask};
+use model_store::test_only::{Word, ask};
 
 /// Most forms that are shown to slurmctld: each takes a hundredth of a second.
 const MOST_SHOWN: usize = 64;
@@ -173,38 +172,70 @@ fn names(seen: &mut Seen, config: &Config, view: &SlurmView, cluster: &ClusterSt
         Accounting::Read(accounts) => Some(accounts),
         _ => None,
     };
-    for entry in &config.limit {
-        let unknown = |names: &Names, known: &dyn Fn(&String) -> bool| {
-            names.all().iter().find(|name| !known(name)).cloned()
-        };
-        let account = |name: &String| accounts.is_none_or(|a| a.account(name).is_some());
-        let qos = |name: &String| accounts.is_none_or(|a| a.quality(name).is_some());
-        let wrong = [
+    for (section, entry) in sections(config) {
+        let is_partition = |name: &String| view.partition(name).is_some();
+        let is_account = |name: &String| accounts.is_none_or(|a| a.account(name).is_some());
+        let is_qos = |name: &String| accounts.is_none_or(|a| a.quality(name).is_some());
+        let unknown = [
             (
                 "partition",
-                unknown(&entry.partition, &|n| view.partition(n).is_some()),
+                entry.partitions.iter().find(|n| !is_partition(n)),
             ),
-            ("GPU type", unknown(&entry.types, &is_type)),
-            ("account", unknown(&entry.account, &account)),
-            ("QOS", unknown(&entry.qos, &qos)),
+            ("account", entry.accounts.iter().find(|n| !is_account(n))),
+            ("QOS", entry.qos.iter().find(|n| !is_qos(n))),
+            ("GPU type", entry.types.iter().find(|n| !is_type(n))),
         ];
-        for (kind, name) in wrong {
+        for (kind, name) in unknown {
             if let Some(name) = name {
                 seen.warning(
                     "rules",
-                    format!("`[[limit]]` names the {kind} `{name}`, which Slurm does not have"),
+                    format!("`[[{section}]]` names the {kind} `{name}`, which Slurm does not have"),
                     "name it as Slurm does, or take the entry away",
                 );
             }
         }
+    }
+    for entry in &config.limit {
         if let Some(accounts) = accounts {
             contradicted(seen, entry, accounts);
         }
     }
 }
 
+/// What an entry of the configuration names.
+struct Entry<'a> {
+    partitions: &'a [String],
+    accounts: &'a [String],
+    qos: &'a [String],
+    types: &'a [String],
+}
+
+/// The entries that hold for some jobs, with their section.
+fn sections(config: &Config) -> Vec<(&'static str, Entry<'_>)> {
+    let mut out = Vec::new();
+    for entry in &config.limit {
+        let names = Entry {
+            partitions: entry.partition.all(),
+            accounts: entry.account.all(),
+            qos: entry.qos.all(),
+            types: entry.types.all(),
+        };
+        out.push(("limit", names));
+    }
+    for entry in &config.price {
+        let names = Entry {
+            partitions: entry.partition.all(),
+            accounts: entry.account.all(),
+            qos: entry.qos.all(),
+            types: std::slice::from_ref(&entry.gpu),
+        };
+        out.push(("price", names));
+    }
+    out
+}
+
 /// An entry that allows more than Slurm does says nothing: told, for somebody meant something by it.
-fn contradicted(seen: &mut Seen, entry: &model_store::config::LimitEntry, accounts: &Accounts) {
+fn contradicted(seen: &mut Seen, entry: &LimitEntry, accounts: &Accounts) {
     let Some(most) = entry.most_gpus else { return };
     let named = entry
         .account

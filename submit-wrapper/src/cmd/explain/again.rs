@@ -1,7 +1,7 @@
 //! The snapshot behind an advice that was given: found by the advice's id, which is a hash over
 //! the snapshot's name, the GPU types in reach and the request.
 
-use model_store::advisor::advise::id_of;
+use model_store::advisor::advise::{id_of, prices_text};
 use model_store::advisor::{Bars, ClusterState, QueueWaits, Request, SiteGpu};
 use model_store::config::Config;
 use model_store::snapshot::Snapshot;
@@ -60,7 +60,8 @@ pub(super) fn made_again(
             .map(|m| m.id)
             .take(MOST_SNAPSHOTS),
     );
-    let Some(found) = find(&names, &now.snapshot.body.cluster, request, &now.bars, id) else {
+    let beside = beside(&now.bars, now.gpus.as_deref());
+    let Some(found) = find(&names, &now.snapshot.body.cluster, request, &beside, id) else {
         return (now, Again::NotFound);
     };
     let snapshot = if found.snapshot == now.snapshot.id {
@@ -85,6 +86,11 @@ pub(super) fn made_again(
     (basis, Again::Same)
 }
 
+/// What stands behind the request in what an id is a hash of.
+pub(super) fn beside(bars: &Bars, gpus: Option<&[SiteGpu]>) -> String {
+    bars.text() + &gpus.map(prices_text).unwrap_or_default()
+}
+
 /// What an id turned out to be made of.
 pub(super) struct Found {
     snapshot: String,
@@ -98,10 +104,10 @@ pub(super) fn find(
     names: &[String],
     cluster: &ClusterState,
     request: &Request,
-    bars: &Bars,
+    beside: &str,
     id: &str,
 ) -> Option<Found> {
-    let text = serde_json::to_string(request).ok()? + &bars.text();
+    let text = serde_json::to_string(request).ok()? + beside;
     let all: Vec<&str> = cluster.pools.iter().map(|p| p.gres.as_str()).collect();
     let selections = selections(&all);
     let mut tries = names.iter().flat_map(|name| {

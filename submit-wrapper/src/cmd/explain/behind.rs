@@ -5,10 +5,11 @@
 
 use model_store::advisor::{Bars, Configuration, Verdict, advise};
 use model_store::config::Config;
+use model_store::decision::prices_of;
 use model_store::snapshot::Snapshot;
 use model_store::store::Store;
 
-use super::again::{Again, Basis, MOST_SNAPSHOTS, find, made_again};
+use super::again::{Again, Basis, MOST_SNAPSHOTS, beside, find, made_again};
 use super::of_submission;
 use crate::slurm::submitted::{kept_script, request_of_line};
 
@@ -76,19 +77,16 @@ impl<'a> Advices<'a> {
             of_submission(self.config, &asked, script, user, &self.published)?;
         let request = consulted.request;
         let bars = Bars::of(&consulted.advice.candidates);
-        find(
-            &self.names,
-            &self.published.body.cluster,
-            &request,
-            &bars,
-            id,
-        )?;
+        let gpus = prices_of(&self.published, self.config, &asked.given);
+        let beside = beside(&bars, gpus.as_deref());
+        let all = &self.published.body.cluster;
+        find(&self.names, all, &request, &beside, id)?;
         let now = Basis {
             snapshot: self.published.clone(),
             cluster,
             judged_at: None,
             bars,
-            gpus: None,
+            gpus,
         };
         let (basis, Again::Same) = made_again(self.config, now, &request, id, None) else {
             return None;

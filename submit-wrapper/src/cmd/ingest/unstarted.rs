@@ -4,7 +4,7 @@
 use model_store::job_request::advice_in_comment;
 use model_store::store::{Unstarted, UnstartedKind};
 
-use crate::slurm::accounting::{Row, Stage};
+use crate::slurm::accounting::{Row, Stage, delimiter};
 use crate::slurm::command;
 
 /// Beginnings of Slurm's reasons for which a job waits although GPUs may be free.
@@ -29,14 +29,17 @@ pub(crate) fn is_limit(reason: &str) -> bool {
 
 /// The advised jobs that wait for a limit now. A queue that cannot be asked tells of none.
 pub(super) fn waiting(now: i64) -> Vec<Unstarted> {
-    let all = ["-a", "-h", "-t", "PENDING", "-o", "%A|%r|%k"];
+    // A comment may hold line ends, and what stands behind one is no row.
+    let mark = delimiter();
+    let format = format!("{mark}%A|%r|%k");
+    let all = ["-a", "-h", "-t", "PENDING", "-o", &format];
     let text = command::output("squeue", &all).unwrap_or_default();
-    limited(&text, now)
+    limited(&text, &mark, now)
 }
 
-fn limited(text: &str, now: i64) -> Vec<Unstarted> {
+fn limited(text: &str, mark: &str, now: i64) -> Vec<Unstarted> {
     let one = |line: &str| {
-        let mut cells = line.splitn(3, '|');
+        let mut cells = line.strip_prefix(mark)?.splitn(3, '|');
         let (id, reason, comment) = (cells.next()?, cells.next()?, cells.next()?);
         advice_in_comment(comment)?;
         is_limit(reason).then_some(Unstarted {
@@ -87,9 +90,9 @@ mod tests {
 
     #[test]
     fn of_those_that_wait_the_limited_ones_count() {
-        let text = "7|QOSMaxGRESPerUser|omnipilot:7f3a91aa\n8|Priority|omnipilot:7f3a91aa\n9|QOSMaxGRESPerUser|mine\nx\n\
-                    10|(ReqNodeNotAvail, UnavailableNodes:h2)|a|b omnipilot:7f3a91aa\n";
-        let ids: Vec<u64> = limited(text, 5).iter().map(|u| u.job_id).collect();
+        let text = "@7|QOSMaxGRESPerUser|omnipilot:7f3a91aa\n@8|Priority|omnipilot:7f3a91aa\n@9|QOSMaxGRESPerUser|mine\nx\n\
+                    11|QOSMaxGRESPerUser|omnipilot:7f3a91aa\n@10|(ReqNodeNotAvail, UnavailableNodes:h2)|a|b omnipilot:7f3a91aa\n";
+        let ids: Vec<u64> = limited(text, "@", 5).iter().map(|u| u.job_id).collect();
         assert_eq!(ids, [7, 10]);
     }
 

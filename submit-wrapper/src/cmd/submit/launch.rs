@@ -15,8 +15,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::script::Script;
 use crate::exit;
-use crate::slurm::test_only::{Word, ask};
 use model_store::quoting::quoted;
+use model_store::test_only::{Word, ask};
 
 /// True inside a job.
 pub(super) fn inside_job() -> bool {

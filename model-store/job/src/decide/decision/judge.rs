@@ -226,6 +226,7 @@ fn single(start: &Start, starts: &Starts) -> Judged {
         precision: start.format.known(),
         layout,
         context: context(start),
+        limits: start.limits,
         ..Pins::default()
     };
     Judged {

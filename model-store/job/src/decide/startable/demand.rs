@@ -3,7 +3,7 @@
 use crate::job_request::{Given, JobOption, number_of};
 use crate::job_rewrite::Allocation;
 use crate::options::shorten;
-use crate::slurm_view::{Defaults, Partition};
+use crate::slurm_view::{Defaults, NodeGroup, Partition};
 
 /// A job's request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub(super) struct Demand {
     pub(super) minutes: Option<u64>,
     /// True where it gets whole nodes.
     pub(super) exclusive: bool,
+    /// GPUs of each type on a node that it gets whole; empty until the node is known.
+    pub(super) whole: Vec<(String, u64)>,
+    /// True where it may start long after it is submitted, whatever is free.
+    pub(super) is_later: bool,
 }
 
 impl Demand {
@@ -72,7 +76,29 @@ impl Demand {
             others: others(given)?,
             minutes: minutes_of(given)?.or_else(of_partition),
             exclusive: partition.is_exclusive || given.get(JobOption::Exclusive).is_some(),
+            whole: Vec::new(),
+            is_later: is_later(given),
         })
+    }
+
+    /// True where what it takes of a node depends on the node.
+    pub(super) fn depends_on_node(&self) -> bool {
+        self.exclusive || self.mib.is_none()
+    }
+
+    /// The same job on nodes like these: whole ones have all CPUs, all memory and all GPUs counted.
+    pub(super) fn on(&self, group: &NodeGroup) -> Self {
+        let mut here = self.clone();
+        if here.mib.is_none() || here.exclusive {
+            here.mib = Some(group.mib);
+        }
+        if here.exclusive {
+            here.cpus = u64::from(group.cpus);
+            here.others.clone_from(&group.others);
+            let whole = |(gres, count): &(String, u32)| (gres.clone(), u64::from(*count));
+            here.whole = group.gpus.iter().map(whole).collect();
+        }
+        here
     }
 
     /// GPUs in all.
@@ -93,8 +119,16 @@ impl Demand {
         if let Some(gres) = tres.strip_prefix("gres/") {
             let (name, kind) = gres.split_once(':').unwrap_or((gres, ""));
             if name == "gpu" {
-                let same = kind.is_empty() || kind.eq_ignore_ascii_case(&self.gpu);
-                return if same { u64::from(self.per_node) } else { 0 };
+                let same = |gres: &str| kind.is_empty() || kind.eq_ignore_ascii_case(gres);
+                if !self.whole.is_empty() {
+                    let all = self.whole.iter().filter(|(gres, _)| same(gres));
+                    return all.map(|(_, count)| count).sum();
+                }
+                return if same(&self.gpu) {
+                    u64::from(self.per_node)
+                } else {
+                    0
+                };
             }
             let of_name = |other: &&(String, u64)| {
                 other.0 == gres || (kind.is_empty() && other.0.split(':').next() == Some(name))
@@ -108,6 +142,14 @@ impl Demand {
             _ => 0,
         }
     }
+}
+
+/// Its own options hold it back: a time, another job, its owner, or its own array's other tasks.
+fn is_later(given: &Given) -> bool {
+    let held = [JobOption::Begin, JobOption::Dependency, JobOption::Hold];
+    let array = given.get(JobOption::Array);
+    let throttled = array.is_some_and(|list| list.contains('%'));
+    throttled || held.iter().any(|option| given.get(*option).is_some())
 }
 
 fn cpus(given: &Given, gpus: u32, nodes: u32, defaults: &Defaults) -> u64 {

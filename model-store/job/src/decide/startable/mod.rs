@@ -50,7 +50,8 @@ impl Other {
         let acts = tag.filter(|t| t.model.is_some() && t.mode != AdviceMode::Off);
         let asked = asked(given);
         let gpu = match acts {
-            Some(tag) => tag.pins.gpu.clone(),
+            // Of several types nobody knows which it will be.
+            Some(tag) => tag.pins.gpu.clone().filter(|gpu| !gpu.contains(',')),
             None => asked.as_ref()?.gpu.clone(),
         };
         Some(Self {
@@ -298,9 +299,10 @@ impl<'a> Checker<'a> {
         if !partition.is_up {
             return Err(format!("partition {name} starts no jobs"));
         }
-        if partition.is_special {
+        // A job that names no other partition could start nowhere else either.
+        if partition.is_special && self.job.partitions.len() > 1 {
             return Err(format!(
-                "partition {name} takes jobs of root or of a reservation alone"
+                "partition {name} takes jobs of root, of a reservation or of some hosts alone"
             ));
         }
         if !listed(&allow.accounts, account) || denied(&allow.no_accounts, account) {
@@ -366,9 +368,18 @@ impl<'a> Checker<'a> {
                 partition.name
             ));
         }
+        if nodes < partition.min_nodes {
+            return Err(format!(
+                "partition {} has jobs of {} nodes at least, this takes {nodes}",
+                partition.name, partition.min_nodes
+            ));
+        }
         let defaults = merged(&partition.defaults, &self.view.defaults);
         let demand = Demand::of(after, allocation, nodes, &defaults, partition)?;
-        self.within_caps(partition, &demand)?;
+        // Slurm takes a node before it looks at what the node makes of a limit.
+        for here in self.by_node(at, &demand) {
+            self.within_caps(partition, &here)?;
+        }
         self.within_configured(partition, &demand)?;
         self.on_nodes(at, partition, after, &demand)
     }
@@ -378,7 +389,15 @@ impl<'a> Checker<'a> {
             return Ok(());
         }
         let of_partition = match (&self.view.accounting, &partition.qos) {
-            (Accounting::Read(accounts), Some(name)) => accounts.quality(name),
+            (Accounting::Read(accounts), Some(name)) => {
+                let unseen = || {
+                    format!(
+                        "QOS {name} of partition {} was not observed",
+                        partition.name
+                    )
+                };
+                Some(accounts.quality(name).ok_or_else(unseen)?)
+            }
             _ => None,
         };
         let of = [

@@ -31,6 +31,16 @@ struct Lack<'a> {
 }
 
 impl Checker<'_> {
+    /// The job as each kind of node with its GPUs takes it, where that differs.
+    pub(super) fn by_node(&self, at: u32, demand: &Demand) -> Vec<Demand> {
+        if !demand.depends_on_node() {
+            return vec![demand.clone()];
+        }
+        let in_partition = |n: &&NodeGroup| n.partitions.contains(&at) && has_gpus(n, demand);
+        let nodes = self.view.nodes.iter().filter(in_partition);
+        nodes.map(|group| demand.on(group)).collect()
+    }
+
     /// # Errors
     /// What too few nodes of the partition have.
     pub(super) fn on_nodes(
@@ -140,9 +150,11 @@ impl Checker<'_> {
         groups.iter().map(one).sum()
     }
 
-    /// A reservation keeps a job off from its start, or before where the job would not have ended.
+    /// A reservation keeps a job off from its start, or before where the job would not have ended. A
+    /// job of which nobody knows when it starts is kept off by every one.
     fn is_reserved(&self, group: &NodeGroup, demand: &Demand) -> bool {
-        let seconds = demand.minutes.unwrap_or(u64::MAX).saturating_mul(60);
+        let minutes = demand.minutes.filter(|_| !demand.is_later);
+        let seconds = minutes.unwrap_or(u64::MAX).saturating_mul(60);
         let end = self.at.saturating_add_unsigned(seconds);
         let mut all = group.reservations.iter();
         all.any(|at| {

@@ -309,6 +309,76 @@ fn limits_count_where_slurm_holds_jobs_to_them() {
 }
 
 #[test]
+fn a_job_that_gets_whole_nodes_is_held_to_all_that_they_have() {
+    let limited = |options: &'static [(&str, &str)], caps: Vec<Cap>| {
+        asked(options).with(move |v| {
+            v.limits_enforced = true;
+            v.accounting = limits(caps, false);
+        })
+    };
+    let whole = &[("exclusive", ""), ("time", "60")];
+    for (tres, most) in [
+        ("cpu", 32),
+        ("gres/gpu", 4),
+        ("gres/gpu:h100", 4),
+        ("mem", 1000),
+    ] {
+        let caps = || vec![cap(tres, most, Per::Job)];
+        let told = limited(whole, caps()).bars("h100", 1);
+        assert!(told.contains(tres), "{tres}: {told}");
+        assert_eq!(
+            limited(&[("mem", "900M")], caps()).bars("h100", 1),
+            "-",
+            "{tres}"
+        );
+    }
+    let all_memory = limited(&[("mem", "0")], vec![cap("mem", 1000, Per::Node)]);
+    assert!(all_memory.bars("h100", 1).contains("this takes 512000"));
+}
+
+#[test]
+fn a_job_that_starts_nobody_knows_when_is_kept_off_by_every_reservation() {
+    let reserve = |v: &mut SlurmView| {
+        v.reservations = vec![Reservation {
+            name: "m".into(),
+            start: NOW + 7200,
+            end: NOW + 9000,
+        }];
+        v.nodes[1].reservations = vec![0];
+    };
+    let bar = |name: &'static str, value: &'static str| {
+        let options = [("time", "30"), (name, value)];
+        let told = asked(&options).with(reserve).bars("h100", 1);
+        told.contains("without another reservation")
+    };
+    assert!(bar("begin", "now+2hours") && bar("dependency", "afterok:1") && bar("hold", ""));
+    assert!(bar("array", "0-9%2") && !bar("array", "0-9") && !bar("mem", "1G"));
+}
+
+#[test]
+fn a_partition_may_ask_for_more_nodes_or_for_other_submitters() {
+    let both = || asked(&[("partition", "serve,big")]);
+    let least = both().with(|v| v.partitions[1].min_nodes = 2);
+    assert_ne!(least.bars("h200", 8), "-");
+    assert_eq!(least.bars("h100", 8), "-");
+    let special = |v: &mut SlurmView| v.partitions[1].is_special = true;
+    assert_ne!(both().with(special).bars("h200", 8), "-");
+    // Alone it closes itself to the form as written, too.
+    let alone = asked(&[("partition", "big")]).with(special);
+    assert_eq!(alone.bars("h200", 8), "-");
+    let unseen = asked(&[]).with(|v| {
+        v.limits_enforced = true;
+        v.accounting = limits(Vec::new(), false);
+        v.partitions[0].qos = Some("narrow".into());
+    });
+    assert!(
+        unseen
+            .bars("h100", 1)
+            .contains("QOS narrow of partition serve")
+    );
+}
+
+#[test]
 fn what_cannot_be_known_is_said() {
     let enforced = |accounting: Accounting| {
         asked(&[]).with(move |v| {

@@ -2,6 +2,7 @@
 
 use super::super::bash::{Piece, Text};
 use super::{Own, Program, Start, Stated, Times};
+use crate::advisor::Limits;
 
 /// How a program is come to.
 #[derive(Clone, Debug)]
@@ -58,6 +59,7 @@ impl Way {
             format: Stated::Unknown,
             own_checkpoint: false,
             context: Stated::Unknown,
+            limits: Limits::default(),
             model: Stated::Unknown,
         }
     }
