@@ -14,6 +14,7 @@ mod neighbours;
 mod power;
 mod probe;
 mod progress;
+mod rules;
 mod scripts;
 mod site;
 mod submit;
