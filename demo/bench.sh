@@ -6,7 +6,8 @@
 # within a round, with the 95 % interval of that median (bootstrap).
 #   BENCH_ROUNDS   rounds (default 60, at least 30 for figures that are to be written down)
 #   BENCH_DATA     folder of runs-csv files for a second, larger store (default ../shared/data; skipped where it is not there)
-#   BENCH_PART     "slurm" for the part about Slurm's commands alone (default "all")
+#   BENCH_PART     "slurm" for the part about Slurm's commands alone, "sbatch" for sbatch alone (default "all")
+#   BENCH_EARLIER  folder with omnipilot, spank_omnipilot.so and omnipilot_advisor.so of another release, which is timed in the same rounds
 set -euo pipefail
 # shellcheck source=demo/stage.sh
 . "$(cd "$(dirname "$0")" && pwd)/stage.sh"
@@ -16,6 +17,8 @@ DATA=${BENCH_DATA:-$ROOT/../shared/data}
 MODEL=${BENCH_MODEL:-meta-llama/Llama-3.1-70B-Instruct}
 LOAD=(llm-model="$MODEL" llm-isl=1000 llm-osl=1000 llm-concurrency=64)
 JOBS=64
+# What is submitted in each round: without a plugin, with one that does nothing, with this one without a tag and with one.
+KINDS=(bare empty untagged tagged)
 
 bench() { "${OMNIPILOT_BENCH:-$ROOT/target/release/bench}" "$@"; }
 headline() { printf '\n%s\n' "$1"; }
@@ -57,6 +60,18 @@ make_empty_plugin() {
     cc -O2 -shared -fPIC -x c -o "$PREFIX/lib/empty.so" -
 }
 
+# Another release beside this one, with a store of its own.
+make_earlier() {
+  local folder=$PREFIX/earlier
+  [ -n "${BENCH_EARLIER:-}" ] || return 0
+  KINDS+=(earlier)
+  mkdir -p "$folder"
+  install -m 755 "$BENCH_EARLIER"/{omnipilot,spank_omnipilot.so,omnipilot_advisor.so} "$folder"
+  sed "s|$PREFIX/omnipilot/|$folder/|" "$CONFIG" >"$folder/omnipilot.toml"
+  for verb in init observe train; do quietly "$folder/omnipilot" --config "$folder/omnipilot.toml" "$verb"; done
+  make_configuration earlier "optional $folder/spank_omnipilot.so config=$folder/omnipilot.toml"
+}
+
 # One submission of a kind. The jobs are held, so that nothing runs beside what is timed.
 submit() { # KIND
   local job=(--hold --output=/dev/null --gres=gpu:a100:8 "$PREFIX/bench/job.sh")
@@ -64,16 +79,18 @@ submit() { # KIND
     bare | empty) timed "$1" env SLURM_CONF="$PREFIX/$1/slurm.conf" sbatch "${job[@]}" ;;
     untagged) timed untagged env SLURM_CONF="$PREFIX/ours/slurm.conf" sbatch "${job[@]}" ;;
     tagged) timed tagged env SLURM_CONF="$PREFIX/ours/slurm.conf" sbatch "${LOAD[@]/#/--}" "${job[@]}" ;;
+    earlier) timed earlier env SLURM_CONF="$PREFIX/earlier/slurm.conf" sbatch "${LOAD[@]/#/--}" "${job[@]}" ;;
   esac
 }
 time_submissions() {
-  local round kind kinds=(bare empty untagged tagged)
+  local round kind first
   headline "sbatch on a real Slurm"
-  printf '#!/bin/sh\ntrue\n' >"$PREFIX/bench/job.sh"
-  for kind in "${kinds[@]}"; do submit "$kind"; done
-  rm -f "$PREFIX/bench"/{bare,empty,untagged,tagged}
+  printf '#!/bin/sh\nvllm serve %s --max-model-len 8192 --tensor-parallel-size 4\n' "$MODEL" >"$PREFIX/bench/job.sh"
+  for kind in "${KINDS[@]}"; do submit "$kind"; done
+  for kind in "${KINDS[@]}"; do rm -f "$PREFIX/bench/$kind"; done
   for ((round = 0; round < ROUNDS; round++)); do
-    for kind in "${kinds[@]:round % 4}" "${kinds[@]:0:round % 4}"; do submit "$kind"; done
+    first=$((round % ${#KINDS[@]}))
+    for kind in "${KINDS[@]:first}" "${KINDS[@]:0:first}"; do submit "$kind"; done
   done
   report "without the plugin" bare
   added "one with a plugin that does nothing" empty bare
@@ -81,6 +98,10 @@ time_submissions() {
   report "with the plugin, tagged" tagged
   added "an untagged sbatch" untagged bare
   added "a tagged sbatch" tagged bare
+  if [ -e "$PREFIX/bench/earlier" ]; then
+    added "a tagged sbatch by the earlier release" earlier bare
+    added "that by this release" tagged earlier
+  fi
   scancel --user="$(id -un)"
 }
 
@@ -112,13 +133,14 @@ time_steps() {
 # Resident memory of sbatch, or of the child that it starts for an advice, whichever is larger; and the processor time of both, which
 # other work on the machine lengthens less than it does the time that passes.
 measure_costs() {
-  local round kind kinds=(bare empty untagged tagged)
-  local -A conf=([bare]=bare [empty]=empty [untagged]=ours [tagged]=ours)
+  local round kind first
+  local -A conf=([bare]=bare [empty]=empty [untagged]=ours [tagged]=ours [earlier]=earlier)
   headline "What sbatch takes"
   for ((round = 0; round < ROUNDS; round++)); do
-    for kind in "${kinds[@]:round % 4}" "${kinds[@]:0:round % 4}"; do
+    first=$((round % ${#KINDS[@]}))
+    for kind in "${KINDS[@]:first}" "${KINDS[@]:0:first}"; do
       local words=(--hold --output=/dev/null --gres=gpu:a100:8) kilobytes ms
-      [ "$kind" != tagged ] || words+=("${LOAD[@]/#/--}")
+      [[ $kind != @(tagged|earlier) ]] || words+=("${LOAD[@]/#/--}")
       read -r kilobytes ms < <(SLURM_CONF=$PREFIX/${conf[$kind]}/slurm.conf bench cost sbatch "${words[@]}" "$PREFIX/bench/job.sh")
       echo "$kilobytes" >>"$PREFIX/bench/memory-$kind"
       echo "$ms" >>"$PREFIX/bench/processor-$kind"
@@ -128,6 +150,10 @@ measure_costs() {
   added "one with a plugin that does nothing" processor-empty processor-bare
   added "an untagged one" processor-untagged processor-bare
   added "a tagged one" processor-tagged processor-bare
+  if [ -e "$PREFIX/bench/processor-earlier" ]; then
+    added "a tagged one by the earlier release" processor-earlier processor-bare
+    added "that by this release" processor-tagged processor-earlier
+  fi
   report "resident memory without the plugin, at most" memory-bare KB
   added "an untagged one" memory-untagged memory-bare KB
   added "a tagged one" memory-tagged memory-bare KB
@@ -190,6 +216,7 @@ main() {
   make_configuration ours "$(plugstack_line)"
   quietly omnipilot init
   quietly omnipilot observe
+  make_earlier
   printf '\n%-52s %12s   %-20s\n' "" median "middle half"
   if [ "${BENCH_PART:-all}" = all ]; then
     time_store "A store with the published figures" "$CONFIG"
@@ -199,6 +226,7 @@ main() {
   plugstack_line >"$PREFIX/plugstack.d/omnipilot.conf"
   time_submissions
   measure_costs
+  [ "${BENCH_PART:-all}" != sbatch ] || { machine; return 0; }
   time_steps
   [ "${BENCH_PART:-all}" = all ] || { machine; return 0; }
   time_larger_store

@@ -4,11 +4,13 @@
 use std::path::Path;
 
 /// What the linker is told, and why.
-const ARGUMENTS: [&str; 4] = [
+const ARGUMENTS: [&str; 5] = [
     // No place that panics is left: the panic handler names a function that does not exist.
     "-Wl,-z,defs",
     // No constructors and destructors but our own.
     "-nostartfiles",
+    // Nothing unwinds through it.
+    "-Wl,--no-eh-frame-hdr",
     // One file mapping less each, and no call that protects the one.
     "-Wl,-z,noseparate-code",
     "-Wl,-z,norelro",

@@ -4,7 +4,7 @@
 //! users, which takes root. `e2e_native`: there is a C compiler, and the helpers in `native/` are built.
 //! `e2e_vec_inf`: `cluster/vec-inf.sh` has made its folder. `e2e_clean_root`: `cluster/clean-root.sh` has made its
 //! folder. `e2e_boots`: systemd can be started in it. `e2e_prometheus`: `cluster/prometheus.sh` has made its folder.
-//! `e2e_valgrind`, `e2e_slurmrestd`, `e2e_dpkg`, `e2e_rpmbuild`, `e2e_chromium`, `e2e_ruby`, `e2e_zsh`: these are installed.
+//! `e2e_valgrind`, `e2e_slurmrestd`, `e2e_dpkg`, `e2e_rpmbuild`, `e2e_chromium`, `e2e_ruby`, `e2e_zsh`, `e2e_python`: these are installed.
 //! `e2e_mounts`: a file system may be mounted in a mount namespace of its own.
 
 use std::os::unix::fs::MetadataExt;
@@ -43,6 +43,7 @@ fn main() {
     set("e2e_ruby", installed("ruby"));
     set("e2e_mounts", may_mount());
     set("e2e_zsh", installed("zsh"));
+    set("e2e_python", installed("python3"));
     set("e2e_valgrind", installed("valgrind"));
     set("e2e_slurmrestd", installed("slurmrestd"));
     set(

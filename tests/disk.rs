@@ -215,6 +215,7 @@ fn outcome(job_id: u64, uid: u32) -> Outcome {
         signal: None,
         outcome: RunOutcome::Ok,
         evidence: String::new(),
+        start: None,
         windows: vec![Window {
             begins_at: start + 22.0,
             seconds: 60.0,

@@ -105,6 +105,11 @@ fn names_in_the_wild_are_found_or_said_to_be_several() {
         ("deepseek-r1-distill-llama-70b", "meta-llama/Llama-3.1-70B"),
         ("gpt-oss-120b", "openai/gpt-oss-120b"),
         ("mixtral-8x7b-instruct", "mistralai/Mixtral-8x7B-v0.1"),
+        ("deepseek-r1:671b", "deepseek-ai/DeepSeek-V3"),
+        ("phi4:14b", "microsoft/phi-4"),
+        ("command-r:35b", "CohereForAI/c4ai-command-r-v01"),
+        ("mixtral", "2 several"),
+        ("phi4:3b", "unknown"),
     ] {
         wrong.extend((found(name) != model).then(|| format!("{name}: {}", found(name))));
     }

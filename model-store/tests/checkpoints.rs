@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use model_store::advisor::{Catalogue, ClusterState, GpuPool, Pins, Precision, SiteGpu};
 use model_store::config::Config;
-use model_store::consult::{Action, Consulted, consult_snapshot};
+use model_store::consult::{Consulted, consult_snapshot};
 use model_store::options::RawOptions;
 use model_store::snapshot::{Body, Snapshot};
 use serde_json::{Value, json};
@@ -55,9 +55,9 @@ fn consult(model: &str) -> Consulted {
 }
 
 fn told(consulted: &Consulted) -> String {
-    match &consulted.action {
-        Action::Refuse(refusal) => refusal.message.join("\n"),
-        Action::Rewrite(rewrite) => rewrite.message.join("\n"),
+    match &consulted.answer {
+        Err(refusal) => refusal.message.join("\n"),
+        Ok(rewrite) => rewrite.message.join("\n"),
     }
 }
 
@@ -86,7 +86,7 @@ fn an_unknown_format_or_key_is_named_and_nothing_is_reckoned() {
         let path = folder(root.path(), name, more);
         let consulted = consult(path.to_str().unwrap());
         assert!(consulted.advice.candidates.is_empty(), "{name}");
-        assert!(matches!(consulted.action, Action::Refuse(_)), "{name}");
+        assert!(matches!(consulted.answer, Err(_)), "{name}");
         assert!(told(&consulted).contains(word), "{}", told(&consulted));
     }
 }

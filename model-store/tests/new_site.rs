@@ -10,7 +10,7 @@ use model_store::advisor::{
     QueueWaits, Run, SiteGpu, Target, Term, Verdict, Workload, gpu_name_of_gres,
 };
 use model_store::config::Config;
-use model_store::consult::{Action, Consulted, consult_snapshot, exit_code};
+use model_store::consult::{Consulted, consult_snapshot, exit_code};
 use model_store::decision::{Decision, Submission, advice_on, decide};
 use model_store::job_request::Given;
 use model_store::options::RawOptions;
@@ -98,8 +98,8 @@ fn a_known_model_gets_a_configuration_with_an_interval_and_says_what_it_rests_on
         .unwrap_or_else(|| panic!("{:#?}", consulted.advice.verdict));
     let p = best.prediction(Target::OutputTokS).unwrap();
     assert!(p.lo < p.q50 && p.q50 < p.hi && p.lo > 0.0, "{p:?}");
-    let Action::Rewrite(rewrite) = &consulted.action else {
-        panic!("{:?}", consulted.action)
+    let Ok(rewrite) = &consulted.answer else {
+        panic!("{:?}", consulted.answer)
     };
     assert!(
         rewrite.message[0].ends_with("(from 717 published figures alone)"),
@@ -135,8 +135,8 @@ fn an_unmeasured_family_is_refused_with_the_axis_the_range_and_the_nearest_run()
         ("llm-isl", "512"),
         ("llm-osl", "128"),
     ]);
-    let Action::Refuse(refusal) = &consulted.action else {
-        panic!("{:?}", consulted.action)
+    let Err(refusal) = &consulted.answer else {
+        panic!("{:?}", consulted.answer)
     };
     assert_eq!(refusal.code, exit_code::OUT_OF_SUPPORT);
     assert!(refusal.message.len() <= 4, "{:?}", refusal.message);
@@ -159,8 +159,8 @@ fn a_model_that_does_not_fit_anywhere_is_infeasible_in_numbers() {
         ("llm-model", "deepseek-ai/DeepSeek-V3"),
         ("llm-gpu", "a100"),
     ]);
-    let Action::Refuse(refusal) = &consulted.action else {
-        panic!("{:?}", consulted.action)
+    let Err(refusal) = &consulted.answer else {
+        panic!("{:?}", consulted.answer)
     };
     assert_eq!(refusal.code, exit_code::INFEASIBLE, "{:?}", refusal.message);
     assert!(
@@ -262,8 +262,8 @@ fn a_rate_beyond_one_instance_gets_replicas_inside_the_node() {
     let (one, all) = (of(1), of(best.config.dp));
     let n = f64::from(best.config.dp);
     assert!((all.0 / one.0 - n).abs() < 1e-9 && (all.1 / one.1 - n).abs() < 1e-9);
-    let Action::Rewrite(rewrite) = &consulted.action else {
-        panic!("{:?}", consulted.action)
+    let Ok(rewrite) = &consulted.answer else {
+        panic!("{:?}", consulted.answer)
     };
     assert_eq!(rewrite.gres, format!("gpu:h200:{}", best.config.dp));
     let args = rewrite
@@ -723,8 +723,8 @@ fn runs_on_one_gpu_type_do_not_speak_for_another() {
     let mut runs = PUBLISHED.clone();
     runs.push(home_run(&ask(&h100), 1.0, 0));
     let snapshot = snapshot_of(&runs);
-    let first_line = |options: &[(&str, &str)]| match ask_of(&snapshot, options).action {
-        Action::Rewrite(rewrite) => rewrite.message[0].clone(),
+    let first_line = |options: &[(&str, &str)]| match ask_of(&snapshot, options).answer {
+        Ok(rewrite) => rewrite.message[0].clone(),
         other => panic!("{other:?}"),
     };
     assert!(

@@ -34,6 +34,7 @@ fn the_example_names_every_key_with_its_default() {
         spool,
         engine,
         time_limit_ms,
+        least_serving_minutes,
         ask_slurm,
         on_fault,
         rewrite,
@@ -49,8 +50,13 @@ fn the_example_names_every_key_with_its_default() {
     assert!(store.is_absolute() && snapshot.is_absolute() && spool.is_absolute());
     let defaults = Config::beside_store(&store);
     assert_eq!(
-        (engine, time_limit_ms, on_fault),
-        (defaults.engine, defaults.time_limit_ms, OnFault::Submit)
+        (engine, time_limit_ms, least_serving_minutes, on_fault),
+        (
+            defaults.engine,
+            defaults.time_limit_ms,
+            defaults.least_serving_minutes,
+            OnFault::Submit
+        )
     );
     assert!(ask_slurm && !defaults.ask_slurm);
     let a100 = gpu.get("a100").unwrap();

@@ -2,11 +2,11 @@
 
 use clap::{Arg, ArgMatches, Command, error::ErrorKind};
 use model_store::job_request::Given;
-use model_store::options::{OPTIONS, RawOptions};
+use model_store::options::{OPTIONS, RawOptions, aliases};
 
 use crate::exit;
 
-/// The options of one request. Each is spelt as for `sbatch`, or without `llm-`.
+/// The options of one request. Each is spelt as for `sbatch`, without `llm-`, or as engines spell it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AskArgs {
     /// What was given.
@@ -16,7 +16,7 @@ pub(crate) struct AskArgs {
 }
 
 /// Where the job would run: the site's rules are asked for it.
-#[derive(clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PlaceArgs {
     /// Partition or partitions of the job, as `sbatch` takes them [default: the cluster's]
     #[arg(long, value_name = "NAMES", help_heading = "Where to serve")]
@@ -53,11 +53,10 @@ pub(crate) fn no_model() -> anyhow::Error {
 impl clap::Args for AskArgs {
     fn augment_args(command: Command) -> Command {
         OPTIONS.iter().fold(command, |command, spec| {
-            let short = spec.name.trim_start_matches("llm-");
             command.arg(
                 Arg::new(spec.name)
                     .long(spec.name)
-                    .visible_alias(short)
+                    .visible_aliases(aliases(spec.name))
                     .value_name(spec.metavar)
                     .overrides_with(spec.name) // as for `sbatch`, the last one counts
                     .allow_negative_numbers(true)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use model_store::advisor::hashing::hex;
 use model_store::snapshot::{Body, Snapshot};
 use model_store::store::Store;
 
@@ -71,10 +72,6 @@ fn with_bytes(store: &Store, id: &str) -> Option<Snapshot> {
         id = metrics["republished_from"].as_str()?.to_owned();
     }
     None
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -6,6 +6,7 @@
 
 mod account;
 mod ask;
+mod board;
 mod clock;
 mod cmd;
 mod draft;
@@ -23,13 +24,13 @@ mod prices;
 mod progress;
 mod publish;
 mod shared_folder;
-mod shell;
 mod site;
 mod slurm;
 mod stated;
 mod tables;
 mod usage;
 mod waits;
+mod wants;
 mod who;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -72,6 +73,10 @@ enum Verb {
     Submit(cmd::submit::Args),
     /// Inside a job: start the engine as advised, and report its outcome
     Run(cmd::run::Args),
+    /// Show my jobs that serve a model: where they answer, and how fast against what was expected
+    Status(cmd::status::Args),
+    /// End a job of mine once its engine has no request in flight
+    Stop(cmd::stop::Args),
     /// Bring outcome files and Slurm's accounting into the store
     Ingest(cmd::ingest::Args),
     /// Import measured runs from files
@@ -110,6 +115,8 @@ fn main() -> std::process::ExitCode {
         Verb::Explain(args) => cmd::explain::run(&cli.site, &args),
         Verb::Submit(args) => cmd::submit::run(&cli.site, &args),
         Verb::Run(args) => cmd::run::run(&cli.site, &args),
+        Verb::Status(args) => cmd::status::run(&cli.site, &args),
+        Verb::Stop(args) => cmd::stop::run(&args),
         Verb::Ingest(args) => cmd::ingest::run(&cli.site, &args),
         Verb::Import(args) => cmd::import::run(&cli.site, &args),
         Verb::Store(args) => cmd::store::run(&cli.site, &args),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use model_store::config::{Config, ConfigError, DEFAULT_PATH};
 
 use crate::exit;
-use crate::shell::quoted;
+use model_store::quoting::quoted;
 
 /// Options that every verb takes.
 #[derive(clap::Args)]

@@ -5,8 +5,29 @@ use model_store::advisor::{ClusterState, GpuPool};
 /// Most nodes of one type: more than any cluster has.
 const MOST_NODES: u32 = 100_000;
 
+/// GPUs that a question states.
+#[derive(Clone, Debug)]
+pub(crate) enum Stated {
+    /// At most so many, of any type.
+    Most(u32),
+    /// Types and numbers.
+    Of(ClusterState),
+}
+
+/// A number of GPUs, or types and numbers as for [`cluster`].
+///
+/// # Errors
+/// As for [`cluster`].
+pub(crate) fn gpus(text: &str) -> Result<Stated, String> {
+    match text.trim().parse::<u32>() {
+        Ok(0) => Err("at least one GPU is needed".into()),
+        Ok(most) => Ok(Stated::Most(most)),
+        Err(_) => cluster(text).map(Stated::Of),
+    }
+}
+
 /// The cluster of `TYPE:PER_NODE[xNODES]`, separated by commas, as in `h100:8x4,a100:4`; one node
-/// where no number of nodes is given, all GPUs free. Slurm's own `gpu:h100:8` is read too.
+/// where no number of nodes is given, all GPUs free. Slurm's own `gpu:h100:8` and `8xh100` are read too.
 ///
 /// # Errors
 /// The item that is none, in words.
@@ -33,7 +54,14 @@ pub(crate) fn cluster(text: &str) -> Result<ClusterState, String> {
 }
 
 fn pool(item: &str) -> Option<GpuPool> {
-    let (gres, counts) = item.strip_prefix("gpu:").unwrap_or(item).rsplit_once(':')?;
+    let item = item.strip_prefix("gpu:").unwrap_or(item);
+    let (gres, counts) = item.rsplit_once(':').or_else(|| {
+        let (count, gres) = item.split_once(['x', 'X'])?;
+        count
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then_some((gres, count))
+    })?;
     let (per_node, nodes) = counts.split_once(['x', 'X']).unwrap_or((counts, "1"));
     let within = |text: &str, most: u32| text.parse().ok().filter(|n| (1..=most).contains(n));
     let per_node: u32 = within(per_node, ClusterState::MOST_PER_NODE)?;
@@ -52,7 +80,7 @@ fn pool(item: &str) -> Option<GpuPool> {
 
 #[cfg(test)]
 mod tests {
-    use super::cluster;
+    use super::{Stated, cluster, gpus};
     use proptest::prelude::*;
 
     #[test]
@@ -63,6 +91,13 @@ mod tests {
             .map(|p| (p.gres.as_str(), p.per_node, p.nodes, p.total, p.free))
             .collect();
         assert_eq!(told, [("A100", 4, 16, 64, 64), ("h200", 8, 1, 8, 8)]);
+    }
+
+    #[test]
+    fn a_number_alone_is_the_most_of_any_type() {
+        assert!(matches!(gpus("4"), Ok(Stated::Most(4))));
+        assert!(matches!(gpus("2xa100"), Ok(Stated::Of(c)) if c.pools[0].total == 2));
+        assert!(gpus("0").is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::exit;
 
@@ -25,14 +25,106 @@ pub(crate) fn tell(error: &clap::Error) -> ExitCode {
             ExitCode::from(exit::USAGE)
         }
         _ => {
-            let (reason, hint) = in_style(
-                &error.render().to_string(),
-                &std::env::args().skip(1).collect::<Vec<_>>(),
-            );
+            let typed: Vec<String> = std::env::args().skip(1).collect();
+            let (reason, hint) = in_style(&error.render().to_string(), &typed);
+            let hint = unknown_option(error).and_then(meant).unwrap_or(&hint);
             exit::tell(&exit::with_code(exit::USAGE, reason, hint));
             ExitCode::from(exit::USAGE)
         }
     }
+}
+
+/// Words of other tools that are no options here, and what is typed instead. The nearest meaning helps; the nearest spelling may
+/// be another thing.
+const MEANT: [(&[&str], &str); 9] = [
+    (
+        &[
+            "pp",
+            "llm-pp",
+            "pp-size",
+            "pipeline-parallel-size",
+            "pipeline-parallel",
+        ],
+        "pipeline stages follow by themselves where one node is too small; `--nodes N` says over how many at most",
+    ),
+    (
+        &[
+            "dp",
+            "dp-size",
+            "data-parallel-size",
+            "replicas",
+            "instances",
+        ],
+        "replicas follow from the requests that arrive: `--rate 20`",
+    ),
+    (
+        &[
+            "gpus",
+            "num-gpus",
+            "max-gpus",
+            "gres",
+            "nodes",
+            "total-gpus",
+        ],
+        "`omnipilot advise` takes `--gpus` and `--nodes`; here `--gpu TYPE` and `--tp N` fix what is to be used",
+    ),
+    (
+        &["cheapest", "cheap", "objective", "optimize"],
+        "the cheapest comes first by itself: candidates are ranked by tokens and price; prices stand in omnipilot.toml",
+    ),
+    (
+        &["prompts", "num-prompts", "offline", "batch"],
+        "without `--concurrency` and `--rate` all requests are there at once; tokens per GPU-hour stand in the table",
+    ),
+    (
+        &["wait", "begin", "cold-start", "time"],
+        "wait and start-up are part of the answer where they are known: `omnipilot explain` shows each term",
+    ),
+    (
+        &["lora", "adapter", "enable-lora"],
+        "name the base model: an adapter adds little to its memory and time",
+    ),
+    (
+        &[
+            "max-model-len",
+            "context",
+            "context-length",
+            "ttft",
+            "tpot",
+            "users",
+        ],
+        "`omnipilot advise` takes it; `--slo ttft=500,tpot=50` and the script's own `--max-model-len` count here",
+    ),
+    (
+        &[
+            "kv-cache-dtype",
+            "gpu-memory-utilization",
+            "mem-fraction-static",
+            "max-num-seqs",
+            "max-num-batched-tokens",
+        ],
+        "the engine's own options are read from the batch script: `omnipilot submit --dry-run SCRIPT`",
+    ),
+];
+
+/// The option that was not known, without hyphens in front.
+fn unknown_option(error: &clap::Error) -> Option<&str> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    match error.get(ContextKind::InvalidArg)? {
+        ContextValue::String(name) => Some(name.trim_start_matches('-')),
+        _ => None,
+    }
+}
+
+/// What is typed instead of a word of another tool.
+fn meant(option: &str) -> Option<&'static str> {
+    let option = option.split('=').next()?.replace('_', "-");
+    MEANT
+        .iter()
+        .find(|(words, _)| words.contains(&option.as_str()))
+        .map(|(_, hint)| *hint)
 }
 
 /// Reason and hint of a rendered refusal: the lines up to the usage; a tip is the hint.
@@ -79,7 +171,31 @@ fn backticks(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::in_style;
+    use super::{in_style, meant, unknown_option};
+    use clap::CommandFactory;
+
+    #[test]
+    fn a_word_of_another_tool_gets_its_meaning() {
+        for (typed, meaning) in [
+            (
+                &["omnipilot", "advise", "m", "--pipeline-parallel-size=2"][..],
+                "pipeline stages",
+            ),
+            (&["omnipilot", "explain", "--gpus", "4"], "`--gpu TYPE`"),
+            (
+                &["omnipilot", "advise", "m", "--num_prompts", "9"],
+                "at once",
+            ),
+        ] {
+            let error = crate::Cli::command()
+                .try_get_matches_from(typed)
+                .unwrap_err();
+            let hint = unknown_option(&error).and_then(meant).unwrap();
+            assert!(hint.contains(meaning), "{hint}");
+        }
+        let error = crate::Cli::command().try_get_matches_from(["omnipilot", "advise", "--isle"]);
+        assert_eq!(unknown_option(&error.unwrap_err()).and_then(meant), None);
+    }
 
     #[test]
     fn a_refusal_becomes_a_reason_and_a_hint() {

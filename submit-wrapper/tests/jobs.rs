@@ -120,7 +120,10 @@ fn by_plugin(store: &Path, job: &Job) -> Fate {
     };
     let (what, options, variables, reason) = match decide(&snapshot, &config, &submission) {
         Decision::Rewrite {
-            edits, environment, ..
+            edits,
+            environment,
+            message,
+            ..
         } => {
             let set = edits
                 .into_iter()
@@ -129,7 +132,7 @@ fn by_plugin(store: &Path, job: &Job) -> Fate {
                 "rewritten".to_owned(),
                 set.collect(),
                 environment,
-                String::new(),
+                message.join(" "),
             )
         }
         Decision::Left { reason } => ("left".into(), Vec::new(), Vec::new(), reason),
@@ -235,6 +238,8 @@ fn wrong(job: &Job, fate: &Fate) -> Option<String> {
     let right = match kind {
         // The number of GPUs stays, whatever becomes of their type.
         "number" => as_many(),
+        // Neither does their type.
+        "type" => left || gpus(fate).is_some_and(|g| g == rest.replace(' ', ":")),
         "gpus" => fate.what == "rewritten" && as_many() && advised,
         "free" => fate.what == "rewritten" && advised,
         "told" => {
@@ -266,7 +271,8 @@ fn every_script_is_treated_as_it_deserves_on_both_roads() {
                 job.name
             ));
         }
-        let fully = plugin.variables.contains_key("SLURM_LLM_TP");
+        let stays = plugin.reason.contains("number of GPUs stays as asked");
+        let fully = plugin.variables.contains_key("SLURM_LLM_TP") && !stays;
         *counts
             .entry(match plugin.what.as_str() {
                 "rewritten" if fully => "fully",

@@ -197,6 +197,51 @@ fn windows_are_what_the_engine_did_and_sigterm_is_a_clean_end() {
     assert_eq!((w.preemptions, w.power_w), (Some(0.0), None));
 }
 
+/// An engine whose kernels warm up after it has said 200: its start is over with the first answer.
+#[test]
+fn a_start_is_over_when_a_request_was_answered_not_when_health_is_green() {
+    let cold = |options: &[&str]| {
+        let place = Place::new();
+        let child = place
+            .run(&[options, &["--interval", "0.5"]].concat(), &[])
+            .env("STANDIN_WARMUP_S", "2.5")
+            .env("STANDIN_STOP_AFTER_S", "4")
+            // Nobody else asks it anything.
+            .env("STANDIN_CONCURRENCY", "0")
+            .spawn()
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        place.outcome().cold_start_s.unwrap()
+    };
+    let answered = cold(&[]);
+    assert!((2.5..4.5).contains(&answered), "{answered}");
+    let forbidden = cold(&["--no-first-request"]);
+    assert!(forbidden < 2.4, "{forbidden}");
+}
+
+/// What the engine says of its start reaches the record.
+#[test]
+fn the_record_has_what_the_log_told_of_the_start() {
+    let place = Place::with_engine(
+        "echo 'INFO 11-23 04:28:52 [default_loader.py:308] Loading weights took 2.41 seconds'\n\
+         echo 'INFO 11-23 04:28:53 [gpu_worker.py:298] Available KV cache memory: 58.11 GiB'\n\
+         echo 'INFO 11-23 04:28:53 [kv_cache_utils.py:1087] GPU KV cache size: 476,016 tokens'\n\
+         exec env --block-signal=TERM --block-signal=INT \"$STANDIN\" --exact stand_in --nocapture",
+    );
+    let output = place
+        .run(&[], &[])
+        .env("STANDIN_STOP_AFTER_S", "0.5")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let start = place.outcome().start.unwrap();
+    assert_eq!(
+        (start.load_s, start.kv_gib, start.kv_tokens),
+        (Some(2.41), Some(58.11), Some(476_016.0))
+    );
+}
+
 #[test]
 fn the_advice_reaches_the_engine_and_the_record() {
     let place = Place::new();

@@ -16,6 +16,7 @@ mod probe;
 mod progress;
 mod rules;
 mod scripts;
+mod serving;
 mod site;
 mod submit;
 mod training;

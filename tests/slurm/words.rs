@@ -6,7 +6,7 @@ use std::fs;
 use e2e::{OPERATOR, Setup};
 use serde_json::Value;
 
-use crate::site::{REQUEST, Site};
+use crate::site::{REQUEST, Site, submitted};
 
 const PAGE: &str = include_str!("../../docs/json.md");
 
@@ -95,6 +95,7 @@ fn every_document_has_the_keys_that_are_written_down() {
         &[&["advise"], &REQUEST[..]].concat(),
         &[&["explain"], &REQUEST[..]].concat(),
         &["import", "--format", "runs-csv", &cases],
+        &["status"],
         &["predict", "--input", &cases, "--output", &predictions],
         &["evaluate", "--only", "leakage", "--data", &cases],
     ] {
@@ -146,6 +147,9 @@ fn every_document_has_the_keys_that_are_written_down() {
     let words = [&["submit", "--dry-run", "--json"], &REQUEST[..], &[&script]].concat();
     let output = site.omnipilot(OPERATOR, &words).success().unwrap();
     held.insert(hold(&serde_json::from_str(&output.stdout).unwrap(), &kinds));
+    let waiting = site.cluster.sbatch(OPERATOR, &["--hold"], "true").unwrap();
+    let job = submitted(&waiting).to_string();
+    held.insert(hold(&site.json(&["stop", &job]), &kinds));
     let all: BTreeSet<String> = kinds.keys().map(|k| (*k).to_owned()).collect();
     assert_eq!(held, all, "every kind on the page was printed here");
 }

@@ -4,7 +4,8 @@ use super::advice::{Advice, Assessed, AxisOut, Configuration, Evidence, Fallen, 
 use super::assess::assess;
 pub use super::assess::longest_context;
 use super::candidates::{candidates, formats, setup};
-use super::gpu::GpuSpec;
+use super::feasible::infeasible;
+use super::gpu::{GpuSpec, gpu_name_of_gres};
 use super::highest_load::assess_at_best;
 use super::knowledge::{Knowledge, SiteGpu};
 use super::model::Model;
@@ -13,7 +14,7 @@ use super::queue::QueueWaits;
 use super::rank::{is_sought, rank};
 use super::request::{Layout, Request};
 use super::run::Target;
-use super::startable::Bars;
+use super::startable::{Bars, Startable};
 use crate::hashing::fnv1a;
 
 /// Advises on a request. Pure: the same knowledge and request give the same advice.
@@ -128,7 +129,11 @@ fn decide(known: Knowledge, request: &Request, assessed: &[Assessed]) -> Verdict
             gap: 0.0,
         }]);
     }
-    Verdict::Infeasible(largest_reason(assessed))
+    let reason = largest_reason(assessed);
+    Verdict::Infeasible(match next_that_runs(known, request) {
+        Some(config) => format!("{reason}; {config} would hold it"),
+        None => reason,
+    })
 }
 
 /// Why the first configuration that would run could not be started, by its name where others fell for
@@ -179,7 +184,7 @@ fn no_candidate(known: Knowledge, request: &Request) -> String {
         );
     }
     match (&request.pins.gpu, request.pins.tp) {
-        (Some(gpu), _) if known.cluster.pool(gpu).is_none() => {
+        (Some(gpu), _) if out_of_reach(known, request) => {
             format!("no `{gpu}` GPUs here; the cluster has {has}")
         }
         (_, Some(tp)) => format!(
@@ -187,6 +192,43 @@ fn no_candidate(known: Knowledge, request: &Request) -> String {
         ),
         _ => format!("no configuration fits what was fixed; the cluster has {has}"),
     }
+}
+
+/// True where no GPU type that is pinned is one of the cluster's.
+fn out_of_reach(known: Knowledge, request: &Request) -> bool {
+    let is_here = |name| {
+        known.cluster.pool(name).is_some()
+            || gpu_name_of_gres(name).is_some_and(|gpu| known.gpus.iter().any(|g| g.gpu == gpu))
+    };
+    !request.pins.gpu_names().any(is_here)
+}
+
+/// The configuration with the fewest GPUs that would run if nothing were fixed but the context;
+/// `None` where nothing is fixed, or none would.
+fn next_that_runs(known: Knowledge, request: &Request) -> Option<Configuration> {
+    let mut free = request.clone();
+    free.pins.gpu = None;
+    free.pins.tp = None;
+    free.pins.precision = None;
+    if free.pins == request.pins {
+        return None;
+    }
+    let runs = |c: &Configuration| {
+        let Some(s) = setup(&free, c) else {
+            return false;
+        };
+        let wanted = free.pins.context.unwrap_or(0);
+        let bar = |at: &dyn Startable| at.bar(&c.gres, c.gpus_per_node(), c.nodes());
+        infeasible(&s, c.quantise_at_load).is_none()
+            && longest_context(&s).is_none_or(|most| most >= wanted)
+            && known.startable.and_then(bar).is_none()
+    };
+    let fitting = candidates(known, &free).into_iter().filter(runs);
+    let size = |c: &Configuration| {
+        let memory = GpuSpec::by_name(&c.gpu).map_or(0.0, |g| g.memory_gib);
+        memory * f64::from(c.gpus())
+    };
+    fitting.min_by(|a, b| size(a).total_cmp(&size(b)))
 }
 
 /// The reason of the configuration with most memory: where that one fails, all do.

@@ -4,9 +4,9 @@
 
 use super::advice::Configuration;
 use super::case::{Precision, Variant, Workload};
-use super::cluster::GpuPool;
+use super::cluster::{ClusterState, GpuPool};
 use super::feasible::infeasible;
-use super::gpu::GpuSpec;
+use super::gpu::{GpuSpec, gpu_name_of_gres};
 use super::knowledge::{Knowledge, SiteGpu};
 use super::physics::memory;
 use super::request::{Layout, Request};
@@ -17,21 +17,28 @@ const MOST_NODES: u32 = 16;
 
 /// Every configuration that the cluster offers and the pins allow.
 pub(super) fn candidates(known: Knowledge, request: &Request) -> Vec<Configuration> {
-    let pins = &request.pins;
     let mut out = Vec::new();
     for pool in &known.cluster.pools {
-        let wanted = pins
-            .gpu
-            .as_ref()
-            .is_none_or(|g| g.eq_ignore_ascii_case(&pool.gres));
         let site = known.gpus.iter().find(|g| g.gres == pool.gres);
-        if let Some(site) = site.filter(|_| wanted) {
+        let wanted = |site: &&SiteGpu| {
+            let mut names = request.pins.gpu_names().peekable();
+            names.peek().is_none() || names.any(|name| means(known.cluster, name, site))
+        };
+        if let Some(site) = site.filter(wanted) {
             for format in formats(request) {
                 of_format(request, pool, site, format, &mut out);
             }
         }
     }
     out
+}
+
+/// True where a name means this GPU type: Slurm's own word, or else the catalogue's in any spelling.
+fn means(cluster: &ClusterState, name: &str, site: &SiteGpu) -> bool {
+    match cluster.pool(name) {
+        Some(pool) => pool.gres == site.gres,
+        None => gpu_name_of_gres(name) == Some(site.gpu.as_str()),
+    }
 }
 
 /// All degrees of one format on one GPU type, on one node or else on as few as hold it.
@@ -125,7 +132,10 @@ pub fn setup<'a>(request: &'a Request, c: &Configuration) -> Option<Setup<'a>> {
         pp: c.pp,
         dp: 1,
         precision: c.precision,
-        kv_bytes: 2.0,
+        kv_bytes: match c.precision {
+            Precision::Fp32 => 4.0,
+            _ => 2.0,
+        },
         isl: request.load.isl,
         osl: request.load.osl,
         workload: if request.load.concurrency.is_some() {
@@ -139,6 +149,8 @@ pub fn setup<'a>(request: &'a Request, c: &Configuration) -> Option<Setup<'a>> {
         engine_version: "",
         source: "",
         variant: Variant::default(),
+        limits: request.pins.limits,
+        starts: request.starts.as_deref(),
         assumed: [false; 3],
     })
 }

@@ -236,7 +236,9 @@ impl ModelCard {
             false => self.params - self.embedding_params() - self.tower_params,
         };
         let narrow = narrow.clamp(0.0, self.params);
-        narrow * format.bits() / 8.0 + (self.params - narrow) * 2.0
+        // What is not in a narrow format is in 16 bits, or in the wider one.
+        let wide = (format.bits() / 8.0).max(2.0);
+        narrow * format.bits() / 8.0 + (self.params - narrow) * wide
     }
 
     /// Parameters of embedding and output head.

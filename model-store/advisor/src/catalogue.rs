@@ -57,39 +57,50 @@ impl Catalogue {
             return Lookup::Found(card);
         }
         let words = own_words(name);
-        let of = |keep: fn(&[String], &[String]) -> bool| -> Vec<(usize, &ModelCard)> {
-            let mut found = Vec::new();
-            for card in &self.cards {
-                let names = std::iter::once(&card.name).chain(&card.aliases);
-                // How some documents write a name says less than the name itself.
-                let longest = names
-                    .filter(|n| n.contains('/'))
-                    .map(|n| own_words(n))
-                    .filter(|own| keep(&words, own))
-                    .map(|own| own.len())
-                    .max();
-                found.extend(longest.map(|n| (n, card)));
-            }
-            found
-        };
-        let mut within = of(is_within);
+        let mut within = self.by_words(|own| is_within(&words, own));
         let longest = within.iter().map(|(n, _)| *n).max();
         within.retain(|(n, _)| Some(*n) == longest);
-        let found = match within.is_empty() {
-            true => of(is_short_for),
-            false => within,
-        };
-        let mut different: Vec<&ModelCard> = Vec::new();
-        for (_, card) in found {
-            if !different.iter().any(|d| d.is_same_architecture(card)) {
-                different.push(card);
-            }
-        }
-        match different.as_slice() {
-            [] => Lookup::Unknown,
+        let ways = [
+            within,
+            self.by_words(|own| is_short_for(&words, own)),
+            self.of_size(&words),
+        ];
+        let found = ways.into_iter().find(|found| !found.is_empty());
+        match different(found.unwrap_or_default()).as_slice() {
+            // A word alone may mean models that are not known here.
+            [] => match different(self.by_words(|own| is_one_of(&words, own))) {
+                none if none.is_empty() => Lookup::Unknown,
+                some => Lookup::Several(some),
+            },
             [one] => Lookup::Found(one),
-            _ => Lookup::Several(different),
+            several => Lookup::Several(several.to_vec()),
         }
+    }
+
+    /// The cards of which a name fits, with the number of its words.
+    fn by_words(&self, keep: impl Fn(&[String]) -> bool) -> Vec<(usize, &ModelCard)> {
+        let longest = |card: &ModelCard| {
+            let names = std::iter::once(&card.name).chain(&card.aliases);
+            // How some documents write a name says less than the name itself.
+            let owned = names.filter(|n| n.contains('/')).map(|n| own_words(n));
+            owned.filter(|own| keep(own)).map(|own| own.len()).max()
+        };
+        let fits = self.cards.iter().map(|card| (longest(card), card));
+        fits.filter_map(|(n, card)| Some((n?, card))).collect()
+    }
+
+    /// The cards of a name with a number of parameters that the name itself does not say, as in
+    /// `deepseek-r1:671b`: the words fit without it, and it is the card's.
+    fn of_size(&self, words: &[String]) -> Vec<(usize, &ModelCard)> {
+        let (sizes, rest): (Vec<String>, Vec<String>) =
+            words.iter().cloned().partition(|word| is_size(word));
+        let [size] = sizes.as_slice() else {
+            return Vec::new();
+        };
+        let unsized_name = |own: &[String]| !own.iter().any(|word| is_size(word));
+        let mut found = self.by_words(|own| unsized_name(own) && is_short_for(&rest, own));
+        found.retain(|(_, card)| params_of(size).is_some_and(|n| is_near(n, card.params)));
+        found
     }
 
     /// The card of a name as a user means it: of a tuning with another longest context, that one.
@@ -226,6 +237,34 @@ fn is_loose(card: &ModelCard, name: &str) -> bool {
 fn is_size(word: &str) -> bool {
     let number = word.strip_suffix('b').or_else(|| word.strip_suffix('m'));
     number.is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Parameters of such a word.
+fn params_of(word: &str) -> Option<f64> {
+    let (number, unit) = word.split_at_checked(word.len().checked_sub(1)?)?;
+    let unit = if unit == "m" { 1e6 } else { 1e9 };
+    number.parse::<f64>().ok().map(|n| n * unit)
+}
+
+/// A size in a name is rounded.
+fn is_near(stated: f64, params: f64) -> bool {
+    (stated / params).ln().abs() < 0.1
+}
+
+/// One card of each architecture.
+fn different(found: Vec<(usize, &ModelCard)>) -> Vec<&ModelCard> {
+    let mut out: Vec<&ModelCard> = Vec::new();
+    for (_, card) in found {
+        if !out.iter().any(|d| d.is_same_architecture(card)) {
+            out.push(card);
+        }
+    }
+    out
+}
+
+/// One word of a known name, long enough to mean something.
+fn is_one_of(words: &[String], own: &[String]) -> bool {
+    matches!(words, [word] if word.len() >= 4 && own.contains(word))
 }
 
 fn makes_another(words: &[String], own: &[String]) -> bool {

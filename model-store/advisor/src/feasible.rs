@@ -1,7 +1,7 @@
 //! Hard rules: what no engine can run, with the reason in numbers.
 
 use super::case::Precision;
-use super::physics::{memory, weights_gib};
+use super::memory::{memory, room, too_small, weights_gib};
 use super::setup::Setup;
 
 /// Rows of weights that a block- or group-quantised checkpoint scales together.
@@ -85,6 +85,11 @@ fn capability(s: &Setup) -> Option<String> {
 
 fn context(s: &Setup) -> Option<String> {
     let most = f64::from(s.card.max_context);
+    if let Some(stated) = s.limits.context.map(f64::from).filter(|n| *n > most) {
+        return Some(format!(
+            "a context of {stated:.0} tokens is stated, the model's is {most:.0}"
+        ));
+    }
     (s.context() > most).then(|| {
         format!(
             "{:.0} tokens of input and output, the model's context is {most:.0}",
@@ -93,14 +98,11 @@ fn context(s: &Setup) -> Option<String> {
     })
 }
 
+/// Chance of starting below which memory forbids a setup.
+const UNLIKELY: f64 = 0.1;
+
 fn fits(s: &Setup) -> Option<String> {
-    let m = memory(s);
-    (m.needed() > m.usable).then(|| {
-        format!(
-            "{:.1} GiB of weights, {:.1} GiB working memory and {:.1} GiB for one request on each GPU, {:.1} GiB usable",
-            m.weights, m.working, m.one_request, m.usable
-        )
-    })
+    (room(s).starts < UNLIKELY).then(|| too_small(s))
 }
 
 /// Until pull request 31914 (January 2026, released with 0.15) vLLM read the whole checkpoint in its
@@ -122,6 +124,7 @@ fn loads(s: &Setup, quantise_at_load: bool) -> Option<String> {
 mod tests {
     use super::*;
     use crate::case::{Variant, Workload};
+    use crate::limits::Limits;
     use crate::physics::physics;
     use crate::{Catalogue, GPUS, GpuSpec, ModelCard};
     use proptest::prelude::*;
@@ -144,6 +147,8 @@ mod tests {
             engine_version: "",
             source: "",
             variant: Variant::default(),
+            limits: Limits::default(),
+            starts: None,
             assumed: [false; 3],
         }
     }

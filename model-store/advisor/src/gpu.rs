@@ -47,7 +47,7 @@ const fn gpu(
 }
 
 /// The catalogue; figures from the makers' data sheets.
-pub const GPUS: [GpuSpec; 19] = [
+pub const GPUS: [GpuSpec; 20] = [
     gpu(
         "A100-40GB",
         [39.4, 1555.0],
@@ -70,6 +70,14 @@ pub const GPUS: [GpuSpec; 19] = [
         [989.0, 1979.0, 0.0],
         900.0,
         700.0,
+        90,
+    ),
+    gpu(
+        "H100-NVL",
+        [93.1, 3938.0],
+        [835.0, 1671.0, 0.0],
+        600.0,
+        400.0,
         90,
     ),
     gpu(
@@ -191,6 +199,7 @@ pub fn gpu_name_of_gres(gres: &str) -> Option<&'static str> {
         "a100" | "a100-sxm4-80gb" | "a100-80gb" | "a100-80" => Some("A100-80GB"),
         "a100-sxm4-40gb" | "a100-40gb" | "a100-40" => Some("A100-40GB"),
         "h100" | "h100-sxm" | "h100-sxm5" | "h100-80gb" | "h100-80gb-hbm3" => Some("H100-SXM"),
+        "h100-94gb" => Some("H100-NVL"),
         "h200" | "h200-sxm" | "h200-141gb" => Some("H200"),
         other => GpuSpec::by_name(other).map(|g| g.name),
     }

@@ -8,6 +8,11 @@ pub fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
+/// Bytes as digits of base 16, two each, as ids are shown.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// Step of SplitMix64.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 

@@ -3,16 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 use super::advice::{AxisOut, Evidence, Prediction};
-use super::case::{Precision, Workload};
+use super::case::Workload;
 use super::conformal::{Bands, Calibration, GroupKey};
 use super::elsewhere::{Elsewhere, is_old, kind};
 use super::features::{Categories, Codebook, DISPUTE, DOUBT, Row, SPLIT, for_trees, row, stack};
 use super::forest::Forest;
 use super::kernel::Process;
+pub use super::launches::{LaunchTable, Rate, USUAL_LAUNCHES, USUAL_RATE};
 use super::physics::{Physics, physics};
 use super::run::Target;
 use super::setup::Setup;
 use super::site::SiteShift;
+use super::starts::Starts;
 use super::support::Envelope;
 
 /// Share of wrong answers from which a kind of place is not answered.
@@ -101,61 +103,13 @@ pub struct Local {
     pub shares: Shares,
 }
 
-/// Launch success of configurations, shrunk to the pooled rate.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LaunchTable {
-    /// Over all launches; `None` = too few.
-    pub pooled: Option<Rate>,
-    /// By GPU, TP and pooled format, sorted.
-    pub groups: Vec<((String, u32, Precision), Rate)>,
-}
-
-/// A posterior rate.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rate {
-    /// Launches.
-    pub n: u32,
-    /// Those that failed: out of memory, incompatible, time-out, crash.
-    pub failures: [u32; 4],
-    /// Posterior quantiles 0.1, 0.5 and 0.9.
-    pub quantiles: [f64; 3],
-}
-
-impl LaunchTable {
-    /// True where every quantile is a share and none falls.
-    fn is_sound(&self) -> bool {
-        let mut rates = self.groups.iter().map(|(_, rate)| rate).chain(&self.pooled);
-        rates.all(|rate| {
-            let [q10, q50, q90] = rate.quantiles;
-            0.0 <= q10 && q10 <= q50 && q50 <= q90 && q90 <= 1.0
-        })
-    }
-
-    /// The launches of a setup's own configuration; `None` where it was never launched.
-    pub fn of(&self, s: &Setup) -> Option<&Rate> {
-        let key = (s.gpu.name.to_owned(), s.tp, s.precision.pooled());
-        let own = self.groups.binary_search_by(|(k, _)| k.cmp(&key)).ok()?;
-        self.groups.get(own).map(|(_, rate)| rate)
-    }
-
-    fn prediction(&self, s: &Setup) -> Option<Prediction> {
-        let rate = self.of(s).copied().or(self.pooled)?;
-        let [q10, q50, q90] = rate.quantiles;
-        Some(Prediction {
-            q10,
-            q50,
-            q90,
-            lo: q10,
-            hi: q90,
-        })
-    }
-}
-
 /// The published model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// Category names.
     pub codes: Codebook,
+    /// What this cluster's own starts say of memory and storage.
+    pub starts: Starts,
     /// One model a target in the order of [`Target::ALL`]; launch success has its own table.
     pub targets: Vec<TargetModel>,
     /// Launch success.
@@ -196,7 +150,7 @@ impl Model {
         let mut out: Vec<Option<Prediction>> = Target::ALL
             .iter()
             .map(|target| match target {
-                Target::LaunchSuccess => self.launch.prediction(s),
+                Target::LaunchSuccess => Some(self.launch.prediction(s)),
                 // Every finished request has taken OSL tokens of the output.
                 Target::ReqS => None,
                 _ => of(*target),
@@ -210,6 +164,7 @@ impl Model {
         if let Some(slot) = out.get_mut(Target::ReqS as usize) {
             *slot = tokens.map(|t| t.times(1.0 / s.osl));
         }
+        super::first_day::fill(&mut out, s, &p);
         out
     }
 
@@ -299,6 +254,7 @@ impl Model {
     pub fn is_sound(&self) -> bool {
         self.targets.iter().all(TargetModel::is_sound)
             && self.launch.is_sound()
+            && self.starts.is_sound()
             && self.envelope.is_sound()
     }
 }

@@ -1,73 +1,24 @@
-//! What is known of a setup before any run is looked at: memory, the engine's state under the load
-//! (measured operations put together, see [`super::steady`]), and the terms of a roofline.
+//! What is known of a setup before any run is looked at: the engine's state under the load
+//! (measured operations put together, see [`super::steady`]), and the terms of a roofline. Memory is
+//! in `memory`.
 //!
 //! The learnt model predicts the residual of measured runs against these estimates. The roofline
 //! follows S. Williams et al., CACM 52(4), 2009; the split into prefill and decode, R. Pope et al.,
 //! arXiv 2211.05102.
 
-use super::case::Precision;
+use super::cold::start;
+use super::first_day::kv_usage;
+pub use super::memory::{Memory, memory};
+use super::power::power;
 use super::run::Target;
 use super::setup::Setup;
 use super::steady::{State, state};
-use super::working::working;
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
-
-/// Share of GPU memory that an engine takes (vLLM's default from 0.10 on).
-const MEMORY_SHARE: f64 = 0.92;
 
 /// Shares of the peak rates that real kernels reach: reading memory, decode arithmetic.
 const BANDWIDTH_SHARE: f64 = 0.8;
 const DECODE_SHARE: f64 = 0.7;
-
-/// Memory of one GPU of the instance, GiB.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Memory {
-    /// What the engine may use.
-    pub usable: f64,
-    /// Weights.
-    pub weights: f64,
-    /// Activations, CUDA graphs, communication buffers.
-    pub working: f64,
-    /// KV cache of one request at full length.
-    pub one_request: f64,
-    /// Tokens whose KV values fit into what is left.
-    pub kv_tokens: f64,
-}
-
-impl Memory {
-    /// What weights, working memory and one request need together, GiB.
-    pub fn needed(&self) -> f64 {
-        self.weights + self.working + self.one_request
-    }
-}
-
-/// Memory of one GPU: weights, what `working` reckons, and what is left for the KV cache.
-pub fn memory(s: &Setup) -> Memory {
-    let weights = weights_gib(s, s.precision);
-    let lean = s.engine != "vllm" && s.engine != "sglang";
-    let working = working(s).all();
-    let share = if lean { 0.97 } else { MEMORY_SHARE };
-    let usable = s.gpu.memory_gib * share;
-    let per_token = kv_bytes_per_gpu(s) / GIB;
-    let left = (usable - weights - working).max(0.0);
-    Memory {
-        usable,
-        weights,
-        working,
-        one_request: per_token * s.context() + s.card.state_bytes / f64::from(s.tp * s.pp) / GIB,
-        kv_tokens: left / per_token.max(1e-12),
-    }
-}
-
-/// Weights on one GPU in this format, GiB.
-pub(crate) fn weights_gib(s: &Setup, format: Precision) -> f64 {
-    s.card.weight_bytes(format) / f64::from(s.tp * s.pp) / GIB
-}
-
-fn kv_bytes_per_gpu(s: &Setup) -> f64 {
-    s.card.kv_bytes_per_token(s.kv_bytes, s.context()) / f64::from(s.card.kv_shards(s.tp) * s.pp)
-}
 
 /// The roofline's terms and its estimate of each target. Times in seconds, of one replica.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -240,9 +191,9 @@ impl Physics {
             Target::ReqS => self.tok_s(s) / s.osl,
             Target::TtftMs => self.state.ttft_s * 1e3,
             Target::TpotMs => self.state.tpot_s * 1e3,
-            Target::KvUsage => (self.asked / self.capacity).clamp(1e-3, 1.0),
-            Target::PowerW => s.gpu.tdp_w * f64::from(s.num_gpus()) * 0.7,
-            Target::ColdStartS => 40.0 + s.card.params * s.precision.bits() / 8.0 / 2e9,
+            Target::KvUsage => kv_usage(s, self).q50,
+            Target::PowerW => power(s, self).q50,
+            Target::ColdStartS => start(s).seconds.q50,
             Target::LaunchSuccess => 0.9,
         };
         if value.is_finite() {

@@ -1,9 +1,13 @@
 //! What a user asks for.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::card::ModelCard;
 use super::case::Precision;
+use super::limits::Limits;
+use super::starts::Starts;
 
 /// The load that the instance will serve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +36,7 @@ pub struct Slo {
 /// What the user or the script fixes. A pin is an input to the advice and never overwritten.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pins {
-    /// Slurm GPU type (gres), in any case.
+    /// GPU types of Slurm (gres) or the catalogue, in any case, of which one is to be used: separated by commas.
     pub gpu: Option<String>,
     /// Tensor-parallel degree.
     pub tp: Option<u32>,
@@ -44,6 +48,22 @@ pub struct Pins {
     /// Context that an engine will ask for whatever is advised, tokens, at most the model's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<u32>,
+    /// What else a script starts its engine with.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+}
+
+impl Pins {
+    /// True where the pin on the GPU type names this Slurm type; false where there is no pin.
+    pub fn names_gpu(&self, gres: &str) -> bool {
+        self.gpu_names().any(|name| name.eq_ignore_ascii_case(gres))
+    }
+
+    /// The GPU types that are pinned, as they were typed; none where any may be used.
+    pub fn gpu_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.gpu.as_deref().unwrap_or_default().split(',');
+        names.map(str::trim).filter(|name| !name.is_empty())
+    }
 }
 
 /// How far an instance may be spread or repeated by what starts the engine.
@@ -77,4 +97,7 @@ pub struct Request {
     pub pins: Pins,
     /// Engine that will run, lower case.
     pub engine: String,
+    /// What this cluster's own starts say; the snapshot keeps them, so a request does not.
+    #[serde(skip)]
+    pub starts: Option<Arc<Starts>>,
 }

@@ -4,7 +4,9 @@ use super::card::ModelCard;
 use super::case::{Case, Precision, Variant, Workload};
 use super::catalogue::Catalogue;
 use super::formats::precision_in_name;
-use super::gpu::GpuSpec;
+use super::gpu::{GpuSpec, gpu_name_of_gres};
+use super::limits::Limits;
+use super::starts::Starts;
 
 /// Input tokens assumed where a source does not state them; the features say that they were
 /// assumed.
@@ -47,6 +49,10 @@ pub struct Setup<'a> {
     pub source: &'a str,
     /// Deployment beside plain serving.
     pub variant: Variant,
+    /// What the engine is started with.
+    pub limits: Limits,
+    /// What this cluster's own starts say.
+    pub starts: Option<&'a Starts>,
     /// Input length, output length, format: true where it was not stated.
     pub assumed: [bool; 3],
 }
@@ -63,7 +69,8 @@ impl<'a> Setup<'a> {
         catalogue: &'a Catalogue,
     ) -> Result<Self, &'static str> {
         let card = catalogue.find(&case.model).ok_or("family")?;
-        let gpu = GpuSpec::by_name(&case.gpu).ok_or("gpu")?;
+        let usual = || gpu_name_of_gres(&case.gpu).and_then(GpuSpec::by_name);
+        let gpu = GpuSpec::by_name(&case.gpu).or_else(usual).ok_or("gpu")?;
         let tp = case.tp.filter(|tp| *tp > 0).ok_or("tp")?;
         let format = case.precision.or_else(|| precision_in_name(&case.model));
         Ok(Self {
@@ -73,7 +80,11 @@ impl<'a> Setup<'a> {
             pp: case.pp.max(1),
             dp: case.dp.max(1),
             precision: format.unwrap_or(Precision::Bf16),
-            kv_bytes: case.kv_precision.map_or(2.0, |p| p.bits() / 8.0),
+            // An engine keeps its values in the type of its weights, or in 16 bits.
+            kv_bytes: case
+                .kv_precision
+                .or(format.filter(|f| *f == Precision::Fp32))
+                .map_or(2.0, |p| p.bits() / 8.0),
             isl: case.isl.unwrap_or(ASSUMED_ISL).max(1.0),
             osl: case.osl.unwrap_or(ASSUMED_OSL).max(1.0),
             workload: case.workload,
@@ -83,6 +94,8 @@ impl<'a> Setup<'a> {
             engine_version: &case.engine_version,
             source,
             variant: case.variant,
+            limits: Limits::default(),
+            starts: None,
             assumed: [case.isl.is_none(), case.osl.is_none(), format.is_none()],
         })
     }

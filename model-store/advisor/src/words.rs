@@ -136,7 +136,11 @@ fn numbers(a: &Assessed, target: Target, label: &str) -> String {
         return format!("{label}not known");
     };
     if target == Target::LaunchSuccess {
-        return format!("{label}with {:.0} %", p.q50 * 100.0);
+        return format!(
+            "{label}with {} ({} at least)",
+            percent(p.q50),
+            percent(p.lo)
+        );
     }
     format!(
         "{label}{} {} [{}-{}]",
@@ -145,6 +149,14 @@ fn numbers(a: &Assessed, target: Target, label: &str) -> String {
         grouped(p.lo),
         grouped(p.hi)
     )
+}
+
+/// A share in percent; nothing that was seen makes it 100.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        x if x >= 99.5 => "over 99 %".into(),
+        x => format!("{x:.0} %"),
+    }
 }
 
 /// Until this cluster's runs take over, the first line says what else the evidence is; runs on
@@ -214,7 +226,9 @@ fn abstention(advice: &Advice, axes: &[AxisOut]) -> Vec<String> {
         last.push_str(&format!("; nearest run {run}"));
     }
     out.append(&mut shown);
-    out.push("hint: `--llm-advice=off` submits it as you wrote it, `--llm-advice=explore` does so and learns from it".into());
+    out.push(
+        "hint: a job with `--llm-advice=explore` goes as it is written and is learnt from".into(),
+    );
     out
 }
 
@@ -227,7 +241,7 @@ fn infeasible(advice: &Advice, request: &Request, reason: &str) -> Vec<String> {
     ];
     let fixed: Vec<&str> = fixed.iter().filter(|f| f.1).map(|f| f.0).collect();
     let way_out = match fixed.is_empty() {
-        true => "`omnipilot advise` lists every configuration and why it falls".to_owned(),
+        true => "a shorter context, a smaller model or larger GPUs would do".to_owned(),
         false => format!(
             "another {} may do, if you need not fix it",
             fixed.join(" or ")
@@ -236,7 +250,7 @@ fn infeasible(advice: &Advice, request: &Request, reason: &str) -> Vec<String> {
     vec![
         format!("no configuration for {}", advice.model),
         reason.to_owned(),
-        format!("hint: {way_out}; `--llm-advice=off` submits it as you wrote it"),
+        format!("hint: {way_out}"),
     ]
 }
 

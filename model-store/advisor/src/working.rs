@@ -11,22 +11,22 @@ use super::version::version;
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
-/// Copies of the logits (32 bits for each word of the vocabulary and sequence) that sampling holds
-/// at once, up to vLLM 0.16 and from 0.17 on.
-const LOGIT_COPIES: [f64; 2] = [9.7, 3.85];
-/// First version of vLLM that samples with the fewer copies, as [`version`] writes 0.17.
-const LEAN_SAMPLER: f64 = 17.0;
-/// First version of vLLM whose communication buffers take the larger amount, 0.15.
-const LARGE_BUFFERS: f64 = 15.0;
+/// By first version of vLLM, as [`version`] writes it: copies of the logits (32 bits for each word of
+/// the vocabulary and sequence) that sampling holds at once; GiB of CUDA context and libraries; GiB
+/// of both with the buffers to talk to peers.
+const BY_VERSION: [(f64, f64, f64, f64); 3] = [
+    (0.0, 1.27, 0.07, 0.5),
+    (11.0, 9.7, 0.13, 0.55),
+    (17.0, 3.85, 0.25, 2.1),
+];
 
 /// Residual, norms and attention of one token in units of the hidden size, 16 bits each.
 const PER_HIDDEN: f64 = 7.2;
 /// What latent attention keeps beside it to expand its prefix, GiB.
 const LATENT_GIB: f64 = 0.45;
 
-/// CUDA context and libraries of one GPU, GiB; with the buffers to talk to peers, by version.
-const ALONE_GIB: f64 = 0.25;
-const PEERS_GIB: [f64; 2] = [0.55, 2.1];
+/// What SGLang finds taken before it loads weights, GiB: alone and with peers.
+const SGLANG_TAKEN: [f64; 2] = [0.7, 1.8];
 
 /// Memory that engines take which build their graphs ahead, GiB.
 const BUILT_AHEAD_GIB: f64 = 1.0;
@@ -47,37 +47,51 @@ impl Working {
     }
 }
 
-/// What the engine of this setup takes with its default limits. An unknown version is taken for a
-/// recent one. SGLang is reckoned as a recent vLLM: it runs the same two phases.
+/// What the engine of this setup takes. An unknown version is taken for a recent one. SGLang's peak
+/// lies outside the share that it takes, so only what is taken before counts.
 pub(crate) fn working(s: &Setup) -> Working {
-    let lean = s.engine != "vllm" && s.engine != "sglang";
-    if lean {
-        return Working {
-            activation: BUILT_AHEAD_GIB,
-            non_torch: if s.tp > 1 { 0.6 } else { 0.15 },
-        };
+    let peers = s.tp > 1;
+    match s.engine {
+        "vllm" => {}
+        "sglang" => {
+            return Working {
+                activation: 0.0,
+                non_torch: SGLANG_TAKEN[usize::from(peers)],
+            };
+        }
+        _ => {
+            return Working {
+                activation: BUILT_AHEAD_GIB,
+                non_torch: if peers { 0.6 } else { 0.15 },
+            };
+        }
     }
-    let since = |first: f64| {
-        let stated = version(s.engine_version);
-        usize::from(s.engine != "vllm" || !stated.is_finite() || stated >= first)
-    };
-    let (tokens, sequences) = limits(s);
-    let copies = LOGIT_COPIES[since(LEAN_SAMPLER)];
-    let sampling = copies * sequences * f64::from(s.card.vocab) * 4.0 / GIB;
-    let peers = PEERS_GIB[since(LARGE_BUFFERS)];
+    let stated = version(s.engine_version);
+    let holds = |first: f64| !stated.is_finite() || stated >= first;
+    let row = BY_VERSION.iter().rev().find(|row| holds(row.0));
+    let (_, copies, alone, together) = *row.unwrap_or(&BY_VERSION[0]);
+    let sampling = copies * sequences(s) * f64::from(s.card.vocab) * 4.0 / GIB;
     Working {
-        activation: sampling.max(forward(s.card, s.tp, tokens)) + latent(s.card),
-        non_torch: if s.tp > 1 { peers } else { ALONE_GIB },
+        activation: sampling.max(forward(s.card, s.tp, batched_tokens(s))) + latent(s.card),
+        non_torch: if peers { together } else { alone },
     }
 }
 
-/// vLLM's defaults of `max_num_batched_tokens` and `max_num_seqs` by GPU: the larger ones on GPUs
-/// with at least 70 GiB that are newer than the A100.
-fn limits(s: &Setup) -> (f64, f64) {
-    match s.gpu.memory_gib >= 70.0 && s.gpu.capability > 80 {
-        true => (8192.0, 1024.0),
-        false => (2048.0, 256.0),
-    }
+/// True on GPUs for which vLLM's defaults are the larger ones: at least 70 GiB, newer than the A100.
+fn is_large(s: &Setup) -> bool {
+    s.gpu.memory_gib >= 70.0 && s.gpu.capability > 80
+}
+
+/// `max_num_batched_tokens`: as stated, or vLLM's default.
+pub(crate) fn batched_tokens(s: &Setup) -> f64 {
+    let usual = if is_large(s) { 8192 } else { 2048 };
+    f64::from(s.limits.batched_tokens.unwrap_or(usual))
+}
+
+/// `max_num_seqs`: as stated, or vLLM's default.
+fn sequences(s: &Setup) -> f64 {
+    let usual = if is_large(s) { 1024 } else { 256 };
+    f64::from(s.limits.sequences.unwrap_or(usual))
 }
 
 /// Activations of one pass with this many tokens, GiB: the widest layer counts.
@@ -107,6 +121,7 @@ fn latent(card: &ModelCard) -> f64 {
 mod tests {
     use super::*;
     use crate::case::{Precision, Variant, Workload};
+    use crate::limits::Limits;
     use crate::{Catalogue, GPUS};
 
     /// Starts of vLLM on an H100 with 79.19 GiB: model, version, TP, GiB of activation and of the
@@ -184,6 +199,8 @@ mod tests {
                 engine_version,
                 source: "",
                 variant: Variant::default(),
+                limits: Limits::default(),
+                starts: None,
                 assumed: [false; 3],
             };
             let w = working(&setup);

@@ -21,11 +21,12 @@ pub mod carry_out;
 pub mod change;
 pub mod decide;
 pub mod engine_args;
+pub mod quantity;
 pub mod site;
 pub mod spool;
 
 pub use advisor::slurm_view;
-pub use asked::{component, job_request, options, reading, sbatch_line, sbatch_options};
+pub use asked::{component, job_request, options, quoting, reading, sbatch_line, sbatch_options};
 pub use change::{constraint, job_rewrite};
 pub use decide::{checkpoint_files, consult, decision, startable, test_only};
 pub(crate) use site::site_limit;

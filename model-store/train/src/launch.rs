@@ -14,7 +14,7 @@ use statrs::distribution::{Beta, ContinuousCDF};
 use statrs::function::beta::ln_beta;
 
 use crate::advisor::feasible::infeasible;
-use crate::advisor::model::{LaunchTable, Rate};
+use crate::advisor::model::{LaunchTable, Rate, USUAL_LAUNCHES, USUAL_RATE};
 use crate::advisor::{Origin, Precision, Run, RunOutcome};
 
 use super::prepare::Sample;
@@ -71,8 +71,9 @@ pub(super) fn table(samples: &[Sample]) -> LaunchTable {
     if all < FEWEST {
         return LaunchTable::default();
     }
-    // Half a success and half a failure more (Jeffreys), so that no rate is 0 or 1.
-    let pooled = (f64::from(ok) + 0.5) / (f64::from(all) + 1.0);
+    // Successes alone make nobody certain: with what public starts say before.
+    let before = USUAL_RATE * USUAL_LAUNCHES;
+    let pooled = (f64::from(ok) + before) / (f64::from(all) + USUAL_LAUNCHES);
     let each: Vec<Launches> = groups.values().copied().collect();
     let strength = strength(&each, pooled);
     let prior = [pooled * strength, (1.0 - pooled) * strength];

@@ -34,6 +34,7 @@ pub mod probe;
 pub mod queue;
 mod report;
 pub mod select;
+mod starts;
 pub mod surfaces;
 mod table;
 

@@ -108,6 +108,7 @@ pub fn reconstruct(known: Knowledge, card: &ModelCard, past: &PastChoice) -> Opt
             ..Pins::default()
         },
         engine: case.engine.clone(),
+        starts: None,
     };
     let advice = advise(known, &request);
     let open = advice.candidates.iter().filter(|a| {

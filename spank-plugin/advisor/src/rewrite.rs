@@ -125,7 +125,9 @@ fn step(job: &mut impl JobOptions, name: &CStr, edit: &Edit) -> bool {
 /// Neither given by anybody nor derived by Slurm: from 24.11 on `--gpus-per-task` and `--cpus-per-task` stand in `tres-per-task`
 /// too.
 fn is_unset(job: &impl JobOptions, name: &CStr) -> bool {
-    let derived = name.to_str().is_ok_and(|name| DERIVED.contains(&name));
+    let derived = name
+        .to_str()
+        .is_ok_and(|name| DERIVED.iter().any(|one| one.name() == name));
     !job.is_set(name) && (!derived || job.get(name).is_none())
 }
 

@@ -5,6 +5,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use model_store::quoting::quoted;
 use model_store::reading;
 
 use crate::host::{self, JobOptions};
@@ -104,15 +105,11 @@ fn command(line: &[u8], first: usize) -> Source {
         Some(words) => Source::Text(
             words
                 .iter()
-                .map(|word| quoted(word))
+                .map(|word| quoted(&String::from_utf8_lossy(word)))
                 .collect::<Vec<_>>()
                 .join(" "),
         ),
     }
-}
-
-fn quoted(word: &[u8]) -> String {
-    format!("'{}'", String::from_utf8_lossy(word).replace('\'', r"'\''"))
 }
 
 /// The script's file. In a heterogeneous job the position counts from the component, so there the words are taken apart.

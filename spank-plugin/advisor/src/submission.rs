@@ -45,7 +45,7 @@ impl Submission {
         let option = |name: &str| {
             let long = CString::new(name).ok()?;
             // What Slurm derives is not counted as given, and asks for GPUs all the same.
-            if DERIVED.contains(&name) {
+            if DERIVED.iter().any(|one| one.name() == name) {
                 return job.get(&long)?.into_string().ok();
             }
             job.given(&long)

@@ -1,21 +1,26 @@
 //! `omnipilot advise`: what would be chosen, and every candidate beside it.
 
 mod ground;
+mod screen;
 mod table;
 
 use std::io::Write;
 use std::process::ExitCode;
 
+use model_store::advisor::cold::start;
+use model_store::advisor::memory::{memory, room};
 use model_store::advisor::words;
-use model_store::advisor::{Assessed, ClusterState, Fallen, Target, Term};
-use model_store::consult::{Action, Consulted};
+use model_store::advisor::{Assessed, Fallen, Request, Setup, Target, Term, setup_of};
+use model_store::consult::Consulted;
 use serde_json::{Value, json};
 
 use self::ground::Ground;
-use self::table::Screen;
+use self::screen::Screen;
 use crate::ask::{AskArgs, PlaceArgs, no_model};
 use crate::site::SiteArgs;
-use crate::{exit, json, stated};
+use crate::stated::{self, Stated};
+use crate::wants::Wants;
+use crate::{exit, json};
 
 /// Said where no site is configured.
 const PUBLIC: &str = "this rests on runs of other laboratories alone; `omnipilot setup` makes your cluster's own jobs count";
@@ -28,11 +33,16 @@ pub(crate) struct Args {
     model: Option<String>,
     #[command(flatten)]
     ask: AskArgs,
-    /// Most GPUs to choose from, as TYPE:PER_NODE[xNODES] separated by commas, such as h100:8,a100:8x2; where no site is
-    /// configured, the GPUs that there are
+    #[command(flatten)]
+    wants: Wants,
+    /// Most GPUs to choose from: a number, or TYPE:PER_NODE[xNODES] separated by commas, such as h100:8,a100:8x2; where no site
+    /// is configured, the GPUs that there are
     #[allow(rustdoc::broken_intra_doc_links)] // brackets of a help text
-    #[arg(long, value_name = "GPUS", value_parser = stated::cluster)]
-    gpus: Option<ClusterState>,
+    #[arg(long, value_name = "GPUS", visible_aliases = ["num-gpus", "max-gpus", "total-gpus", "gres"], value_parser = stated::gpus)]
+    gpus: Option<Stated>,
+    /// Most nodes to spread over
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    nodes: Option<u32>,
     #[command(flatten)]
     place: PlaceArgs,
     /// Print the advice as JSON
@@ -51,7 +61,8 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     if options.model.is_none() {
         return Err(no_model());
     }
-    let ground = Ground::find(site, args.gpus.as_ref())?;
+    args.wants.apply(&mut options);
+    let ground = Ground::find(site, args.gpus.as_ref(), args.nodes)?;
     let advised = ground.consult(&options, &args.place.given())?;
     let consulted = advised.consulted;
     if args.json {
@@ -67,21 +78,23 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             exit::hint(PUBLIC);
         }
     }
-    Ok(match &consulted.action {
-        Action::Rewrite(_) => ExitCode::SUCCESS,
-        Action::Refuse(refusal) => ExitCode::from(refusal.code),
+    Ok(match &consulted.answer {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(refusal) => ExitCode::from(refusal.code),
     })
 }
 
 fn as_json(c: &Consulted) -> anyhow::Result<Value> {
-    let candidates: Vec<Value> = c.advice.candidates.iter().map(candidate_json).collect();
-    let (decision, message, gres) = match &c.action {
-        Action::Rewrite(r) => ("rewrite", &r.message, Some(&r.gres)),
-        Action::Refuse(r) => ("refuse", &r.message, None),
+    let each = |a| candidate_json(&c.request, a);
+    let candidates: Vec<Value> = c.advice.candidates.iter().map(each).collect();
+    let (decision, gres) = match &c.answer {
+        Ok(r) => ("rewrite", Some(&r.gres)),
+        Err(_) => ("refuse", None),
     };
-    let environment: serde_json::Map<String, Value> = match &c.action {
-        Action::Rewrite(r) => r.environment.iter(),
-        Action::Refuse(_) => [].iter(),
+    let message = c.message();
+    let environment: serde_json::Map<String, Value> = match &c.answer {
+        Ok(r) => r.environment.iter(),
+        Err(_) => [].iter(),
     }
     .map(|(name, value)| ((*name).to_owned(), json!(value)))
     .collect();
@@ -102,7 +115,8 @@ fn as_json(c: &Consulted) -> anyhow::Result<Value> {
     }))
 }
 
-pub(super) fn candidate_json(a: &Assessed) -> Value {
+pub(super) fn candidate_json(request: &Request, a: &Assessed) -> Value {
+    let setup = setup_of(request, &a.config);
     let targets: serde_json::Map<String, Value> = Target::ALL
         .iter()
         .map(|t| (t.name().to_owned(), json!(a.prediction(*t))))
@@ -119,12 +133,29 @@ pub(super) fn candidate_json(a: &Assessed) -> Value {
         "checkpoint": a.config.checkpoint,
         "max_num_seqs": a.config.max_num_seqs,
         "targets": targets,
+        "memory": setup.as_ref().map(memory_json),
+        "start": setup.as_ref().map(|s| json!(start(s))),
         "tokens_per_gpu_hour": a.tokens_per_gpu_hour,
         "tokens_per_price": a.tokens_per_price,
         "price_per_hour": a.price_per_hour,
         "utility": a.utility,
         "terms": terms_json(a),
         "fallen": a.fallen,
+    })
+}
+
+/// What memory has room for, and what it is made of, GiB of one GPU.
+fn memory_json(s: &Setup) -> Value {
+    let (m, room) = (memory(s), room(s));
+    let [lo, q50, hi] = room.kv_tokens.map(f64::round);
+    json!({
+        "usable_gib": m.usable,
+        "weights_gib": m.weights,
+        "working_gib": m.working,
+        "one_request_gib": m.one_request,
+        "kv_tokens": {"lo": lo, "q50": q50, "hi": hi},
+        "longest_context": {"lo": room.longest[0], "q50": room.longest[1]},
+        "starts": room.starts,
     })
 }
 
@@ -139,22 +170,25 @@ fn terms_json(a: &Assessed) -> Value {
 }
 
 fn print(c: &Consulted) -> std::io::Result<()> {
-    let message = match &c.action {
-        Action::Rewrite(r) => &r.message,
-        Action::Refuse(r) => &r.message,
-    };
     let mut out = std::io::stdout().lock();
-    for line in message {
+    for line in c.message() {
         writeln!(out, "{line}")?;
     }
     if c.advice.candidates.is_empty() {
         return Ok(());
     }
     writeln!(out)?;
-    for line in table::lines(&c.advice.candidates, Screen::of_stdout()) {
+    let screen = Screen::of_stdout();
+    for line in table::lines(&c.advice.candidates, &c.request, screen) {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "\n{}", words::ranked_by(&c.advice.ranking))?;
+    if c.advice.recommended().is_none() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    for line in screen::wrapped(&words::ranked_by(&c.advice.ranking), screen, "    ") {
+        writeln!(out, "{line}")?;
+    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use model_store::advisor::words::count_of;
 use model_store::advisor::{Configuration, Pins};
-use model_store::consult::{Action, Consulted, Fault, Rewrite, consult_snapshot};
+use model_store::consult::{Consulted, Fault, Rewrite, consult_snapshot};
 use model_store::engine_args::EngineKind;
 use model_store::snapshot::Snapshot;
 use serde_json::json;
@@ -140,15 +140,15 @@ fn of_advice(
     let options = &launch.ask.options;
     let consulted =
         consult_snapshot(&published, cluster, &config, options, &Pins::default()).map_err(told)?;
-    let (rewrite, best) = match (&consulted.action, consulted.advice.recommended()) {
-        (Action::Rewrite(rewrite), Some(best)) => (rewrite, best),
-        (Action::Refuse(refusal), _) => {
+    let (rewrite, best) = match (&consulted.answer, consulted.advice.recommended()) {
+        (Ok(rewrite), Some(best)) => (rewrite, best),
+        (Err(refusal), _) => {
             for line in &refusal.message {
                 eprintln!("omnipilot: {line}");
             }
             return Ok(Err(ExitCode::from(refusal.code)));
         }
-        (Action::Rewrite(_), None) => return Ok(Err(ExitCode::from(exit::FAILED))),
+        (Ok(_), None) => return Ok(Err(ExitCode::from(exit::FAILED))),
     };
     let pool = cluster.pool(&best.config.gres);
     let per_node = pool.map_or(best.config.gpus_per_node(), |p| p.per_node);

@@ -1,6 +1,7 @@
 //! `omnipilot generate DIR`, not shown in the help: man pages and completions, made from the same tables
 //! that the commands are parsed from and the plugin registers. `make install` and the packages call it.
 
+mod examples;
 mod pages;
 mod surfaces;
 
@@ -96,12 +97,13 @@ fn pages(command: &Command) -> std::io::Result<Files> {
         .collect();
     for verb in command.get_subcommands().filter(|v| !v.is_hide_set()) {
         let mut verb = verb.clone().args(globals.iter().copied());
-        let name = format!("omnipilot-{}", verb.get_name());
+        let short = verb.get_name().to_owned();
+        let name = format!("omnipilot-{short}");
         verb = verb
             .bin_name(name.replace('-', " "))
             .name(name.clone())
             .version(env!("CARGO_PKG_VERSION"));
-        files.push((format!("man/man1/{name}.1"), pages::verb(&verb)?));
+        files.push((format!("man/man1/{name}.1"), pages::verb(&verb, &short)?));
     }
     Ok(files)
 }

@@ -16,6 +16,8 @@ pub(crate) mod probe;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod setup;
+pub(crate) mod status;
+pub(crate) mod stop;
 pub(crate) mod store;
 pub(crate) mod submit;
 pub(crate) mod train;

@@ -4,10 +4,13 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use model_store::advisor::feasible::infeasible;
+use model_store::advisor::memory::{Room, room};
 use model_store::advisor::model::Model;
 use model_store::advisor::physics::physics;
 use model_store::advisor::words::count_of;
-use model_store::advisor::{Catalogue, Prediction, Setup, Target};
+use model_store::advisor::{Catalogue, Limits, Prediction, Setup, Target};
+use model_store::consult::native_format;
 use model_store::snapshot::Snapshot;
 use model_store::store::runs_csv::{CaseRow, RowError, read_cases};
 
@@ -39,6 +42,9 @@ struct Line {
     predictions: Vec<Option<Prediction>>,
     axes: Vec<String>,
     nearest: String,
+    /// What memory has room for, and the rule that forbids the case.
+    room: Option<Room>,
+    forbidden: Option<String>,
 }
 
 /// Runs the verb.
@@ -116,12 +122,25 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Columns of what memory has room for: tokens of the KV cache, the longest context, the chance that
+/// memory lets it start, and the rule that forbids it.
+const ROOM: [&str; 7] = [
+    "kv_tokens_lo",
+    "kv_tokens_q50",
+    "kv_tokens_hi",
+    "longest_context_lo",
+    "longest_context_q50",
+    "memory_starts",
+    "forbidden",
+];
+
 fn header() -> Vec<String> {
     let mut out = vec!["run_id".to_owned()];
     for target in Target::ALL {
         out.extend(["q10", "q50", "q90", "lo", "hi"].map(|end| format!("{}_{end}", target.name())));
     }
     out.extend(["support", "axes", "nearest_run"].map(str::to_owned));
+    out.extend(ROOM.map(str::to_owned));
     out
 }
 
@@ -136,16 +155,23 @@ fn predict(
         predictions: vec![None; Target::ALL.len()],
         axes: vec![axis.to_owned()],
         nearest: String::new(),
+        room: None,
+        forbidden: None,
     };
     let row = match case {
         Ok(row) => row,
         Err(error) => return blank(error.run_id, "unreadable"),
     };
     let source = if here { "" } else { row.source.as_str() };
-    let setup = match Setup::of_case(&row.case, source, catalogue) {
+    let mut setup = match Setup::of_case(&row.case, source, catalogue) {
         Ok(setup) => setup,
         Err(axis) => return blank(row.run_id, axis),
     };
+    setup.limits = Limits::in_notes(&row.notes);
+    setup.starts = Some(&model.starts);
+    if let (true, Some(native)) = (setup.assumed[2], native_format(setup.card)) {
+        setup.precision = native;
+    }
     let p = physics(&setup);
     let mut axes: Vec<String> = model
         .axes_out(&setup, &p)
@@ -163,6 +189,8 @@ fn predict(
         run_id: row.run_id,
         axes,
         nearest,
+        room: Some(room(&setup)),
+        forbidden: infeasible(&setup, false),
     }
 }
 
@@ -177,6 +205,14 @@ fn fields(line: &Line) -> Vec<String> {
     out.push(if line.axes.is_empty() { "in" } else { "out" }.to_owned());
     out.push(line.axes.join(" "));
     out.push(line.nearest.clone());
+    match line.room {
+        Some(room) => {
+            out.extend(room.kv_tokens.into_iter().chain(room.longest).map(number));
+            out.push(number(room.starts));
+        }
+        None => out.extend(std::iter::repeat_n(String::new(), 6)),
+    }
+    out.push(line.forbidden.clone().unwrap_or_default());
     out
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         made: crate::clock::utc(clock::now()),
         snapshot: snapshot.id.clone(),
         trained: trained(&store, &snapshot)?,
+        gpus: snapshot.body.gpus.iter().map(|g| g.gpu.clone()).collect(),
     };
     let text = page::page(&about, &data, consulted.as_ref());
     write(&args.output, &text)?;
@@ -80,15 +81,9 @@ fn request(
 ) -> Option<Consulted> {
     let mut options = options.clone();
     if options.model.is_none() {
-        let served = data
-            .here
-            .last()
-            .map(|p| p.what.split(" on ").next().unwrap_or_default());
-        options.model = Some(
-            served
-                .unwrap_or("meta-llama/Llama-3.1-8B-Instruct")
-                .to_owned(),
-        );
+        let served = data::most_served(data);
+        let usual = || "meta-llama/Llama-3.1-8B-Instruct".to_owned();
+        options.model = Some(served.unwrap_or_else(usual));
     }
     let cluster = &snapshot.body.cluster;
     consult_snapshot(snapshot, cluster, config, &options, &Pins::default()).ok()

@@ -40,6 +40,10 @@ pub(crate) struct Args {
     /// Seconds of traffic that are not counted after the start
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, env = "OMNIPILOT_RUN_WARMUP")]
     warmup: Duration,
+    /// Send no request of its own when the engine says that it serves: it counts as ready once a
+    /// user's request was answered
+    #[arg(long)]
+    no_first_request: bool,
     /// Seconds from a stop to the second SIGTERM; ten more and the engine is killed
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
     stop_grace: Duration,
@@ -104,6 +108,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         ready: args.ready_timeout,
         interval: args.interval,
         warmup: args.warmup,
+        first_request: !args.no_first_request,
         grace: args.stop_grace,
     };
     let meter = meter(&env, times.interval);

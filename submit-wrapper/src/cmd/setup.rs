@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::switch::find as find_plugin;
 use self::text::Paths;
-pub(crate) use self::text::quoted;
+pub(crate) use self::text::toml_string;
 use crate::account::Account;
 use crate::folders::make_parent;
 use crate::progress::Progress;

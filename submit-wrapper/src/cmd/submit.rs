@@ -11,7 +11,7 @@ use model_store::carry_out::{Job, MOST_LINES, Part, Then, Tone, VERBOSE, carry_o
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
 use model_store::decision::{self, Decision, decide, is_left_alone};
-use model_store::job_request::{GPU_OPTIONS, JobRequest, mark_comment, without_gpus};
+use model_store::job_request::{GPU_OPTIONS, JobOption, JobRequest, mark_comment, without_gpus};
 use model_store::job_rewrite::{Edit, GpuForm};
 use model_store::options::OPTIONS;
 use model_store::reading::{Component, Variables, components, parts};
@@ -175,6 +175,7 @@ fn in_form_of(config: &Config, directives: &SbatchLine) -> Config {
         .and_then(|gres| without_gpus(&gres));
     let given: Vec<&str> = GPU_OPTIONS
         .into_iter()
+        .map(JobOption::name)
         .filter(|name| directives.has(name))
         .collect();
     let typed = |name: &str| directives.value_of(name).is_some_and(|v| v.contains(':'));

@@ -234,6 +234,7 @@ fn head(rest: &str) -> Option<(Level, &str)> {
     nccl(rest)
         .or_else(|| glog(rest))
         .or_else(|| program(rest))
+        .or_else(|| llama_cpp(rest))
         .or_else(|| levelled(rest))
 }
 
@@ -376,6 +377,16 @@ fn program(rest: &str) -> Option<(Level, &str)> {
     is_name.then_some((Level::Fault, said))
 }
 
+/// `ggml_backend_cuda_buffer_type_alloc_buffer: ... failed: out of memory`: llama.cpp puts the function's name in front, and no
+/// level. Its functions that read requests begin with `srv` or `slot` and are left out.
+fn llama_cpp(rest: &str) -> Option<(Level, &str)> {
+    let (name, said) = rest.split_once(": ")?;
+    let of_the_loader = ["ggml_", "llama_", "common_"];
+    let is_name = of_the_loader.iter().any(|begin| name.starts_with(begin));
+    let fails = said.contains("failed") || said.contains("error") || said.contains("unable");
+    (is_name && !name.contains(' ') && fails).then_some((Level::Fault, said))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -406,6 +417,11 @@ mod tests {
                 "hello",
             ),
             ("(APIServer pid=1) ValueError: no", Unsaid, "ValueError: no"),
+            (
+                "llama_model_load: error loading model: unable to allocate CUDA0 buffer",
+                Fault,
+                "error loading model: unable to allocate CUDA0 buffer",
+            ),
             (
                 "INFO:     127.0.0.1:5 - \"POST\"",
                 Quiet,

@@ -8,14 +8,14 @@
 //! may hold what a user wrote decides nothing at any level, nor do the lines in which such words go on. Of a chain of
 //! exceptions the first is the cause: Python prints it first.
 
-use model_store::advisor::RunOutcome;
+use model_store::advisor::{RunOutcome, StartLog};
 use model_store::options::is_hidden;
 
 use super::line::{
     Level, begins_a_request, goes_on, is_exception, is_of_a_request, line as parts, may_hold_words,
     plain,
 };
-use super::rules;
+use super::{rules, startup};
 
 /// Longest line that is looked at, bytes; the rest of a longer one is passed over.
 const LONGEST_LINE: usize = 4096;
@@ -120,6 +120,10 @@ pub(crate) struct LogNotes {
     pub(crate) ready: Option<f64>,
     /// Version as the log has it.
     pub(crate) version: Option<String>,
+    /// What it told of its start.
+    pub(crate) start: StartLog,
+    /// When it last said that it compiles, tunes or captures.
+    pub(crate) settling: Option<f64>,
     serving: bool,
     chains: Vec<Chain>,
     /// First exception, first other fault, first general one.
@@ -156,6 +160,12 @@ impl LogNotes {
             self.version = version(line.text);
         }
         self.milestone(line.text, line.level, at);
+        if startup::is_settling(line.text) {
+            self.settling = Some(at);
+        }
+        if !self.serving {
+            startup::take(&mut self.start, line.text);
+        }
         if self.stopping.is_some() || line.level == Level::Quiet {
             self.chain(line.process).details = 0;
             return;

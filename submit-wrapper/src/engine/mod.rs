@@ -6,6 +6,7 @@
 //! supervise  relays signals, escalates, gives the exit status
 //! tee        passes stdout and stderr on unchanged and shows each line to the log
 //! watch      readiness, then readings of /metrics; one thread
+//! notice     what the user is shown of it while it runs
 //! port       whether an engine of another job has the same port
 //! card       the architecture of what is served, once it is
 //! prometheus, reading, window    page -> samples -> reading -> steady windows   (pure)
@@ -23,10 +24,12 @@ mod captures;
 mod card;
 mod child;
 mod evidence;
+mod first;
 mod front;
 mod http;
 mod line;
 mod log;
+mod notice;
 pub(crate) mod nvml;
 pub(crate) mod plan;
 mod port;
@@ -38,6 +41,8 @@ mod rules;
 pub(crate) mod say;
 pub(crate) mod session;
 mod spool;
+mod startup;
+mod storage;
 mod supervise;
 mod tee;
 mod verdict;

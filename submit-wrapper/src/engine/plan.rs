@@ -29,6 +29,8 @@ pub(crate) struct Urls {
     pub(crate) metrics: String,
     /// The engine's version as JSON.
     pub(crate) version: String,
+    /// `http://host:port` of the server.
+    pub(crate) origin: String,
 }
 
 /// What is to be run.
@@ -154,6 +156,7 @@ fn urls(engine: Option<&EngineCommand>, wishes: &Wishes) -> Option<Urls> {
             .clone()
             .unwrap_or_else(|| format!("{origin}{metrics}")),
         version: format!("{origin}/version"),
+        origin,
     })
 }
 

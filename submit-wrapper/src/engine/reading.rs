@@ -51,6 +51,18 @@ pub(crate) struct Reading {
     pub(crate) e2e: Option<Total>,
     /// Durations of requests at the server in front of the engine, s.
     pub(crate) http: Option<Total>,
+    /// Tokens of prompts that were looked up in the prefix cache.
+    pub(crate) prefix_queries: Option<f64>,
+    /// Those of them that it had.
+    pub(crate) prefix_hits: Option<f64>,
+    /// Tokens that were drafted.
+    pub(crate) drafted: Option<f64>,
+    /// Those of them that were accepted.
+    pub(crate) accepted: Option<f64>,
+    /// First tokens by time: upper end of each bucket, s, and how many came by then.
+    pub(crate) ttft_buckets: Vec<(f64, f64)>,
+    /// What the engine says of its cache: tokens, blocks, share of the memory.
+    pub(crate) cache: [Option<f64>; 3],
     /// Power of the job's GPUs since the last look, W.
     pub(crate) power_w: Option<f64>,
     /// Memory in use on the fullest of them, GB.
@@ -98,6 +110,27 @@ const REQUESTS: &[&str] = &[
     "dynamo_frontend_requests",
 ];
 const PREEMPTIONS: &[&str] = &["vllm:num_preemptions", "sglang:num_retracted_requests"];
+const PREFIX_QUERIES: &[&str] = &["vllm:prefix_cache_queries", "vllm:gpu_prefix_cache_queries"];
+const PREFIX_HITS: &[&str] = &[
+    "vllm:prefix_cache_hits",
+    "vllm:gpu_prefix_cache_hits",
+    "sglang:cached_tokens",
+];
+const DRAFTED: &[&str] = &[
+    "vllm:spec_decode_num_draft_tokens",
+    "sglang:spec_num_draft_tokens",
+];
+const ACCEPTED: &[&str] = &[
+    "vllm:spec_decode_num_accepted_tokens",
+    "sglang:spec_num_accepted_tokens",
+];
+/// Labels of vLLM's settings of its cache: tokens, blocks, share of the memory.
+const CACHE: &str = "vllm:cache_config_info";
+const CACHE_LABELS: [&str; 3] = [
+    "kv_cache_size_tokens",
+    "num_gpu_blocks",
+    "gpu_memory_utilization",
+];
 const ISL: &[&str] = &[
     "vllm:request_prompt_tokens",
     "tgi_request_input_length",
@@ -160,6 +193,13 @@ impl Reading {
             tpot: sums.total(TPOT),
             e2e: sums.total(E2E),
             http: sums.total(&[HTTP]),
+            // SGLang looks every prompt up.
+            prefix_queries: sums.one(PREFIX_QUERIES).or(sums.one(PROMPT_TOKENS)),
+            prefix_hits: sums.one(PREFIX_HITS),
+            drafted: sums.one(DRAFTED),
+            accepted: sums.one(ACCEPTED),
+            ttft_buckets: buckets(page),
+            cache: cache(page),
             power_w: None,
             memory_gb: None,
         }
@@ -172,6 +212,34 @@ impl Reading {
             || fell(self.prompt_tokens, before.prompt_tokens)
             || fell(self.requests, before.requests)
     }
+}
+
+/// The histogram of the time to the first token, over all engines.
+fn buckets(page: &str) -> Vec<(f64, f64)> {
+    let name = |s: &Sample| {
+        let name = s.name.strip_suffix("_bucket");
+        name.is_some_and(|n| TTFT.contains(&n))
+    };
+    let mut out: Vec<(f64, f64)> = Vec::new();
+    for sample in samples(page).filter(name) {
+        let Some(end) = sample.label("le").and_then(|le| le.parse::<f64>().ok()) else {
+            continue;
+        };
+        match out.iter_mut().find(|(e, _)| *e == end) {
+            Some((_, count)) => *count += sample.value,
+            None => out.push((end, sample.value)),
+        }
+    }
+    out.sort_by(|a, b| a.0.total_cmp(&b.0));
+    out
+}
+
+fn cache(page: &str) -> [Option<f64>; 3] {
+    let info = samples(page).find(|s| s.name == CACHE);
+    CACHE_LABELS.map(|label| {
+        let text = info.as_ref().and_then(|s| s.label(label));
+        text.and_then(|t| t.parse().ok())
+    })
 }
 
 /// Labels of ranks that work on the same requests: each tells all of them.

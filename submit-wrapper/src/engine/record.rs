@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use model_store::advisor::RunOutcome;
+use model_store::advisor::{RunOutcome, StartLog};
 use model_store::consult::without_number;
-use model_store::outcome::{Asked, Outcome, SCHEMA, env as names};
+use model_store::outcome::{Asked, Outcome, SCHEMA, Window, env as names};
 
 use super::evidence;
 use super::log::{self, LogNotes};
 use super::plan::{Env, Plan};
 use super::say::warn;
 use super::spool::{self, Readers};
+use super::storage::storage_of;
 use super::supervise::Supervisor;
 use super::verdict::{End, Exit, verdict};
 use super::watch::Watch;
@@ -40,6 +41,8 @@ pub(crate) struct Recorder {
     job: Job,
     engine: String,
     is_server: bool,
+    /// Folder or name that the engine was given.
+    weights: Option<String>,
     asked: Asked,
     started_at: f64,
     /// Where the file goes, and for whom; `None` = nowhere.
@@ -106,6 +109,7 @@ impl Recorder {
             job,
             engine,
             is_server: plan.urls.is_some(),
+            weights: plan.weights.clone(),
             asked,
             started_at,
             path,
@@ -155,8 +159,33 @@ impl Recorder {
             outcome,
             // The one place at which words of the log leave the job: what they quote stays.
             evidence: evidence::masked(&evidence, log::rules()),
-            windows: watch.windows(),
+            start: self.start(notes, watch),
+            windows: self.windows(notes, watch),
         }
+    }
+
+    /// What log and metrics told of the start.
+    fn start(&self, notes: &LogNotes, watch: &Watch) -> Option<StartLog> {
+        let mut start = notes.start.clone();
+        let [tokens, blocks, share] = watch.cache();
+        start.kv_tokens = start.kv_tokens.or(tokens);
+        start.gpu_blocks = start.gpu_blocks.or(blocks);
+        start.memory_share = start.memory_share.or(share);
+        if start.is_empty() || start.unsound().is_some() {
+            return None;
+        }
+        start.storage = self.weights.as_deref().map(storage_of).unwrap_or_default();
+        Some(start)
+    }
+
+    /// Windows that began while the engine still said that it compiles or tunes have not settled.
+    fn windows(&self, notes: &LogNotes, watch: &Watch) -> Vec<Window> {
+        let settled = notes.settling.map_or(f64::MIN, |at| self.started_at + at);
+        let mut all = watch.windows();
+        for window in &mut all {
+            window.unsettled |= window.begins_at < settled;
+        }
+        all
     }
 
     /// Hands over what earlier runs could leave for their user alone.

@@ -40,6 +40,7 @@ const HEADS: &str = "a size cannot be split over so many GPUs";
 const FORMAT: &str = "the weight format does not run so";
 const GPU: &str = "the GPU lacks what a kernel needs";
 const CONTEXT: &str = "the context is longer than the model's";
+const PAIR: &str = "two arguments exclude each other";
 const COUNT: &str = "fewer GPUs than asked for";
 const PLACE: &str = "the place is not as the command says";
 const COMMAND: &str = "the command line is not one that the engine takes";
@@ -237,6 +238,27 @@ pub(super) static RULES: &[Rule] = &[
         CACHE,
         &["not enough memory to handle"],
     ),
+    rule(
+        "tensorrt-llm",
+        "0.8 to 1.1",
+        OutOfMemory,
+        CACHE,
+        &["impossible to fit any sequence in kvcache"],
+    ),
+    rule(
+        "lmdeploy",
+        "0.4 to 0.10",
+        OutOfMemory,
+        MEMORY,
+        &["no enough gpu memory"],
+    ),
+    rule(
+        "llama.cpp",
+        "b3000 to b7000",
+        OutOfMemory,
+        MEMORY,
+        &["unable to allocate cuda"],
+    ),
     // Sizes that cannot be split.
     rule(
         "vllm, sglang, tgi, tensorrt-llm",
@@ -407,6 +429,48 @@ pub(super) static RULES: &[Rule] = &[
         FORMAT,
         &["dtypes", "supported"],
     ),
+    rule(
+        "vllm",
+        "0.6 to 0.33",
+        Incompatible,
+        FORMAT,
+        &["does not support", "quantization"],
+    ),
+    rule(
+        "vllm",
+        "0.2 to 0.33",
+        Incompatible,
+        FORMAT,
+        &["weight quantization is supported for"],
+    ),
+    rule(
+        "vllm",
+        "0.5 to 0.33",
+        Incompatible,
+        FORMAT,
+        &["no compressed-tensors compatible scheme"],
+    ),
+    rule(
+        "vllm",
+        "0.5 to 0.33",
+        Incompatible,
+        FORMAT,
+        &["marlin does not support"],
+    ),
+    rule(
+        "vllm, sglang",
+        "",
+        Incompatible,
+        FORMAT,
+        &["kv cache is not supported"],
+    ),
+    rule(
+        "vllm, sglang",
+        "",
+        Incompatible,
+        FORMAT,
+        &["kv cache is only supported"],
+    ),
     // What the GPU is too old or too small for.
     rule(
         "vllm",
@@ -485,6 +549,55 @@ pub(super) static RULES: &[Rule] = &[
         Incompatible,
         GPU,
         &["out of resource: shared memory"],
+    ),
+    rule(
+        "sglang",
+        "0.4 to 0.5",
+        Incompatible,
+        GPU,
+        &["backend requires sm"],
+    ),
+    rule(
+        "tensorrt-llm",
+        "0.10 to 1.1",
+        Incompatible,
+        GPU,
+        &["unsupported on", "sm version"],
+    ),
+    rule(
+        "vllm, sglang",
+        "",
+        Incompatible,
+        GPU,
+        &["only available on", "gpus"],
+    ),
+    rule(
+        "vllm",
+        "0.4 to 0.33",
+        Incompatible,
+        HEADS,
+        &["tensor_parallel_size", "must divide"],
+    ),
+    rule(
+        "vllm",
+        "0.5 to 0.33",
+        Incompatible,
+        HEADS,
+        &["pipeline parallelism is not supported for this model"],
+    ),
+    rule(
+        "vllm",
+        "0.2 to 0.33",
+        Incompatible,
+        PAIR,
+        &["is smaller than max_model_len"],
+    ),
+    rule(
+        "vllm",
+        "0.2 to 0.33",
+        Incompatible,
+        PAIR,
+        &["must be greater than or equal to max_num_seqs"],
     ),
     // Context and count.
     rule(

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 
 use super::child::{end_like, end_rest, spawn};
 use super::evidence::plain_name;
+use super::notice::Unposted;
 use super::plan::Plan;
 use super::power::PowerMeter;
 use super::record::{Ended, Job, Place, Recorder, told};
@@ -35,6 +36,8 @@ pub(crate) struct Times {
     pub(crate) interval: Duration,
     /// Traffic that is not counted.
     pub(crate) warmup: Duration,
+    /// One request of its own tells when the engine is ready.
+    pub(crate) first_request: bool,
     /// From a stop to the second SIGTERM.
     pub(crate) grace: Duration,
 }
@@ -83,7 +86,8 @@ impl Session {
         pass_on(&mut child, &log, started, &ended);
         let (sender, signals) = channel();
         listen(blocked, sender);
-        let mut watch = Watch::new(cut(times, started_at));
+        let notice = Unposted::of(job.id, &plan);
+        let mut watch = Watch::new(cut(times, started_at), notice);
         match &plan.urls {
             Some(urls) if foreign => warn(&format!(
                 "{} answers already: the engine is not measured",
@@ -91,7 +95,8 @@ impl Session {
             )),
             Some(urls) => {
                 let (urls, weights, log) = (urls.clone(), plan.weights.clone(), log.clone());
-                watch.begin(urls, weights, started, times.interval, log, meter);
+                let how = (times.interval, times.first_request);
+                watch.begin(urls, weights, started, how, log, meter);
             }
             None => {}
         }
@@ -164,7 +169,7 @@ impl Around {
 
 impl Surroundings for Around {
     fn is_ready(&self) -> bool {
-        self.watch.ready_s().is_some() || locked(&self.log).ready.is_some()
+        self.watch.is_healthy() || locked(&self.log).ready.is_some()
     }
 
     fn stopping(&mut self) {

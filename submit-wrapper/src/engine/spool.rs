@@ -181,6 +181,7 @@ mod tests {
             signal: None,
             outcome: Default::default(),
             evidence: String::new(),
+            start: None,
             windows: Vec::new(),
         }
     }

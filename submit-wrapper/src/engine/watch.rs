@@ -1,6 +1,6 @@
 //! Waits until the engine serves and then reads its metrics, in one thread.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +9,9 @@ use model_store::advisor::ModelCard;
 use model_store::outcome::Window;
 
 use super::card::card_of;
+use super::first::{self, First};
 use super::http::{Client, Refusal};
+use super::notice::{Notice, Unposted};
 use super::plan::Urls;
 use super::port::{local_port, other_job};
 use super::power::PowerMeter;
@@ -31,8 +33,12 @@ const WORD_COUNTS_AFTER_S: f64 = 10.0;
 /// What was seen of the engine so far.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    /// Seconds from start to the first answer.
-    pub(crate) ready_s: Option<f64>,
+    /// Seconds from start until it said that it serves.
+    healthy_s: Option<f64>,
+    /// Seconds from start until a request was answered.
+    answered_s: Option<f64>,
+    /// What it says of its cache.
+    cache: [Option<f64>; 3],
     /// Version that it told.
     pub(crate) version: Option<String>,
     /// Architecture of what is served.
@@ -43,21 +49,26 @@ pub(crate) struct Seen {
 /// A running watch. It ends when this is dropped or told to.
 pub(crate) struct Watch {
     seen: Arc<Mutex<Seen>>,
+    /// What the user is shown, until the thread has it.
+    notice: Option<Unposted>,
     /// Dropped to stop the thread.
     stop: Option<Sender<()>>,
 }
 
 impl Watch {
     /// A watch that sees nothing yet.
-    pub(crate) fn new(cut: Cut) -> Self {
+    pub(crate) fn new(cut: Cut, notice: Option<Unposted>) -> Self {
         let seen = Seen {
-            ready_s: None,
+            healthy_s: None,
+            answered_s: None,
+            cache: [None; 3],
             version: None,
             card: None,
             windows: Windows::new(cut),
         };
         Self {
             seen: Arc::new(Mutex::new(seen)),
+            notice,
             stop: None,
         }
     }
@@ -68,7 +79,7 @@ impl Watch {
         urls: Urls,
         weights: Option<String>,
         started: Instant,
-        interval: Duration,
+        (interval, first_request): (Duration, bool),
         log: SharedLog,
         meter: Box<dyn PowerMeter>,
     ) {
@@ -78,10 +89,13 @@ impl Watch {
             weights,
             started,
             interval,
+            first_request,
             log,
             meter,
             stopped,
             seen: self.seen.clone(),
+            unposted: self.notice.take(),
+            notice: None,
             client: Client::new(),
             patience: Patience::default(),
         };
@@ -98,9 +112,20 @@ impl Watch {
         self.stop = None;
     }
 
-    /// Seconds from start to the first answer, if there was one.
+    /// True once the engine said that it serves.
+    pub(crate) fn is_healthy(&self) -> bool {
+        locked(&self.seen).healthy_s.is_some()
+    }
+
+    /// Seconds from start until a request was answered; where none was, until it said that it serves.
     pub(crate) fn ready_s(&self) -> Option<f64> {
-        locked(&self.seen).ready_s
+        let seen = locked(&self.seen);
+        seen.answered_s.or(seen.healthy_s)
+    }
+
+    /// What the engine says of its cache: tokens, blocks, share of the memory.
+    pub(crate) fn cache(&self) -> [Option<f64>; 3] {
+        locked(&self.seen).cache
     }
 
     /// Version that the engine told.
@@ -129,10 +154,13 @@ struct Watcher {
     weights: Option<String>,
     started: Instant,
     interval: Duration,
+    first_request: bool,
     log: SharedLog,
     meter: Box<dyn PowerMeter>,
     stopped: Receiver<()>,
     seen: Arc<Mutex<Seen>>,
+    unposted: Option<Unposted>,
+    notice: Option<Notice>,
     client: Client,
     patience: Patience,
 }
@@ -179,9 +207,11 @@ impl Watcher {
     }
 
     fn work(&mut self) {
-        if !self.wait_until_ready() {
+        self.notice = self.unposted.take().and_then(Unposted::put_up);
+        if !self.wait_until_ready() || !self.wait_for_an_answer() {
             return;
         }
+        self.notice.iter_mut().for_each(Notice::ready);
         locked(&self.seen).version = self.client.version(&self.urls.version);
         let served = self.weights.as_deref();
         let card = served.and_then(|model| card_of(model, &|name| std::env::var(name).ok()));
@@ -223,12 +253,12 @@ impl Watcher {
                 if self.another_has_the_port() {
                     return false;
                 }
-                locked(&self.seen).ready_s = Some(self.now());
+                locked(&self.seen).healthy_s = Some(self.now());
                 return true;
             }
             let word = locked(&self.log).ready;
             if let Some(at) = word.filter(|at| self.now() > at + WORD_COUNTS_AFTER_S) {
-                locked(&self.seen).ready_s = Some(at);
+                locked(&self.seen).healthy_s = Some(at);
                 return true;
             }
             let pause = if self.now() < OFTEN_S { OFTEN } else { SELDOM };
@@ -236,6 +266,39 @@ impl Watcher {
                 return false;
             }
         }
+    }
+
+    /// Waits until a request was answered, its own or a user's. Where the engine takes none of its
+    /// own, a user's is seen later.
+    fn wait_for_an_answer(&self) -> bool {
+        if !self.first_request {
+            return true;
+        }
+        let answer = first::send(self.urls.origin.clone());
+        loop {
+            match answer.try_recv() {
+                Ok(First::Answered) => {
+                    locked(&self.seen).answered_s = Some(self.now());
+                    return true;
+                }
+                Ok(First::NotTaken) | Err(TryRecvError::Disconnected) => return true,
+                Err(TryRecvError::Empty) => {}
+            }
+            let pause = if self.now() < OFTEN_S { OFTEN } else { SELDOM };
+            if !self.pause(pause) {
+                return false;
+            }
+            if self.has_answered_a_user() {
+                locked(&self.seen).answered_s = Some(self.now());
+                return true;
+            }
+        }
+    }
+
+    fn has_answered_a_user(&self) -> bool {
+        let page = self.client.page(&self.urls.metrics).ok();
+        let requests = page.and_then(|page| Reading::of_page(&page, 0.0).requests);
+        requests.is_some_and(|n| n > 0.0)
     }
 
     fn read(&mut self) {
@@ -264,7 +327,15 @@ impl Watcher {
             memory_gb: power.memory_gb,
             ..Reading::of_page(&page, at)
         };
-        locked(&self.seen).windows.push(reading);
+        self.notice.iter_mut().for_each(|n| n.read(&reading));
+        let mut seen = locked(&self.seen);
+        if reading.requests.is_some_and(|n| n > 0.0) {
+            seen.answered_s.get_or_insert(at);
+        }
+        for (slot, new) in seen.cache.iter_mut().zip(reading.cache) {
+            *slot = new.or(*slot);
+        }
+        seen.windows.push(reading);
     }
 }
 

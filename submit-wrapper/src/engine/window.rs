@@ -14,6 +14,10 @@ use super::reading::{Reading, Total};
 const CHANGE: f64 = 0.25;
 /// Readings in a row after which a changed load has stayed.
 const STAYS: usize = 3;
+/// Slowest first tokens over the usual ones from which on an engine has not settled, and the fewest
+/// requests of which that is said.
+const UNSETTLED: f64 = 8.0;
+const FEWEST: f64 = 20.0;
 /// Windows kept; the shortest go first.
 const MOST: usize = 200;
 
@@ -234,8 +238,35 @@ impl Segment {
             preemptions: grown(|r| r.preemptions),
             power_w: (self.power.1 > 0).then(|| self.power.0 / f64::from(self.power.1)),
             memory_gb: self.memory_peak_gb,
+            prefix_hits: share(grown(|r| r.prefix_hits), grown(|r| r.prefix_queries)),
+            accepted: share(grown(|r| r.accepted), grown(|r| r.drafted)),
+            unsettled: spread_of_first_tokens(&self.first, &self.last)
+                .is_some_and(|ratio| ratio >= UNSETTLED),
         })
     }
+}
+
+/// A part of a whole that is not nothing, 0 to 1.
+fn share(part: Option<f64>, whole: Option<f64>) -> Option<f64> {
+    let (part, whole) = (part?, whole?);
+    (whole > 0.0 && part >= 0.0).then(|| (part / whole).min(1.0))
+}
+
+/// The 99th percentile of the time to the first token over its median, from what a histogram took up
+/// between two readings; `None` where there were too few.
+fn spread_of_first_tokens(first: &Reading, last: &Reading) -> Option<f64> {
+    let before = |end: f64| {
+        let found = first.ttft_buckets.iter().find(|(e, _)| *e == end);
+        found.map_or(0.0, |(_, count)| *count)
+    };
+    let grown = last
+        .ttft_buckets
+        .iter()
+        .map(|(end, count)| (*end, count - before(*end)));
+    let all = grown.clone().last().map(|(_, count)| count)?;
+    let by = |share: f64| grown.clone().find(|(_, count)| *count >= share * all);
+    let (middle, most) = (by(0.5)?.0, by(0.99)?.0);
+    (all >= FEWEST && middle > 0.0 && most.is_finite()).then(|| most / middle)
 }
 
 /// Mean of the values that a histogram took up between two readings.
@@ -284,6 +315,7 @@ mod tests {
                 http: None,
                 power_w: None,
                 memory_gb: None,
+                ..Reading::default()
             }
         };
         loads.iter().enumerate().map(reading).collect()

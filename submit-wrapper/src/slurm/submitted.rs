@@ -164,6 +164,11 @@ mod tests {
         let options = asked.options;
         assert_eq!(options.model.as_deref(), Some("org/m"));
         assert_eq!((options.isl, options.osl), (Some(2000.0), Some(300.0)));
-        assert_eq!(asked.given.get("partition"), Some("gpu"));
+        assert_eq!(
+            asked
+                .given
+                .get(model_store::job_request::JobOption::Partition),
+            Some("gpu")
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model_store::advisor::{Precision, RunOutcome, Workload};
+use model_store::advisor::{Precision, RunOutcome, StartLog, Workload};
 use model_store::outcome::Window;
 
 use crate::site::{BEGAN, COMMENT, Site, TRES, outcome, row, with};
@@ -89,6 +89,56 @@ fn each_window_under_load_is_a_run_and_the_start_counts_once() {
             .filter(|r| r.measured.cold_start_s.is_some())
             .count(),
         1
+    );
+}
+
+#[test]
+fn a_window_before_the_engine_settled_teaches_nothing_and_cached_prompts_what_was_computed() {
+    let site = Site::new();
+    site.accounting(&[row(&site, 7, "COMPLETED", TRES, COMMENT)]);
+    let mut told = outcome(&site, 7);
+    let cached = Window {
+        seconds: 20.0,
+        prefix_hits: Some(0.6),
+        ..told.windows[0].clone()
+    };
+    let unsettled = Window {
+        begins_at: cached.begins_at + 20.0,
+        unsettled: true,
+        ..cached.clone()
+    };
+    let drafted = Window {
+        begins_at: cached.begins_at + 40.0,
+        seconds: 15.0,
+        prefix_hits: None,
+        accepted: Some(0.7),
+        ..cached.clone()
+    };
+    told.windows = vec![cached, unsettled, drafted];
+    told.start = Some(StartLog {
+        kv_tokens: Some(476_016.0),
+        load_s: Some(12.5),
+        storage: "lustre:/scratch".into(),
+        ..StartLog::default()
+    });
+    site.put("a.json", &told);
+    assert_eq!(site.ingest()["runs"], 2);
+    let runs = site.runs_here();
+    let of = |speculative| {
+        let found = runs
+            .iter()
+            .find(|r| r.case.variant.speculative == speculative);
+        found.unwrap()
+    };
+    let (plain, fast) = (of(false), of(true));
+    assert_eq!(plain.case.isl, Some(990.0 * 0.4));
+    assert!(plain.notes.contains("prefix_hits=0.600"), "{}", plain.notes);
+    assert_eq!(fast.case.isl, Some(990.0));
+    assert!(fast.notes.contains("accepted=0.700"), "{}", fast.notes);
+    let start = StartLog::in_notes(&plain.notes);
+    assert_eq!(
+        (start.kv_tokens, start.load_s, start.storage.as_str()),
+        (Some(476_016.0), Some(12.5), "lustre:/scratch")
     );
 }
 

@@ -266,6 +266,7 @@ pub(crate) fn outcome(site: &Site, job_id: u64) -> Outcome {
         signal: None,
         outcome: RunOutcome::Ok,
         evidence: String::new(),
+        start: None,
         windows: vec![Window {
             begins_at: start + 22.0,
             seconds: 60.0,
@@ -282,6 +283,7 @@ pub(crate) fn outcome(site: &Site, job_id: u64) -> Outcome {
             preemptions: Some(0.0),
             power_w: Some(900.0),
             memory_gb: Some(71.5),
+            ..Window::default()
         }],
     }
 }

@@ -11,6 +11,7 @@
 //! | `STANDIN_PARAMS_B` | billions of parameters | from the model's name |
 //! | `STANDIN_CONCURRENCY`, `STANDIN_ISL`, `STANDIN_OSL` | the load: requests in flight, prompt and output tokens of each | `SLURM_LLM_*` of the same name, then 32, 1000, 200 |
 //! | `STANDIN_READY_S` | seconds from launch to readiness | 0.5 |
+//! | `STANDIN_WARMUP_S` | seconds from readiness to the first answer to a request | 0 |
 //! | `STANDIN_STOP_AFTER_S` | stop by itself that long after readiness | never |
 //! | `STANDIN_FAIL` | `oom`, `kv`, `heads`, `never-ready`, `dies[:SECONDS]`, `exit:CODE`, `stuck` | do not fail |
 

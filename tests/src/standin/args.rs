@@ -23,6 +23,8 @@ pub struct Settings {
     pub tokens_per_second: f64,
     /// From launch to the first answer on `/health`.
     pub ready_after: Duration,
+    /// From the first answer on `/health` to the first answer to a request.
+    pub warmup: Duration,
     /// From readiness to an end of its own, as if it had been asked to stop.
     pub stop_after: Option<Duration>,
     /// How to fail, if at all.
@@ -56,6 +58,7 @@ impl Settings {
             osl: given.load("STANDIN_OSL", "SLURM_LLM_OSL", 200.0)?,
             tokens_per_second: given.variable("STANDIN_TOK_S", speed.tokens_per_second())?,
             ready_after: Duration::from_secs_f64(given.variable("STANDIN_READY_S", 0.5)?),
+            warmup: Duration::from_secs_f64(given.variable("STANDIN_WARMUP_S", 0.0)?),
             stop_after: given.seconds("STANDIN_STOP_AFTER_S")?,
             failure: given
                 .env("STANDIN_FAIL")

@@ -159,6 +159,15 @@ fn answer(
                 settings.model
             ),
         ),
+        "/v1/completions" => {
+            // Kernels are still tuned: the server is up, and nothing is answered.
+            thread::sleep(settings.warmup.saturating_sub(ready.elapsed()));
+            (
+                "200 OK",
+                "application/json",
+                r#"{"object":"text_completion","choices":[{"text":"1"}]}"#.to_owned(),
+            )
+        }
         _ => (
             "404 Not Found",
             "application/json",

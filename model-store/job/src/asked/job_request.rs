@@ -11,77 +11,113 @@ use crate::options::RawOptions;
 /// Longest comment that is written, bytes; what the user wrote is never cut.
 const LONGEST_COMMENT: usize = 8192;
 
-/// The options of `sbatch` beside `--gres` that ask for nothing but GPUs.
-pub const GPU_OPTIONS: [&str; 4] = ["gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket"];
+/// One table of the options: each with its long name.
+macro_rules! job_options {
+    ($($option:ident $name:literal,)*) => {
+        /// An option of `sbatch` that a decision looks at.
+        #[allow(missing_docs, reason = "each is the long option of its name")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum JobOption {
+            $($option,)*
+        }
 
-/// The option of newer releases that may ask for other things beside GPUs.
-pub const TRES_PER_TASK: &str = "tres-per-task";
+        impl JobOption {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$option,)*];
+
+            /// Its long name, without dashes.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$option => $name,)*
+                }
+            }
+        }
+    };
+}
+
+job_options! {
+    Gres "gres",
+    Gpus "gpus",
+    GpusPerNode "gpus-per-node",
+    GpusPerTask "gpus-per-task",
+    GpusPerSocket "gpus-per-socket",
+    TresPerTask "tres-per-task",
+    TresBind "tres-bind",
+    NtasksPerGpu "ntasks-per-gpu",
+    SocketsPerNode "sockets-per-node",
+    Constraint "constraint",
+    Nodes "nodes",
+    Ntasks "ntasks",
+    NtasksPerNode "ntasks-per-node",
+    CpusPerTask "cpus-per-task",
+    CpusPerGpu "cpus-per-gpu",
+    Mem "mem",
+    MemPerCpu "mem-per-cpu",
+    MemPerGpu "mem-per-gpu",
+    Exclusive "exclusive",
+    Partition "partition",
+    Account "account",
+    Qos "qos",
+    Nodelist "nodelist",
+    Nodefile "nodefile",
+    Exclude "exclude",
+    TestOnly "test-only",
+    Time "time",
+    Mincpus "mincpus",
+    Tmp "tmp",
+    Reservation "reservation",
+    Clusters "clusters",
+    ClusterConstraint "cluster-constraint",
+    CoresPerSocket "cores-per-socket",
+    ThreadsPerCore "threads-per-core",
+    ExtraNodeInfo "extra-node-info",
+    NtasksPerSocket "ntasks-per-socket",
+    NtasksPerCore "ntasks-per-core",
+    CoreSpec "core-spec",
+    ThreadSpec "thread-spec",
+    Batch "batch",
+    Hint "hint",
+    Contiguous "contiguous",
+    Begin "begin",
+    Dependency "dependency",
+    Hold "hold",
+    Array "array",
+    Export "export",
+}
+
+/// Those beside `--gres` that ask for nothing but GPUs. `--tres-per-task` may ask for other things
+/// beside them.
+pub const GPU_OPTIONS: [JobOption; 4] = [
+    JobOption::Gpus,
+    JobOption::GpusPerNode,
+    JobOption::GpusPerTask,
+    JobOption::GpusPerSocket,
+];
 
 /// The options of a job that a decision looks at, as they were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Given(BTreeMap<&'static str, String>);
+pub struct Given(BTreeMap<JobOption, String>);
 
 impl Given {
-    /// Long names of the options that matter.
-    pub const NAMES: [&'static str; 47] = [
-        "gres",
-        "gpus",
-        "gpus-per-node",
-        "gpus-per-task",
-        "gpus-per-socket",
-        TRES_PER_TASK,
-        TRES_BIND,
-        "ntasks-per-gpu",
-        "sockets-per-node",
-        "constraint",
-        "nodes",
-        "ntasks",
-        "ntasks-per-node",
-        "cpus-per-task",
-        "cpus-per-gpu",
-        "mem",
-        "mem-per-cpu",
-        "mem-per-gpu",
-        "exclusive",
-        "partition",
-        "account",
-        "qos",
-        "nodelist",
-        "nodefile",
-        "exclude",
-        "test-only",
-        "time",
-        "mincpus",
-        "tmp",
-        "reservation",
-        "clusters",
-        "cluster-constraint",
-        "cores-per-socket",
-        "threads-per-core",
-        "extra-node-info",
-        "ntasks-per-socket",
-        "ntasks-per-core",
-        "core-spec",
-        "thread-spec",
-        "batch",
-        "hint",
-        "contiguous",
-        "begin",
-        "dependency",
-        "hold",
-        "array",
-        "export",
-    ];
-
-    /// Looks each of them up.
+    /// Looks each of them up by its long name.
     pub fn of(option: impl Fn(&str) -> Option<String>) -> Self {
-        let known = |name| Some((name, option(name)?));
-        Self(Self::NAMES.into_iter().filter_map(known).collect())
+        let known = |one: &JobOption| Some((*one, option(one.name())?));
+        Self(JobOption::ALL.iter().filter_map(known).collect())
+    }
+
+    /// The same with other values for some options: `None` for one that stays.
+    #[must_use]
+    pub fn with(&self, edit: impl Fn(JobOption) -> Option<Option<String>>) -> Self {
+        let of = |option: &JobOption| {
+            let value = edit(*option).unwrap_or_else(|| self.0.get(option).cloned());
+            Some((*option, value?))
+        };
+        Self(JobOption::ALL.iter().filter_map(of).collect())
     }
 
     /// The value of an option, where it was given.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+    pub fn get(&self, option: JobOption) -> Option<&str> {
+        self.0.get(&option).map(String::as_str)
     }
 }
 
@@ -98,22 +134,19 @@ pub struct JobRequest {
 }
 
 /// An option that is a number; `None` where it was not given or is none.
-pub fn number_of(given: &Given, name: &str) -> Option<u32> {
-    given.get(name)?.trim().parse().ok().filter(|n| *n > 0)
+pub fn number_of(given: &Given, option: JobOption) -> Option<u32> {
+    given.get(option)?.trim().parse().ok().filter(|n| *n > 0)
 }
 
 /// The least number of nodes that `--nodes` asks for (`2`, `2-4`, `2,4`); `None` where it was not
 /// given.
 pub fn nodes_asked(given: &Given) -> Option<u32> {
-    let least = given.get("nodes")?.split(['-', ',', ':']).next()?;
+    let least = given.get(JobOption::Nodes)?.split(['-', ',', ':']).next()?;
     Some(least.trim().parse().unwrap_or(1).max(1))
 }
 
-/// The option in which newer releases keep how GPUs are bound to tasks.
-pub const TRES_BIND: &str = "tres-bind";
-
 /// Options that Slurm fills in from others without counting them as given.
-pub const DERIVED: [&str; 2] = [TRES_PER_TASK, TRES_BIND];
+pub const DERIVED: [JobOption; 2] = [JobOption::TresPerTask, JobOption::TresBind];
 
 /// What the user's own GPU request says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,56 +157,61 @@ pub struct Asked {
     pub gpu: Option<String>,
     /// GPUs on a node, where the form tells.
     pub count: Option<u32>,
+    /// Nodes.
+    pub nodes: u32,
 }
 
 /// The GPUs that a job asks for; `None` where it asks for none.
 pub fn asked(given: &Given) -> Option<Asked> {
     asked_by_gres(given)
-        .or_else(|| GPU_OPTIONS.iter().find_map(|name| asked_by(given, name)))
+        .or_else(|| GPU_OPTIONS.iter().find_map(|one| asked_by(given, *one)))
         .or_else(|| asked_by_task(given))
-        .map(|asked| of_feature(given, asked))
+        .map(|asked| Asked {
+            nodes: nodes_asked(given).unwrap_or(1),
+            ..of_feature(given, asked)
+        })
 }
 
 fn asked_by_gres(given: &Given) -> Option<Asked> {
-    let entry = entries(given.get("gres")?).find(|entry| is_gpu(entry))?;
+    let entry = entries(given.get(JobOption::Gres)?).find(|entry| is_gpu(entry))?;
     Some(Asked {
         text: entry.to_owned(),
         ..type_and_count(after_name(entry))
     })
 }
 
-fn asked_by(given: &Given, name: &str) -> Option<Asked> {
-    let value = given.get(name)?;
+fn asked_by(given: &Given, option: JobOption) -> Option<Asked> {
+    let value = given.get(option)?;
     let mut asked = type_and_count(value.split(',').next().unwrap_or_default());
-    asked.count = match name {
-        "gpus" if nodes_asked(given).unwrap_or(1) != 1 || value.contains(',') => None,
-        "gpus-per-task" => times_tasks(given, asked.count),
-        "gpus-per-socket" => asked
+    asked.count = match option {
+        JobOption::Gpus if nodes_asked(given).unwrap_or(1) != 1 || value.contains(',') => None,
+        JobOption::GpusPerTask => times_tasks(given, asked.count),
+        JobOption::GpusPerSocket => asked
             .count
-            .zip(number_of(given, "sockets-per-node"))
+            .zip(number_of(given, JobOption::SocketsPerNode))
             .and_then(|(n, sockets)| n.checked_mul(sockets)),
         _ => asked.count,
     };
-    asked.text = format!("--{name}={value}");
+    asked.text = format!("--{}={value}", option.name());
     Some(asked)
 }
 
 /// GPUs in `--tres-per-task`.
 fn asked_by_task(given: &Given) -> Option<Asked> {
-    let value = given.get(TRES_PER_TASK)?;
+    let value = given.get(JobOption::TresPerTask)?;
     let entry = entries(value).find(|entry| is_gpu(entry))?;
     let asked = type_and_count(after_name(entry));
     Some(Asked {
-        text: format!("--{TRES_PER_TASK}={value}"),
+        text: format!("--tres-per-task={value}"),
         count: times_tasks(given, asked.count),
-        gpu: asked.gpu,
+        ..asked
     })
 }
 
 fn times_tasks(given: &Given, each: Option<u32>) -> Option<u32> {
     let nodes = nodes_asked(given).unwrap_or(1);
-    let tasks = number_of(given, "ntasks-per-node")
-        .or_else(|| number_of(given, "ntasks").filter(|_| nodes == 1))
+    let tasks = number_of(given, JobOption::NtasksPerNode)
+        .or_else(|| number_of(given, JobOption::Ntasks).filter(|_| nodes == 1))
         .or((nodes == 1).then_some(1))?;
     each?.checked_mul(tasks)
 }
@@ -182,7 +220,7 @@ fn times_tasks(given: &Given, each: Option<u32>) -> Option<u32> {
 /// a100`), for what people are told.
 fn of_feature(given: &Given, mut asked: Asked) -> Asked {
     let plain = |c: &&str| !c.contains(['&', '|', ',', '[', '(', '*']);
-    if let (None, Some(feature)) = (&asked.gpu, given.get("constraint").filter(plain)) {
+    if let (None, Some(feature)) = (&asked.gpu, given.get(JobOption::Constraint).filter(plain)) {
         asked.text = format!("{} -C {feature}", asked.text);
     }
     asked
@@ -203,9 +241,9 @@ fn type_and_count(text: &str) -> Asked {
     };
     let gpu = (!gpu.is_empty()).then(|| gpu.to_ascii_lowercase());
     Asked {
-        text: String::new(),
         gpu,
         count,
+        ..Asked::default()
     }
 }
 

@@ -9,6 +9,7 @@ use plugin_contract::options::{
 pub use plugin_contract::options::{OPTIONS, OptionSpec};
 
 use crate::advisor::{Pins, Precision, Slo};
+use crate::quantity::{milliseconds, per_second};
 
 /// What to do with the advice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,10 +88,13 @@ struct Row {
     told: fn(&RawOptions) -> Option<String>,
     /// The variable in which the job finds what was asked for.
     in_job: Option<&'static str>,
+    /// Other names, as engines and their clients spell the same; of the command alone.
+    also: &'static [&'static str],
 }
 
 const fn row(
     place: usize,
+    also: &'static [&'static str],
     set: fn(&mut RawOptions, &'static str, &str) -> Result<(), OptionError>,
     told: fn(&RawOptions) -> Option<String>,
     in_job: Option<&'static str>,
@@ -100,24 +104,25 @@ const fn row(
         set,
         told,
         in_job,
+        also,
     }
 }
 
 /// Every option, in the order of the table.
 #[rustfmt::skip] // a row a line, as far as it goes
 const ROWS: [Row; COUNT] = [
-    row(MODEL, |o, _, v| model_name(v).map(|v| o.model = Some(v)), |o| o.model.clone(), Some(job::MODEL)),
-    row(ISL, |o, n, v| tokens(n, v, "--llm-isl=2000").map(|v| o.isl = Some(v)), |o| number(o.isl), Some(job::ISL)),
-    row(OSL, |o, n, v| tokens(n, v, "--llm-osl=300").map(|v| o.osl = Some(v)), |o| number(o.osl), Some(job::OSL)),
-    row(CONCURRENCY, |o, n, v| concurrency(n, v).map(|v| o.concurrency = Some(v)), |o| number(o.concurrency),
+    row(MODEL, &["model", "model-id", "model-path", "model-name"], |o, _, v| model_name(v).map(|v| o.model = Some(v)), |o| o.model.clone(), Some(job::MODEL)),
+    row(ISL, &["isl", "input-len", "input-tokens", "random-input-len"], |o, n, v| tokens(n, v, "--llm-isl=2000").map(|v| o.isl = Some(v)), |o| number(o.isl), Some(job::ISL)),
+    row(OSL, &["osl", "output-len", "output-tokens", "random-output-len", "max-tokens"], |o, n, v| tokens(n, v, "--llm-osl=300").map(|v| o.osl = Some(v)), |o| number(o.osl), Some(job::OSL)),
+    row(CONCURRENCY, &["concurrency", "max-concurrency", "in-flight"], |o, n, v| concurrency(n, v).map(|v| o.concurrency = Some(v)), |o| number(o.concurrency),
         Some(job::CONCURRENCY)),
-    row(RATE, |o, n, v| rate(n, v).map(|v| o.rate = Some(v)), |o| number(o.rate), None),
-    row(SLO, |o, _, v| slo(v).map(|v| o.slo = v), |o| told_slo(&o.slo), None),
-    row(GPU, |o, _, v| gpu_name(v).map(|v| o.pins.gpu = Some(v)), |o| o.pins.gpu.clone(), None),
-    row(TP, |o, _, v| tensor_parallel(v).map(|v| o.pins.tp = Some(v)), |o| o.pins.tp.map(|n| n.to_string()), None),
-    row(PRECISION, |o, _, v| precision(v).map(|v| o.pins.precision = Some(v)),
+    row(RATE, &["rate", "request-rate", "rps", "qps"], |o, n, v| rate(n, v).map(|v| o.rate = v), |o| number(o.rate), None),
+    row(SLO, &["slo"], |o, _, v| slo(v).map(|v| o.slo = v), |o| told_slo(&o.slo), None),
+    row(GPU, &["gpu", "gpu-type"], |o, _, v| gpu_names(v).map(|v| o.pins.gpu = Some(v)), |o| o.pins.gpu.clone(), None),
+    row(TP, &["tp", "tp-size", "tensor-parallel-size"], |o, _, v| tensor_parallel(v).map(|v| o.pins.tp = Some(v)), |o| o.pins.tp.map(|n| n.to_string()), None),
+    row(PRECISION, &["precision", "quantization", "dtype", "format"], |o, _, v| precision(v).map(|v| o.pins.precision = Some(v)),
         |o| o.pins.precision.map(|p| p.name().to_owned()), None),
-    row(ADVICE, |o, _, v| mode(v).map(|v| o.mode = v),
+    row(ADVICE, &["advice"], |o, _, v| mode(v).map(|v| o.mode = v),
         |o| Some(o.mode).filter(|m| *m != AdviceMode::default()).map(|m| m.name().to_owned()), None),
 ];
 
@@ -149,6 +154,13 @@ impl RawOptions {
     }
 }
 
+/// Other names by which the command takes an option of the table, without `llm-` first.
+pub fn aliases(name: &str) -> &'static [&'static str] {
+    ROWS.iter()
+        .find(|row| row.spec.name == name)
+        .map_or(&[], |row| row.also)
+}
+
 fn number(value: Option<f64>) -> Option<String> {
     value.map(|value| value.to_string())
 }
@@ -170,13 +182,18 @@ fn concurrency(name: &'static str, value: &str) -> Result<f64, OptionError> {
     positive(name, value, 1e6, wanted, "--llm-concurrency=64")
 }
 
-fn rate(name: &'static str, value: &str) -> Result<f64, OptionError> {
-    let (wanted, hint) = ("a rate in requests per second", "--llm-rate=2.5");
-    let rate = positive(name, value, 1e6, wanted, hint)?;
-    match rate < 1e-6 {
-        true => Err(OptionError::new(name, value, wanted, hint)),
-        false => Ok(rate),
+/// Requests per second; `None` for an endless rate: then all requests are there at once.
+fn rate(name: &'static str, value: &str) -> Result<Option<f64>, OptionError> {
+    if value.eq_ignore_ascii_case("inf") {
+        return Ok(None);
     }
+    let (wanted, hint) = (
+        "a rate in requests per second",
+        "--llm-rate=2.5, or 150/min",
+    );
+    let rate = per_second(value).filter(|rate| (1e-6..=1e6).contains(rate));
+    rate.map(Some)
+        .ok_or_else(|| OptionError::new(name, value, wanted, hint))
 }
 
 fn model_name(value: &str) -> Result<String, OptionError> {
@@ -207,25 +224,33 @@ fn positive(
 }
 
 fn tokens(name: &str, value: &str, hint: &str) -> Result<f64, OptionError> {
-    let number = positive(name, value, 1e8, "a number of tokens", hint)?;
-    if number >= 1.0 {
-        Ok(number)
-    } else {
-        Err(OptionError::new(name, value, "at least one token", hint))
-    }
+    let number = crate::quantity::tokens(value).filter(|number| (1.0..=1e8).contains(number));
+    number.ok_or_else(|| OptionError::new(name, value, "a number of tokens from 1 on", hint))
 }
 
-fn gpu_name(value: &str) -> Result<String, OptionError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !value.is_empty() && value.len() <= 64 && value.chars().all(plain) {
-        return Ok(value.to_ascii_lowercase());
+/// GPU types, separated by commas.
+fn gpu_names(value: &str) -> Result<String, OptionError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ');
+    let is_type = |name: &str| {
+        let counted = name.bytes().all(|b| b.is_ascii_digit());
+        !counted && name.len() <= 64 && name.chars().all(plain)
+    };
+    let names: Vec<String> = value
+        .split(',')
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    if names.len() <= 16 && names.iter().all(|name| is_type(name)) {
+        return Ok(names.join(","));
     }
-    Err(OptionError::new(
-        "llm-gpu",
-        value,
-        "a GPU type",
-        "--llm-gpu=h100",
-    ))
+    // `a100:4` is how Slurm writes a number of GPUs.
+    let counted = value.strip_prefix("gpu:").unwrap_or(value).split_once(':');
+    let hint = match counted {
+        Some((name, count)) if is_type(name) && count.parse::<u32>().is_ok() => {
+            format!("--llm-gpu={name} --llm-tp={count}")
+        }
+        _ => "--llm-gpu=h100, or h100,a100 for one of both".into(),
+    };
+    Err(OptionError::new("llm-gpu", value, "a GPU type", &hint))
 }
 
 fn tensor_parallel(value: &str) -> Result<u32, OptionError> {
@@ -238,7 +263,7 @@ fn tensor_parallel(value: &str) -> Result<u32, OptionError> {
                 "llm-tp",
                 value,
                 "a tensor-parallel degree from 1 to 64",
-                "--llm-tp=4",
+                "--llm-tp=4; pipeline stages follow where one node is too small",
             )
         })
 }
@@ -270,27 +295,35 @@ fn mode(value: &str) -> Result<AdviceMode, OptionError> {
 }
 
 fn slo(value: &str) -> Result<Slo, OptionError> {
-    let wrong = || {
-        OptionError::new(
-            "llm-slo",
-            value,
-            "a list of latency targets",
-            "--llm-slo=ttft=500,tpot=50 (ms)",
-        )
-    };
     let mut out = Slo::default();
-    for part in value.split(',') {
-        let (key, ms) = part.split_once('=').ok_or_else(wrong)?;
-        let ms = ms.trim().trim_end_matches("ms");
-        let ms = positive("llm-slo", ms, 1e8, "", "").map_err(|_| wrong())?;
-        match key.trim() {
-            "ttft" => out.ttft_ms = Some(ms),
-            "tpot" => out.tpot_ms = Some(ms),
-            "e2e" => out.e2e_ms = Some(ms),
-            _ => return Err(wrong()),
-        }
+    let taken = value.split(',').all(|part| {
+        let target = part.split_once(['=', ':', '<']);
+        target.is_some_and(|(key, time)| target_of(&mut out, key, time).is_some())
+    });
+    if taken {
+        return Ok(out);
     }
-    Ok(out)
+    // Times alone are meant in the order in which everybody names them.
+    let times: Vec<&str> = value.split(',').map(str::trim).collect();
+    let hint = match times.as_slice() {
+        [ttft, tpot] if [ttft, tpot].iter().all(|t| milliseconds(t).is_some()) => {
+            format!("--llm-slo=ttft={ttft},tpot={tpot}")
+        }
+        _ => "--llm-slo=ttft=500,tpot=50: means, in ms or with a unit as in 0.5s".into(),
+    };
+    let wanted = "a list of latency targets";
+    Err(OptionError::new("llm-slo", value, wanted, &hint))
+}
+
+fn target_of(slo: &mut Slo, key: &str, time: &str) -> Option<()> {
+    let time = milliseconds(time.trim_start_matches('=')).filter(|ms| *ms > 0.0 && *ms <= 1e8)?;
+    match key.trim().to_ascii_lowercase().as_str() {
+        "ttft" => slo.ttft_ms = Some(time),
+        "tpot" | "itl" => slo.tpot_ms = Some(time),
+        "e2e" => slo.e2e_ms = Some(time),
+        _ => return None,
+    }
+    Some(())
 }
 
 #[cfg(test)]
@@ -342,7 +375,50 @@ mod tests {
             error.to_string(),
             "--llm-tp=0 is not a tensor-parallel degree from 1 to 64"
         );
-        assert_eq!(error.hint, "--llm-tp=4");
+        assert!(error.hint.starts_with("--llm-tp=4"));
+    }
+
+    #[test]
+    fn values_are_taken_as_people_write_them() {
+        let mut options = RawOptions::default();
+        for (name, value) in [
+            ("llm-isl", "128k"),
+            ("llm-rate", "30/min"),
+            ("llm-slo", "TTFT:0.6s,tpot<=50"),
+            ("llm-gpu", "H100, a100"),
+        ] {
+            options.set(name, value).unwrap();
+        }
+        assert_eq!(
+            (options.isl, options.rate),
+            (Some(128_000.0), Some(0.5)),
+            "a unit counts"
+        );
+        assert_eq!(told_slo(&options.slo).unwrap(), "ttft=600,tpot=50");
+        assert!(options.pins.names_gpu("A100") && options.pins.names_gpu("h100"));
+        options.set("llm-rate", "inf").unwrap();
+        assert_eq!(options.rate, None, "all requests at once");
+    }
+
+    #[test]
+    fn a_value_in_another_form_is_told_in_the_right_one() {
+        for (name, value, hint) in [
+            ("llm-gpu", "a100:4", "--llm-gpu=a100 --llm-tp=4"),
+            ("llm-slo", "600,50", "--llm-slo=ttft=600,tpot=50"),
+        ] {
+            let error = RawOptions::default().set(name, value).unwrap_err();
+            assert_eq!(error.hint, hint);
+        }
+        assert!(RawOptions::default().set("llm-gpu", "4").is_err());
+    }
+
+    #[test]
+    fn no_two_options_share_a_name() {
+        let mut names: Vec<&str> = ROWS.iter().flat_map(|row| row.also).copied().collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
     }
 
     proptest! {
@@ -355,7 +431,7 @@ mod tests {
         }
 
         #[test]
-        fn numbers_that_are_no_quantity_are_refused(value in prop::sample::select(vec!["0", "-1", "nan", "inf", "1e300", "", "x", "1,5"])) {
+        fn numbers_that_are_no_quantity_are_refused(value in prop::sample::select(vec!["0", "-1", "nan", "1e300", "", "x", "1,5"])) {
             for name in ["llm-isl", "llm-osl", "llm-concurrency", "llm-rate", "llm-tp"] {
                 prop_assert!(RawOptions::default().set(name, value).is_err(), "{} {}", name, value);
             }

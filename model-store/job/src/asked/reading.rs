@@ -185,7 +185,10 @@ mod tests {
         assert_eq!(options.pins.tp, Some(4));
         assert_eq!((options.isl, options.osl), (Some(8.0), Some(10.0)));
         assert_eq!(options.model.as_deref(), Some("m"));
-        assert_eq!(asked.given.get("gres"), Some("gpu:2"));
+        assert_eq!(
+            asked.given.get(crate::job_request::JobOption::Gres),
+            Some("gpu:2")
+        );
         assert_eq!(all[0].value("gres", variables).as_deref(), Some("gpu:2"));
         assert_eq!(
             all[0].value("gres", Variables::UNKNOWN).as_deref(),

@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::constraint::TypeNames;
 use crate::constraint::{Adapted, adapt, with_feature};
 use crate::job_request::{
-    GPU_OPTIONS, Given, TRES_BIND, TRES_PER_TASK, nodes_asked, number_of, replace_gpus,
-    without_gpus,
+    GPU_OPTIONS, Given, JobOption, nodes_asked, number_of, replace_gpus, without_gpus,
 };
 
 /// The form of the GPU request that a rewrite leaves in a job.
@@ -84,17 +83,17 @@ impl Plan {
         all.join(" ")
     }
 
-    fn set(&mut self, name: &str, value: impl ToString) {
+    fn set(&mut self, option: JobOption, value: impl ToString) {
         self.edits.push(Edit {
-            name: name.into(),
+            name: option.name().into(),
             value: Some(value.to_string()),
         });
     }
 
-    fn take_away(&mut self, given: &Given, name: &str) {
-        if given.get(name).is_some() {
+    fn take_away(&mut self, given: &Given, option: JobOption) {
+        if given.get(option).is_some() {
             self.edits.push(Edit {
-                name: name.into(),
+                name: option.name().into(),
                 value: None,
             });
         }
@@ -104,9 +103,9 @@ impl Plan {
         self.environment.push((variable.into(), String::new()));
     }
 
-    fn set_or_take_away(&mut self, name: &str, value: String) {
+    fn set_or_take_away(&mut self, option: JobOption, value: String) {
         self.edits.push(Edit {
-            name: name.into(),
+            name: option.name().into(),
             value: Some(value).filter(|v| !v.is_empty()),
         });
     }
@@ -123,7 +122,7 @@ pub fn plan(
     rules: &Rules,
     spread: bool,
 ) -> Result<Plan, String> {
-    if given.get("ntasks-per-gpu").is_some() {
+    if given.get(JobOption::NtasksPerGpu).is_some() {
         // Slurm keeps it in the job's environment, where `srun` would split the GPUs by it.
         return Err(
             "--ntasks-per-gpu gives each task GPUs of its own, so they are left as asked".into(),
@@ -132,19 +131,19 @@ pub fn plan(
     let mut plan = Plan::default();
     let constraint = constraint(given, allocation, rules)?;
     // GPUs for each task are those of a node only where there is one task on it.
-    let many = number_of(given, "ntasks").is_some_and(|n| n != allocation.nodes.max(1));
+    let many = number_of(given, JobOption::Ntasks).is_some_and(|n| n != allocation.nodes.max(1));
     let form = match rules.form {
         GpuForm::GpusPerTask if many || spread => GpuForm::GpusPerNode,
         form => form,
     };
     let form = plain_numbers(given, form);
     let shape = Shape::of(given, allocation, form, spread)?;
-    let new_cpus = rules.cpus_per_gpu.is_some() && given.get("exclusive").is_none();
+    let new_cpus = rules.cpus_per_gpu.is_some() && given.get(JobOption::Exclusive).is_none();
     per_task(&mut plan, given, new_cpus);
     gpus(&mut plan, given, allocation, form, &shape);
     told(&mut plan, given, allocation, form, &shape);
     if let Some(constraint) = constraint {
-        plan.set_or_take_away("constraint", constraint);
+        plan.set_or_take_away(JobOption::Constraint, constraint);
     }
     shape.put(&mut plan);
     if new_cpus {
@@ -184,15 +183,18 @@ impl Shape {
             wanted
         };
         let several = asked.is_some_and(|n| n != nodes)
-            || given.get("nodes").is_some_and(|n| n.contains(['-', ','])) && !spread;
+            || given
+                .get(JobOption::Nodes)
+                .is_some_and(|n| n.contains(['-', ',']))
+                && !spread;
         let whole = matches!(form, GpuForm::Gpus | GpuForm::GpusPerTask);
         let name_nodes = several || (asked.is_none() && (nodes > 1 || whole));
         // A number of tasks that was typed stays: Slurm has put it into the job's environment
         // already, for `srun` to read there.
-        let tasks = number_of(given, "ntasks");
+        let tasks = number_of(given, JobOption::Ntasks);
         let per_node = tasks
             .map(|n| n.div_ceil(nodes))
-            .or_else(|| number_of(given, "ntasks-per-node"));
+            .or_else(|| number_of(given, JobOption::NtasksPerNode));
         let one_a_node = form == GpuForm::GpusPerTask;
         Ok(Self {
             nodes,
@@ -208,11 +210,11 @@ impl Shape {
 
     fn put(&self, plan: &mut Plan) {
         if self.name_nodes {
-            plan.set("nodes", self.nodes);
+            plan.set(JobOption::Nodes, self.nodes);
         }
         if self.name_tasks {
             let tasks = self.nodes.saturating_mul(self.tasks_per_node);
-            plan.set("ntasks", tasks);
+            plan.set(JobOption::Ntasks, tasks);
             // Slurm has put the number that was asked for into the job's environment already.
             for name in ["SLURM_NTASKS", "SLURM_NPROCS"] {
                 plan.environment.push((name.into(), tasks.to_string()));
@@ -223,7 +225,7 @@ impl Shape {
 
 /// Takes GPUs out of what a task asks for, and CPUs where they are counted anew.
 fn per_task(plan: &mut Plan, given: &Given, new_cpus: bool) {
-    let Some(asked) = given.get(TRES_PER_TASK) else {
+    let Some(asked) = given.get(JobOption::TresPerTask) else {
         return;
     };
     let mut rest = without_gpus(asked).unwrap_or_else(|| asked.to_owned());
@@ -232,7 +234,7 @@ fn per_task(plan: &mut Plan, given: &Given, new_cpus: bool) {
         rest = rest.split(',').filter(is_cpu).collect::<Vec<_>>().join(",");
     }
     if rest != asked {
-        plan.set_or_take_away(TRES_PER_TASK, rest);
+        plan.set_or_take_away(JobOption::TresPerTask, rest);
     }
     unbind(plan, given);
 }
@@ -240,46 +242,46 @@ fn per_task(plan: &mut Plan, given: &Given, new_cpus: bool) {
 /// GPUs that are no longer a task's own must not be bound to one: a step would see a part of them.
 fn unbind(plan: &mut Plan, given: &Given) {
     if given
-        .get(TRES_BIND)
+        .get(JobOption::TresBind)
         .is_some_and(|bind| bind.contains("per_task"))
     {
-        plan.take_away(given, TRES_BIND);
+        plan.take_away(given, JobOption::TresBind);
         plan.forget("SLURM_TRES_BIND");
     }
 }
 
 fn gpus(plan: &mut Plan, given: &Given, wanted: &Allocation, form: GpuForm, shape: &Shape) {
     let (kept, count) = match form {
-        GpuForm::Gres | GpuForm::Feature => ("gres", wanted.per_node),
-        GpuForm::GpusPerNode => ("gpus-per-node", wanted.per_node),
-        GpuForm::Gpus => ("gpus", wanted.per_node.saturating_mul(shape.nodes)),
-        GpuForm::GpusPerTask => ("gpus-per-task", wanted.per_node),
+        GpuForm::Gres | GpuForm::Feature => (JobOption::Gres, wanted.per_node),
+        GpuForm::GpusPerNode => (JobOption::GpusPerNode, wanted.per_node),
+        GpuForm::Gpus => (JobOption::Gpus, wanted.per_node.saturating_mul(shape.nodes)),
+        GpuForm::GpusPerTask => (JobOption::GpusPerTask, wanted.per_node),
     };
-    for name in GPU_OPTIONS.into_iter().filter(|name| *name != kept) {
-        plan.take_away(given, name);
+    for one in GPU_OPTIONS.into_iter().filter(|one| *one != kept) {
+        plan.take_away(given, one);
     }
-    let gres = given.get("gres").unwrap_or_default();
-    if kept == "gres" {
+    let gres = given.get(JobOption::Gres).unwrap_or_default();
+    if kept == JobOption::Gres {
         let entry = match form {
             GpuForm::Feature => format!("gpu:{count}"),
             _ => format!("gpu:{}:{count}", wanted.gpu),
         };
-        plan.set("gres", replace_gpus(gres, &entry));
+        plan.set(JobOption::Gres, replace_gpus(gres, &entry));
         return;
     }
     if let Some(rest) = without_gpus(gres) {
-        plan.set_or_take_away("gres", crate::job_request::plain_gres(&rest));
+        plan.set_or_take_away(JobOption::Gres, crate::job_request::plain_gres(&rest));
     }
     plan.set(kept, format!("{}:{count}", wanted.gpu));
 }
 
 /// The option of a form.
-fn option_of(form: GpuForm) -> &'static str {
+fn option_of(form: GpuForm) -> JobOption {
     match form {
-        GpuForm::Gres | GpuForm::Feature => "gres",
-        GpuForm::GpusPerNode => "gpus-per-node",
-        GpuForm::Gpus => "gpus",
-        GpuForm::GpusPerTask => "gpus-per-task",
+        GpuForm::Gres | GpuForm::Feature => JobOption::Gres,
+        GpuForm::GpusPerNode => JobOption::GpusPerNode,
+        GpuForm::Gpus => JobOption::Gpus,
+        GpuForm::GpusPerTask => JobOption::GpusPerTask,
     }
 }
 
@@ -288,7 +290,7 @@ fn option_of(form: GpuForm) -> &'static str {
 fn plain_numbers(given: &Given, form: GpuForm) -> GpuForm {
     let plain = |value: &str| value.trim().parse::<u32>().is_ok();
     let option = option_of(form);
-    if option != "gres" && given.get(option).is_some_and(plain) {
+    if option != JobOption::Gres && given.get(option).is_some_and(plain) {
         return GpuForm::Gres;
     }
     form
@@ -300,16 +302,16 @@ fn told(plan: &mut Plan, given: &Given, wanted: &Allocation, form: GpuForm, shap
     let of_a_task = (shape.tasks_per_node == 1).then_some(wanted.per_node);
     let rows = [
         (
-            "gpus-per-node",
+            JobOption::GpusPerNode,
             "SLURM_GPUS_PER_NODE",
             Some(wanted.per_node),
         ),
         (
-            "gpus",
+            JobOption::Gpus,
             "SLURM_GPUS",
             wanted.per_node.checked_mul(shape.nodes),
         ),
-        ("gpus-per-task", "SLURM_GPUS_PER_TASK", of_a_task),
+        (JobOption::GpusPerTask, "SLURM_GPUS_PER_TASK", of_a_task),
     ];
     for (option, variable, number) in rows {
         let (Some(value), Some(number)) = (given.get(option), number) else {
@@ -330,7 +332,7 @@ fn told(plan: &mut Plan, given: &Given, wanted: &Allocation, form: GpuForm, shap
 
 /// The new constraint; `None` where it stays.
 fn constraint(given: &Given, wanted: &Allocation, rules: &Rules) -> Result<Option<String>, String> {
-    let asked = given.get("constraint").unwrap_or_default();
+    let asked = given.get(JobOption::Constraint).unwrap_or_default();
     let rest = match adapt(asked, &wanted.gpu, &rules.types) {
         Adapted::Same => None,
         Adapted::Rest(rest) => Some(rest),
@@ -367,11 +369,11 @@ fn cpus(plan: &mut Plan, given: &Given, wanted: &Allocation, rules: &Rules, shap
     };
     let on_node = per_gpu.saturating_mul(wanted.per_node);
     let per_task = on_node.div_ceil(shape.tasks_per_node);
-    plan.take_away(given, "cpus-per-gpu");
-    plan.set("cpus-per-task", per_task);
-    if given.get("cpus-per-task").is_some() {
+    plan.take_away(given, JobOption::CpusPerGpu);
+    plan.set(JobOption::CpusPerTask, per_task);
+    if given.get(JobOption::CpusPerTask).is_some() {
         // Slurm has raised this one to what a task was to get.
-        plan.set("mincpus", per_task);
+        plan.set(JobOption::Mincpus, per_task);
     }
     // As with the tasks.
     plan.environment
@@ -382,10 +384,10 @@ fn memory(plan: &mut Plan, given: &Given, wanted: &Allocation, rules: &Rules) {
     let Some(per_gpu) = rules.mib_per_gpu else {
         return;
     };
-    plan.take_away(given, "mem-per-cpu");
-    plan.take_away(given, "mem-per-gpu");
+    plan.take_away(given, JobOption::MemPerCpu);
+    plan.take_away(given, JobOption::MemPerGpu);
     let all = per_gpu.saturating_mul(u64::from(wanted.per_node));
-    plan.set("mem", format!("{all}M"));
+    plan.set(JobOption::Mem, format!("{all}M"));
 }
 
 #[cfg(test)]
@@ -642,26 +644,26 @@ mod tests {
         /// After the edits exactly one option asks for GPUs, and for the advised number.
         #[test]
         fn gpus_never_add_up(
-            asked in prop::collection::vec((prop::sample::select(Given::NAMES.to_vec()), "[a-z0-9:=/,]{0,12}|gpu:a100:8|[1-8]|a100:2"), 0..6),
+            asked in prop::collection::vec((prop::sample::select(JobOption::ALL.to_vec()), "[a-z0-9:=/,]{0,12}|gpu:a100:8|[1-8]|a100:2"), 0..6),
             form in prop::sample::select(vec![GpuForm::Gres, GpuForm::GpusPerNode, GpuForm::Gpus, GpuForm::GpusPerTask, GpuForm::Feature]),
             spread in any::<bool>(),
         ) {
-            let mut job: std::collections::BTreeMap<&str, String> = asked.into_iter().collect();
-            let before = Given::of(|name| job.get(name).cloned());
+            let mut job: std::collections::BTreeMap<JobOption, String> = asked.into_iter().collect();
+            let before = Given::default().with(|option| Some(job.get(&option).cloned()));
             if let Ok(plan) = plan(&before, &two(1), &rules(form), spread) {
                 for edit in &plan.edits {
-                    let Some(name) = Given::NAMES.into_iter().find(|n| *n == edit.name) else {
+                    let Some(option) = JobOption::ALL.iter().find(|one| one.name() == edit.name) else {
                         continue;
                     };
                     match &edit.value {
-                        Some(value) => job.insert(name, value.clone()),
-                        None => job.remove(name),
+                        Some(value) => job.insert(*option, value.clone()),
+                        None => job.remove(option),
                     };
                 }
-                let asks = |name: &str| job.get(name).is_some_and(|value| name != "gres" || without_gpus(value).is_some());
-                let names = GPU_OPTIONS.into_iter().chain(["gres"]);
-                prop_assert_eq!(names.filter(|name| asks(name)).count(), 1, "{:?}", job);
-                prop_assert!(job.get(TRES_PER_TASK).is_none_or(|value| without_gpus(value).is_none()));
+                let asks = |one: JobOption| job.get(&one).is_some_and(|value| one != JobOption::Gres || without_gpus(value).is_some());
+                let all = GPU_OPTIONS.into_iter().chain([JobOption::Gres]);
+                prop_assert_eq!(all.filter(|one| asks(*one)).count(), 1, "{:?}", job);
+                prop_assert!(job.get(&JobOption::TresPerTask).is_none_or(|value| without_gpus(value).is_none()));
             }
         }
     }

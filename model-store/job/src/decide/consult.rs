@@ -2,6 +2,7 @@
 //! `omnipilot submit` and `advise` all go through here, so that the three cannot differ.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::advisor::advise::settle_layout;
 use crate::advisor::formats::{Named, named};
@@ -38,15 +39,6 @@ pub const ASSUMED_ISL: f64 = 1024.0;
 /// See [`ASSUMED_ISL`].
 pub const ASSUMED_OSL: f64 = 256.0;
 
-/// What is to be done with the job.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Change the job so.
-    Rewrite(Rewrite),
-    /// Refuse it.
-    Refuse(Refusal),
-}
-
 /// The changes to a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewrite {
@@ -78,8 +70,18 @@ pub struct Consulted {
     pub request: Request,
     /// The advice.
     pub advice: Advice,
-    /// What is to be done.
-    pub action: Action,
+    /// What it comes to for a job: its changes, or why it is refused.
+    pub answer: Result<Rewrite, Refusal>,
+}
+
+impl Consulted {
+    /// What to tell the user, at most four lines, without prefix.
+    pub fn message(&self) -> &[String] {
+        match &self.answer {
+            Ok(rewrite) => &rewrite.message,
+            Err(refusal) => &refusal.message,
+        }
+    }
 }
 
 /// Why there is no advice although one was asked for.
@@ -197,11 +199,11 @@ pub fn consult_here(
     };
     settle_layout(known, &mut request);
     let advice = advise(known, &request);
-    let action = action(snapshot, config, options, &request, &advice);
+    let answer = answer(snapshot, config, options, &request, &advice);
     Ok(Consulted {
         request,
         advice,
-        action,
+        answer,
     })
 }
 
@@ -298,14 +300,14 @@ fn in_catalogue(snapshot: &Snapshot, name: &str) -> Result<ModelCard, String> {
             Err(format!("the name could be {}{more}", two.join(" or ")))
         }
         Lookup::Unknown => Err(match catalogue.nearest_name(name) {
-            Some(near) => format!("no model of that name is known; the nearest name is {near}"),
-            None => "no model of that name is known".into(),
+            Some(near) => format!("unknown model; the nearest name is {near}"),
+            None => "unknown model".into(),
         }),
     }
 }
 
 /// The format of a model that was published in no 16-bit one (DeepSeek-V3 in fp8, gpt-oss in mxfp4).
-fn native_format(card: &ModelCard) -> Option<Precision> {
+pub fn native_format(card: &ModelCard) -> Option<Precision> {
     let formats: Vec<Precision> = card
         .checkpoints
         .iter()
@@ -347,7 +349,11 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         tp: options.pins.tp.or(script_pins.tp),
         precision: options.pins.precision.or(script_pins.precision),
         layout: options.pins.layout.max(script_pins.layout),
-        context: script_pins.context.map(|c| c.min(found.card.max_context)),
+        context: script_pins
+            .context
+            .or(options.pins.context)
+            .map(|c| c.min(found.card.max_context)),
+        limits: script_pins.limits,
     };
     Request {
         card: found.card,
@@ -362,16 +368,17 @@ fn request(snapshot: &Snapshot, options: &RawOptions, script_pins: &Pins, found:
         slo: options.slo,
         pins,
         engine: snapshot.body.engine.clone(),
+        starts: Some(Arc::new(snapshot.body.model.starts.clone())),
     }
 }
 
-fn action(
+fn answer(
     snapshot: &Snapshot,
     config: &Config,
     options: &RawOptions,
     request: &Request,
     advice: &Advice,
-) -> Action {
+) -> Result<Rewrite, Refusal> {
     let mut message = words::lines(advice, request);
     if (options.isl.is_none() || options.osl.is_none())
         && let (Some(line), Verdict::Recommend(_)) = (message.get_mut(1), &advice.verdict)
@@ -389,7 +396,7 @@ fn action(
         line.push_str(", at public prices; set your own");
     }
     match (&advice.verdict, advice.recommended()) {
-        (Verdict::Recommend(_), Some(best)) => Action::Rewrite(Rewrite {
+        (Verdict::Recommend(_), Some(best)) => Ok(Rewrite {
             gres: format!("gpu:{}:{}", best.config.gres, best.config.gpus_per_node()),
             allocation: Allocation {
                 gpu: best.config.gres.clone(),
@@ -400,11 +407,11 @@ fn action(
             comment: format!("omnipilot:{}", advice.id),
             message,
         }),
-        (Verdict::Infeasible(_), _) => Action::Refuse(Refusal {
+        (Verdict::Infeasible(_), _) => Err(Refusal {
             code: exit_code::INFEASIBLE,
             message,
         }),
-        _ => Action::Refuse(Refusal {
+        _ => Err(Refusal {
             code: exit_code::OUT_OF_SUPPORT,
             message,
         }),
@@ -444,9 +451,10 @@ fn environment(
 fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
     let shown = shorten(name);
     let message = vec![
-        format!("no advice for {shown}: outside what was measured"),
+        format!("no advice for {shown}: the model is not known"),
         reason,
-        "hint: `omnipilot models cards` lists the names; a directory with `config.json` will do; `--llm-advice=off` submits it as you wrote it".into(),
+        "hint: `omnipilot models cards` lists the names; a directory with `config.json` will do"
+            .into(),
     ];
     let card = ModelCard {
         name: name.into(),
@@ -466,6 +474,7 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
         slo: crate::advisor::Slo::default(),
         pins: Pins::default(),
         engine: snapshot.body.engine.clone(),
+        starts: None,
     };
     let advice = Advice {
         id: String::new(),
@@ -485,7 +494,7 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
     Consulted {
         request,
         advice,
-        action: Action::Refuse(Refusal {
+        answer: Err(Refusal {
             code: exit_code::OUT_OF_SUPPORT,
             message,
         }),

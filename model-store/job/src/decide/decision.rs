@@ -13,13 +13,14 @@ pub mod rules;
 
 use serde::{Deserialize, Serialize};
 
+use super::time_left::warning;
 use crate::advisor::{
     Advice, ClusterState, GpuSpec, Pins, Precision, SiteGpu, Startable, Verdict, words,
 };
 use crate::config::Config;
-use crate::consult::{Action, Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
+use crate::consult::{Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
 use crate::engine_args::Starts;
-use crate::job_request::{Asked, Given, asked, nodes_asked};
+use crate::job_request::{Asked, Given, JobOption, asked, nodes_asked};
 use crate::job_rewrite::{Edit, plan};
 use crate::options::{AdviceMode, RawOptions, shorten};
 use crate::outcome::env;
@@ -128,6 +129,14 @@ impl Decision {
     }
 }
 
+/// A job that is refused can be submitted all the same: the hint says how.
+fn with_way_out(mut message: Vec<String>) -> Vec<String> {
+    if let Some(hint) = message.last_mut().filter(|line| line.starts_with("hint: ")) {
+        hint.push_str("; `--llm-advice=off` submits it as you wrote it");
+    }
+    message
+}
+
 impl From<Fault> for Decision {
     fn from(Fault { reason, hint }: Fault) -> Self {
         Self::Fault { reason, hint }
@@ -218,7 +227,7 @@ pub fn prices_of(snapshot: &Snapshot, config: &Config, given: &Given) -> Option<
     let place = Place::of(given, &body.cluster);
     let first = place.partitions.first();
     let partition = first.and_then(|name| body.slurm.as_ref()?.partition(name));
-    let of = (given.get("account"), given.get("qos"));
+    let of = (given.get(JobOption::Account), given.get(JobOption::Qos));
     let partition = partition.map(|(_, partition)| partition);
     Some(for_job(
         &body.gpus,
@@ -324,7 +333,7 @@ impl<'a> Site<'a> {
         let starts = known::of(submission);
         // Engines that start once a node keep the nodes that were asked for, as does what is not
         // seen, and a job that counts its tasks by node.
-        let counted = submission.given.get("ntasks-per-node").is_some();
+        let counted = submission.given.get(JobOption::NtasksPerNode).is_some();
         let spread = counted || starts.as_ref().is_none_or(Starts::may_use_all_nodes);
         let asked_nodes = nodes_asked(submission.given).filter(|_| spread);
         let nodes = asked_nodes.unwrap_or(1);
@@ -398,7 +407,8 @@ impl<'a> Site<'a> {
         }
         let asked = self.asked.as_ref().and_then(|asked| asked.gpu.clone());
         let stated = submission.options.pins.gpu.is_some();
-        if let (true, Some(asked), false) = (self.features_are_asked(submission), &asked, stated) {
+        let same = judged.rule.kind == Cell::Asked || self.features_are_asked(submission);
+        if let (true, Some(asked), false) = (same, &asked, stated) {
             reached
                 .pools
                 .retain(|pool| pool.gres.eq_ignore_ascii_case(asked));
@@ -418,7 +428,10 @@ impl<'a> Site<'a> {
             return false;
         }
         let types = self.config.rules("", &self.gpu_types()).types;
-        let constraint = submission.given.get("constraint").unwrap_or_default();
+        let constraint = submission
+            .given
+            .get(JobOption::Constraint)
+            .unwrap_or_default();
         crate::constraint::asks_for_more(constraint, &types)
     }
 
@@ -429,7 +442,12 @@ impl<'a> Site<'a> {
         if typed || stated || !self.features_are_asked(submission) {
             return None;
         }
-        let constraint = shorten(submission.given.get("constraint").unwrap_or_default());
+        let constraint = shorten(
+            submission
+                .given
+                .get(JobOption::Constraint)
+                .unwrap_or_default(),
+        );
         Some(Decision::left(&format!(
             "which GPU types have nodes with --constraint={constraint} is not known, so they are left as asked"
         )))
@@ -552,12 +570,10 @@ impl<'a> Site<'a> {
 
     fn in_mode(&self, submission: &Submission, consulted: Consulted, judged: &Judged) -> Decision {
         let checked = submission.options.mode == AdviceMode::Check;
-        match consulted.action {
-            Action::Rewrite(rewrite) => {
-                self.rewritten(submission, &consulted.advice, rewrite, judged)
-            }
+        match consulted.answer {
+            Ok(rewrite) => self.rewritten(submission, &consulted.advice, rewrite, judged),
             // Nobody knows that the job cannot run as it is written.
-            Action::Refuse(refusal) if self.is_in_doubt(submission, judged, &consulted.advice) => {
+            Err(refusal) if self.is_in_doubt(submission, judged, &consulted.advice) => {
                 let why = refusal.message.get(1).or(refusal.message.first());
                 let why = shorten(why.map_or("", String::as_str));
                 Decision::left(&match judged.reason.as_str() {
@@ -565,11 +581,14 @@ impl<'a> Site<'a> {
                     reason => format!("{reason}, and no GPU type is known to hold it ({why})"),
                 })
             }
-            Action::Refuse(_) if as_asked::is_barred(&consulted.advice) => Decision::Left {
+            Err(_) if as_asked::is_barred(&consulted.advice) => Decision::Left {
                 reason: as_asked::why_barred(&consulted.advice),
             },
-            Action::Refuse(refusal) if checked => check(refusal.message, "refused"),
-            Action::Refuse(Refusal { code, message }) => Decision::Refuse { code, message },
+            Err(refusal) if checked => check(refusal.message, "refused"),
+            Err(Refusal { code, message }) => Decision::Refuse {
+                code,
+                message: with_way_out(message),
+            },
         }
     }
 
@@ -596,7 +615,7 @@ impl<'a> Site<'a> {
             ..judged.pins.clone()
         };
         let shorter = self.consult(submission, &pins, None);
-        shorter.is_ok_and(|consulted| matches!(consulted.action, Action::Rewrite(_)))
+        shorter.is_ok_and(|consulted| matches!(consulted.answer, Ok(_)))
     }
 
     fn rewritten(
@@ -629,9 +648,25 @@ impl<'a> Site<'a> {
         if submission.options.mode == AdviceMode::Check {
             return check(message, &plan.shown());
         }
-        if let Some(asked) = self.asked.as_ref().filter(|a| a.text != rewrite.gres) {
+        let to = &rewrite.allocation;
+        let same = |asked: &Asked| {
+            let gpu = asked.gpu.as_ref();
+            let kind = gpu.is_some_and(|gpu| gpu.eq_ignore_ascii_case(&to.gpu));
+            let number = asked.count == Some(to.per_node) && asked.nodes == to.nodes;
+            (kind && number) || asked.text == rewrite.gres
+        };
+        if let Some(asked) = self.asked.as_ref().filter(|asked| !same(asked)) {
             message.truncate(3);
             message.push(words::instead_of(advice, &asked.text));
+        }
+        let time = submission.given.get(JobOption::Time);
+        let least = self.config.least_serving_minutes;
+        let late = advice
+            .recommended()
+            .and_then(|best| warning(time, best, least));
+        if let Some(line) = late {
+            message.truncate(3);
+            message.push(line);
         }
         let own = match judged.rule.variables {
             Cell::Request => {

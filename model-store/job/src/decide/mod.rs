@@ -11,3 +11,4 @@ pub mod consult;
 pub mod decision;
 pub mod startable;
 pub mod test_only;
+mod time_left;

@@ -340,8 +340,9 @@ fn agree(setting: Setting, asked: &str, advised: &str) -> bool {
     };
     let number = |text: &str| text.trim().parse::<u64>().ok();
     match setting {
-        // The advised length is only there so that the engine starts; the user's own word counts.
-        Setting::MaxLen => !asked.is_empty(),
+        // The advised length is only there so that the engine starts, and how many requests it holds is a
+        // measure of its own; the user's own word counts.
+        Setting::MaxLen | Setting::MostSequences => !asked.is_empty(),
         Setting::Dtype => asked == advised || same(pooled(asked, false), pooled(advised, false)),
         Setting::Quantization => {
             asked == advised || same(pooled(asked, true), pooled(advised, true))

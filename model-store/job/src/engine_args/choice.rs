@@ -64,12 +64,11 @@ impl Choice {
             }
             (None, None) => {}
         }
-        if let (Some(tokens), Some(flag)) = (self.max_len, kind.spellings(Setting::MaxLen).first())
-        {
-            words.extend([(*flag).to_owned(), tokens.to_string()]);
+        if let Some(tokens) = self.max_len {
+            push(Setting::MaxLen, &tokens.to_string());
         }
         if let Some(sequences) = self.max_num_seqs {
-            words.extend([most_sequences(kind).to_owned(), sequences.to_string()]);
+            push(Setting::MostSequences, &sequences.to_string());
         }
         words
     }
@@ -80,16 +79,6 @@ impl Choice {
         let mut choice = self.clone();
         choice.checkpoint = choice.checkpoint.filter(|c| !blank(c));
         choice.args(kind).join(" ")
-    }
-}
-
-/// The flag that bounds the requests in flight.
-const fn most_sequences(kind: EngineKind) -> &'static str {
-    match kind {
-        EngineKind::Vllm => "--max-num-seqs",
-        EngineKind::Sglang => "--max-running-requests",
-        EngineKind::TensorRtLlm => "--max_batch_size",
-        EngineKind::Tgi => "--max-concurrent-requests",
     }
 }
 

@@ -105,13 +105,14 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::Host, &["--host"]),
             (Setting::Port, &["--port"]),
             (Setting::MaxLen, &["--max-model-len"]),
+            (Setting::MostSequences, &["--max-num-seqs"]),
             (Setting::Nodes, &["--nnodes", "-n"]),
         ],
         file: Some(SettingsFile {
             flags: YAML,
             wins: false,
         }),
-        variables: &[],
+        variables: &[(Setting::Dp, "VLLM_DP_SIZE")],
         untold: Untold::One,
         model_by_place: true,
         own_files: false,
@@ -144,6 +145,7 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::Host, &["--host"]),
             (Setting::Port, &["--port"]),
             (Setting::MaxLen, &["--context-length"]),
+            (Setting::MostSequences, &["--max-running-requests"]),
             (Setting::Nodes, &["--nnodes"]),
         ],
         file: Some(SettingsFile {
@@ -170,6 +172,7 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::Host, &["--host"]),
             (Setting::Port, &["--port"]),
             (Setting::MaxLen, &["--max_seq_len"]),
+            (Setting::MostSequences, &["--max_batch_size"]),
         ],
         // "overwrites the parameters specified by trtllm-serve", says its own help.
         file: Some(SettingsFile {
@@ -194,6 +197,7 @@ pub(super) static ENGINES: [Engine; 8] = [
             (Setting::Host, &["--hostname"]),
             (Setting::Port, &["--port"]),
             (Setting::MaxLen, &["--max-total-tokens"]),
+            (Setting::MostSequences, &["--max-concurrent-requests"]),
         ],
         file: None,
         variables: &[
@@ -289,6 +293,22 @@ pub(super) const MEMORY: [&str; 12] = [
     "--hf-overrides",
 ];
 
+/// Options that say on which of the GPUs an engine begins, beside the variables for it.
+pub(super) const PLACE: [&str; 3] = ["--base-gpu-id", "--gpu-id-step", "--main-gpu"];
+
+/// Options and variables whose values may need features of newer GPUs.
+pub(super) const OF_NEWER_GPUS: [&str; 9] = [
+    "VLLM_FLASH_ATTN_VERSION",
+    "VLLM_ATTENTION_BACKEND",
+    "VLLM_USE_DEEP_GEMM",
+    "VLLM_USE_FLASHINFER_MOE",
+    "TORCH_CUDA_ARCH_LIST",
+    "--attention-backend",
+    "--moe-backend",
+    "--prefill-attention-backend",
+    "--decode-attention-backend",
+];
+
 /// Options that name the share of the memory an engine takes.
 pub(super) const SHARE: [&str; 5] = [
     "--gpu-memory-utilization",
@@ -296,6 +316,22 @@ pub(super) const SHARE: [&str; 5] = [
     "--kv_cache_free_gpu_memory_fraction",
     "--cuda-memory-fraction",
     "--cache-max-entry-count",
+];
+
+/// A number that a start is given beside its settings, and the options that state it.
+pub(super) const NUMBERS: [(&str, &[&str]); 3] = [
+    (
+        "max_num_seqs",
+        &["--max-num-seqs", "--max-running-requests"],
+    ),
+    (
+        "max_num_batched_tokens",
+        &["--max-num-batched-tokens", "--chunked-prefill-size"],
+    ),
+    (
+        "enforce_eager",
+        &["--enforce-eager", "--disable-cuda-graph"],
+    ),
 ];
 
 /// The engine that words start at their beginning, and how many words that takes. `by_run` looks

@@ -38,6 +38,8 @@ pub enum Setting {
     Port,
     /// Longest context of a request, tokens.
     MaxLen,
+    /// Most requests in flight.
+    MostSequences,
     /// Nodes over which one engine runs.
     Nodes,
 }

@@ -11,10 +11,10 @@ mod srun;
 
 use std::cell::Cell;
 
-use crate::advisor::Precision;
+use crate::advisor::{Limits, Precision};
 
 use super::bash::{Call, Field, Follows, Host, Shell, State, Text};
-use super::engines::Engine;
+use super::engines::{self, Engine};
 use super::flags::EngineKind;
 
 /// Most files that are looked at for one script.
@@ -115,7 +115,7 @@ pub enum Program {
 }
 
 /// Something that a script starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Start {
     /// Line on which its command begins, from 1.
     pub line: u32,
@@ -145,12 +145,14 @@ pub struct Start {
     pub own_checkpoint: bool,
     /// Longest context, tokens.
     pub context: Stated<u64>,
+    /// What else it is started with, where that is known.
+    pub limits: Limits,
     /// Model as written.
     pub model: Stated<String>,
 }
 
 /// All that a script starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Starts {
     /// In the order of the script.
     pub list: Vec<Start>,
@@ -162,6 +164,12 @@ pub struct Starts {
     pub reads_task_gpus: bool,
     /// The script names variables of the advice.
     pub reads_advice: bool,
+    /// The script compares the number of its GPUs with another, or counts with it.
+    pub counts_gpus: bool,
+    /// The script looks at what its GPUs are.
+    pub looks_at_gpus: bool,
+    /// The script has a setting that older GPUs do not know.
+    pub needs_features: bool,
 }
 
 impl Starts {
@@ -244,6 +252,7 @@ pub fn starts(script: &str, outside: &Outside) -> Starts {
     found.reads_nodes |= shell.host.reads_nodes.get();
     found.reads_task_gpus |= shell.host.reads_task_gpus.get();
     found.reads_advice = script.contains("SLURM_LLM_");
+    found.needs_features |= engines::OF_NEWER_GPUS.iter().any(|w| script.contains(w));
     found
 }
 
@@ -373,7 +382,7 @@ impl Host for Reader<'_> {
     fn is_known(&self, words: &[Field]) -> bool {
         let texts: Vec<String> = words.iter().map(|w| w.text.code()).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        super::engines::at_start(&texts, false).is_some()
+        engines::at_start(&texts, false).is_some()
     }
 
     fn starts(&self) -> usize {
@@ -403,6 +412,14 @@ impl Host for Reader<'_> {
         true
     }
 
+    fn counts_gpus(&mut self) {
+        self.found.counts_gpus = true;
+    }
+
+    fn looks_at_gpus(&mut self) {
+        self.found.looks_at_gpus = true;
+    }
+
     fn not_understood(&mut self, line: u32) {
         let way = launch::Way::plain(line);
         self.keep_unknown(&State::default(), String::new(), &way);
@@ -427,7 +444,7 @@ impl Program {
         Self::Engine {
             name: engine.name,
             kind: engine.kind,
-            takes_all: engine.untold == super::engines::Untold::All,
+            takes_all: engine.untold == engines::Untold::All,
         }
     }
 }

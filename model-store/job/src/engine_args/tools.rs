@@ -3,13 +3,13 @@
 /// Programs that use no GPU, or only look at it.
 const TOOLS: &str = "
     [ addgroup alias apt apt-get ar arch awk aws az b2sum base32 base64 basename bc bunzip2 bzip2 c++
-    cal cat cc chgrp chmod chown cksum clear cmake cmp column comm cp crontab cryptsetup csplit curl
+    cal cat cc chgrp chmod chown cksum clear cmake cmp column comm cp cryptsetup csplit curl
     cut date dc dd deactivate df diff dig dircolors dirname dmesg dnf dos2unix du echo ed egrep 
     expand expr factor fgrep file find findmnt fmt fold free fuser g++ gawk gcc gcloud getconf getent git
-    git-lfs gmake go gpg grep groups gsutil gunzip gzip hash head hexdump hf hg host hostid hostname htop
+    git-lfs go gpg grep groups gsutil gunzip gzip hash head hexdump hf hg host hostid hostname htop
     huggingface-cli iconv id ifconfig info install iostat ip ipcs jobs join jq kill killall last ldconfig
     ldd less litellm ln locale locate logger logname logout look ls lsb_release lsblk lscpu lsmem lsof lspci
-    lustre lfs lzma make man md5sum mkdir mkfifo mknod mktemp ml modinfo module more mount mpstat mv
+    lustre lfs lzma man md5sum mkdir mkfifo mknod mktemp ml modinfo module more mount mpstat mv
     nc ncat netcat netstat ngrok nl nproc nslookup numfmt nvcc nvidia-smi nvidia-cuda-mps-control nvtop
     od openssl patch paste pathchk pgrep pidof ping pip pip3 pkill pmap pr printenv printf ps pstree
     purge pwd pwgen quota rclone readelf readlink realpath rename renice reset rev rg rm rmdir rocm-smi
@@ -18,15 +18,15 @@ const TOOLS: &str = "
     sshare ssh-keygen ssh-keyscan sstat stat strings stty sum swapon sync sysctl tac tail tar tee test
     top touch tput tr tree truncate tsort tty umount unalias uname unexpand uniq unix2dos unlink unset
     unxz unzip uptime users uuidgen vdir vllm-router vmstat w wait-for-it wait-for-it.sh wc wget whereis which who
-    whoami xxd xz yes yq zcat zip zstd smg sglang-router nginx caddy haproxy redis-server
+    whoami xxd xz yes yq zcat zip zstd sglang-router nginx caddy haproxy redis-server
     redis-cli etcd etcdctl nats-server prometheus grafana-server node_exporter dcgm-exporter cloudflared
-    frpc autossh module-info lscgroup loginctl busctl systemctl service vi vim nano emacs dcgmi nvidia-settings nvidia-persistenced genai-perf aiperf guidellm
-    locust wrk wrk2 hey ab k6 oha omnipilot aria2c s5cmd dvc wandb mlflow tensorboard
+    frpc autossh module-info lscgroup loginctl busctl vi vim nano emacs dcgmi nvidia-settings nvidia-persistenced genai-perf aiperf guidellm
+    locust wrk wrk2 hey ab k6 oha omnipilot aria2c s5cmd tensorboard
     sudoedit ethtool ibstat ibv_devinfo ibdev2netdev rdma opensm numastat lstopo hwloc-ls lstopo-no-graphics
 ";
 
 /// Programs of which some words are no engines: with these words behind them they are none.
-pub(super) const QUIET: [(&str, &[&str]); 14] = [
+pub(super) const QUIET: [(&str, &[&str]); 18] = [
     (
         "vllm",
         &[
@@ -110,6 +110,24 @@ pub(super) const QUIET: [(&str, &[&str]); 14] = [
             "tool",
             "--version",
             "cache",
+        ],
+    ),
+    ("crontab", &["-l", "-r"]),
+    (
+        "systemctl",
+        &["status", "show", "is-active", "list-units", "--version"],
+    ),
+    ("smg", &["launch", "--version"]),
+    (
+        "wandb",
+        &[
+            "login",
+            "online",
+            "offline",
+            "sync",
+            "init",
+            "status",
+            "--version",
         ],
     ),
     ("poetry", &["install", "env", "lock", "add", "update"]),

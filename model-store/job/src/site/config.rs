@@ -35,6 +35,10 @@ pub struct Config {
     /// Milliseconds after which the plugin lets the job go as written.
     #[serde(default = "default_time_limit_ms")]
     pub time_limit_ms: u64,
+    /// Minutes that a job should have left to serve when its engine has started; a time limit that
+    /// leaves less is told at submission.
+    #[serde(default = "default_least_serving")]
+    pub least_serving_minutes: f64,
     /// Whether the plugin shows a changed job to slurmctld (`sbatch --test-only`) before it goes, within
     /// its time limit. `omnipilot submit` always does.
     #[serde(default)]
@@ -388,6 +392,7 @@ impl Config {
             spool: dir.join("spool"),
             engine: default_engine(),
             time_limit_ms: default_time_limit_ms(),
+            least_serving_minutes: default_least_serving(),
             ask_slurm: false,
             on_fault: OnFault::default(),
             rewrite: RewriteEntry::default(),
@@ -462,6 +467,10 @@ fn default_engine() -> String {
 
 const fn default_time_limit_ms() -> u64 {
     500
+}
+
+const fn default_least_serving() -> f64 {
+    10.0
 }
 
 /// An amount of memory as Slurm takes it (`60G`, `61440M`, `61440`), MiB; `None` for anything else

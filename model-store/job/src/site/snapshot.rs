@@ -24,7 +24,7 @@ use crate::slurm_view::{Accounting, SlurmView};
 const MARK: &[u8; 16] = b"OmniPilot model\n";
 
 /// Version of what is written. A snapshot of a version that is not known is refused, not guessed at.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// Largest snapshot that is read, bytes.
 pub const LARGEST: u64 = 64 << 20;
@@ -344,11 +344,7 @@ fn encode_body(body: &Body) -> Vec<u8> {
 }
 
 fn name_of(body: &[u8]) -> String {
-    Sha256::digest(body)
-        .iter()
-        .take(6)
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    crate::hashing::hex(&Sha256::digest(body)[..6])
 }
 
 fn take<'a>(rest: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {

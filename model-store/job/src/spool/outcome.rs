@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisor::{ModelCard, RunOutcome};
+use crate::advisor::{ModelCard, RunOutcome, StartLog};
 
 /// Version of the form below.
 pub const SCHEMA: u32 = 1;
@@ -46,6 +46,9 @@ pub struct Outcome {
     pub outcome: RunOutcome,
     /// The engine's own words that the judgement rests on, without what they quote; empty where none.
     pub evidence: String,
+    /// What the engine's log told of its start; `None` where nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartLog>,
     /// Steady windows of load; empty where the engine stayed idle.
     pub windows: Vec<Window>,
 }
@@ -119,6 +122,16 @@ pub struct Window {
     /// Most memory in use on one of them, by whatever process, GB (10^9 bytes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_gb: Option<f64>,
+    /// Share of the prompts' tokens that a prefix cache had, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_hits: Option<f64>,
+    /// Share of drafted tokens that were accepted; `None` without speculative decoding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<f64>,
+    /// True before the engine had settled: it still compiled, or its slowest first tokens were far
+    /// slower than the usual ones. Nothing is learnt from such a window.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
 }
 
 /// Environment of a job that was submitted under an advice. The plugin and `omnipilot submit`

@@ -28,6 +28,7 @@ use sha2::{Digest, Sha256};
 
 use self::bag::python_json;
 pub use self::form::Form;
+use crate::advisor::hashing::hex;
 use crate::advisor::plain::is_hidden;
 use crate::advisor::{
     Case, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload, canonical_engine,
@@ -228,8 +229,7 @@ pub fn read(
 /// clients append to a file that may have been imported already, and other tools write it anew with other white space.
 fn name(form: Form, document: &Value) -> String {
     let digest = Sha256::digest(document.to_string());
-    let short: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
-    format!("{}-{short}", form.name())
+    format!("{}-{}", form.name(), hex(&digest[..6]))
 }
 
 /// The documents of a file: JSON, one or several, a YAML mapping, or the text of a client that writes neither.

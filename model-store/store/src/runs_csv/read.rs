@@ -7,6 +7,7 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 use super::cells::{Cells, Fault, note};
 use super::columns::{Column, Header};
 use super::flags;
+use crate::advisor::hashing::hex;
 use crate::advisor::{Case, Measured, Origin, Run, RunOutcome, canonical_engine};
 use crate::content_hash;
 
@@ -24,14 +25,14 @@ pub struct Defaults {
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
     /// The first line does not name the columns that are needed.
-    #[error("no table of runs: its first line has no {}", quoted(.0))]
+    #[error("no table of runs: its first line has no {}", listed(.0))]
     Missing(Vec<&'static str>),
     /// The first line cannot be read.
     #[error("{0}")]
     Read(#[from] csv::Error),
 }
 
-fn quoted(names: &[&str]) -> String {
+fn listed(names: &[&str]) -> String {
     names
         .iter()
         .map(|n| format!("`{n}`"))
@@ -253,10 +254,7 @@ fn run(cells: &Cells<'_>, defaults: &Defaults) -> Result<Run, Fault> {
         notes,
     };
     if run.run_id.is_empty() {
-        run.run_id = content_hash(&run)[..6]
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        run.run_id = hex(&content_hash(&run)[..6]);
     }
     Ok(run)
 }

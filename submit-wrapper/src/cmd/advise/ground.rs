@@ -12,6 +12,7 @@ use model_store::snapshot::Snapshot;
 use crate::exit;
 use crate::prices::Priced;
 use crate::site::SiteArgs;
+use crate::stated::Stated;
 use crate::who;
 
 /// Name of the public snapshot beside the command, as a build leaves it.
@@ -35,27 +36,34 @@ impl Ground {
     /// # Errors
     /// A configuration or snapshot that cannot be read, GPUs that the site has not, or no site and
     /// no GPUs stated.
-    pub(super) fn find(site: &SiteArgs, stated: Option<&ClusterState>) -> anyhow::Result<Self> {
-        if is_configured(site) {
-            return Self::of_site(site.config()?, stated);
-        }
-        let Some(stated) = stated else {
-            return Err(exit::with_code(
-                exit::USAGE,
-                "no site is configured here, so the GPUs to choose from are not known",
-                "`--gpus h100:8,a100:8x2` states them; `omnipilot setup` configures a site",
-            ));
+    pub(super) fn find(
+        site: &SiteArgs,
+        stated: Option<&Stated>,
+        nodes: Option<u32>,
+    ) -> anyhow::Result<Self> {
+        let mut ground = match stated {
+            _ if is_configured(site) => Self::of_site(site.config()?, stated)?,
+            Some(Stated::Of(cluster)) => Self::public(cluster)?,
+            Some(Stated::Most(n)) => return Err(no_site(&format!("h100:{n},a100:{n}"))),
+            None => return Err(no_site("h100:8,a100:8x2")),
         };
-        Self::public(stated)
+        if let Some(nodes) = nodes {
+            ground.cluster = within(&ground.cluster, |pool| (pool.per_node, nodes));
+        }
+        Ok(ground)
     }
 
-    fn of_site(config: Config, stated: Option<&ClusterState>) -> anyhow::Result<Self> {
+    fn of_site(config: Config, stated: Option<&Stated>) -> anyhow::Result<Self> {
         let snapshot = Snapshot::read(&config.snapshot).map_err(|e| {
             let fault = model_store::consult::Fault::from(e);
             exit::fail(fault.reason, fault.hint)
         })?;
         let cluster = match stated {
-            Some(most) => capped(&snapshot.body.cluster, most)?,
+            Some(Stated::Of(most)) => capped(&snapshot.body.cluster, most)?,
+            Some(Stated::Most(most)) => within(&snapshot.body.cluster, |pool| {
+                let per_node = pool.per_node.min(*most);
+                (per_node, most / per_node.max(1))
+            }),
             None => snapshot.body.cluster.clone(),
         };
         Ok(Self {
@@ -114,6 +122,34 @@ fn public_file() -> anyhow::Result<PathBuf> {
     })
 }
 
+/// Without a site nobody knows which GPUs there are.
+fn no_site(gpus: &str) -> anyhow::Error {
+    exit::with_code(
+        exit::USAGE,
+        "no site is configured here, so the GPUs to choose from are not known",
+        format!("`--gpus {gpus}` states them; `omnipilot setup` configures a site"),
+    )
+}
+
+/// The cluster with at most so many GPUs on a node and so many nodes of each type.
+fn within(cluster: &ClusterState, most: impl Fn(&GpuPool) -> (u32, u32)) -> ClusterState {
+    let cap = |pool: &GpuPool| {
+        let (per_node, nodes) = most(pool);
+        let total = pool.total.min(per_node * nodes.min(pool.nodes));
+        GpuPool {
+            nodes: pool.nodes.min(nodes),
+            per_node: pool.per_node.min(per_node),
+            total,
+            free: pool.free.min(total),
+            ..pool.clone()
+        }
+    };
+    ClusterState {
+        pools: cluster.pools.iter().map(cap).collect(),
+        ..cluster.clone()
+    }
+}
+
 /// The cluster with at most the stated GPUs of each stated type, and none of the other types.
 fn capped(cluster: &ClusterState, most: &ClusterState) -> anyhow::Result<ClusterState> {
     let mut pools = Vec::new();
@@ -127,16 +163,17 @@ fn capped(cluster: &ClusterState, most: &ClusterState) -> anyhow::Result<Cluster
                 format!("GPU types of this cluster: {}", types.join(", ")),
             ));
         };
-        pools.push(GpuPool {
-            nodes: pool.nodes.min(cap.nodes),
-            per_node: pool.per_node.min(cap.per_node),
-            total: pool.total.min(cap.total),
-            free: pool.free.min(cap.total),
-            ..pool.clone()
-        });
+        pools.push(pool.clone());
     }
-    Ok(ClusterState {
+    let stated = ClusterState {
         pools,
         ..cluster.clone()
-    })
+    };
+    Ok(within(&stated, |pool| {
+        let cap = most
+            .pools
+            .iter()
+            .find(|cap| cap.gres.eq_ignore_ascii_case(&pool.gres));
+        cap.map_or((0, 0), |cap| (cap.per_node, cap.nodes))
+    }))
 }

@@ -1,240 +1,294 @@
-//! The candidates as a table: with interval bars on a terminal, wide or narrow, and plain elsewhere.
+//! The candidates as a table: what they are ranked by, what was asked for, and why the others fall.
 
 use model_store::advisor::words::grouped;
-use model_store::advisor::{Assessed, Target};
+use model_store::advisor::{Assessed, Fallen, Request, Target};
 
+use super::screen::{Scale, Screen, cut, wrapped};
 use super::why;
 
 /// Widest part of a line that a bar takes, columns.
 const WIDEST_BAR: usize = 40;
 /// Narrowest bar that shows anything.
-const NARROWEST_BAR: usize = 12;
-/// Columns of the numbers beside which a bar stands.
-const NUMBERS: usize = 32 + 1 + 9 + 1 + 19 + 2;
+const NARROWEST_BAR: usize = 20;
 
-/// Where a table goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Screen {
-    /// Columns; `None` where it is no terminal: then there are no bars and nothing is cut.
-    pub(super) width: Option<usize>,
-    /// True where it shows colour.
-    pub(super) colour: bool,
-    /// True where it shows letters beyond ASCII.
-    pub(super) unicode: bool,
+/// A column of the table.
+struct Column {
+    head: &'static str,
+    /// What it shows of a candidate; `-` where that is not known.
+    cell: fn(&Assessed, &Scores) -> String,
+    /// When it goes where there is no room: the highest first, 0 never.
+    goes: u8,
 }
 
-impl Screen {
-    /// The screen behind standard output, as environment and terminal have it.
-    pub(super) fn of_stdout() -> Self {
-        use std::io::IsTerminal;
-        let said = |name: &str| std::env::var(name).unwrap_or_default();
-        let terminal = std::io::stdout().is_terminal();
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(said);
-        let locale = locale.into_iter().find(|l| !l.is_empty());
-        let locale = locale.unwrap_or_default().to_ascii_lowercase();
-        Self {
-            width: terminal.then(|| columns().unwrap_or(80)),
-            colour: terminal && said("NO_COLOR").is_empty() && said("TERM") != "dumb",
-            unicode: locale.contains("utf-8") || locale.contains("utf8"),
+/// What scores are reckoned from.
+struct Scores {
+    best: f64,
+}
+
+/// The lines of the table, the first one its head, and below it why the other candidates fall.
+pub(super) fn lines(candidates: &[Assessed], request: &Request, screen: Screen) -> Vec<String> {
+    let (shown, fallen): (Vec<&Assessed>, Vec<&Assessed>) =
+        candidates.iter().partition(|a| is_shown(a));
+    let mut out = Vec::new();
+    if !shown.is_empty() {
+        out.extend(table(&shown, request, screen));
+    }
+    let reasons = reasons(&fallen);
+    if !out.is_empty() && !reasons.is_empty() {
+        out.push(String::new());
+    }
+    for reason in reasons {
+        let lines = wrapped(&reason, screen, "    ");
+        out.extend(lines.into_iter().map(|line| dim(line, screen)));
+    }
+    out
+}
+
+/// A candidate with figures: one that may be chosen, or that misses a target.
+fn is_shown(a: &Assessed) -> bool {
+    a.prediction(Target::OutputTokS).is_some()
+        && matches!(a.fallen, None | Some(Fallen::MissesTarget(_)))
+}
+
+fn table(shown: &[&Assessed], request: &Request, screen: Screen) -> Vec<String> {
+    let scores = Scores {
+        best: shown
+            .iter()
+            .filter_map(|a| a.utility)
+            .fold(f64::NEG_INFINITY, f64::max),
+    };
+    let mut columns = columns(shown, request);
+    let cells = |columns: &[Column]| -> Vec<Vec<String>> {
+        let head = columns.iter().map(|c| c.head.to_owned()).collect();
+        let row = |a: &&Assessed| columns.iter().map(|c| (c.cell)(a, &scores)).collect();
+        std::iter::once(head).chain(shown.iter().map(row)).collect()
+    };
+    let mut rows = cells(&columns);
+    while let Some(width) = screen.width.filter(|w| total(&rows) > *w) {
+        let last = columns.iter().enumerate().max_by_key(|(_, c)| c.goes);
+        match last {
+            Some((at, column)) if column.goes > 0 => {
+                columns.remove(at);
+                rows = cells(&columns);
+            }
+            _ => return pairs(shown, &rows, screen, width),
         }
     }
+    let bars = bars(shown, screen, total(&rows));
+    let aligned = aligned(&rows).into_iter().zip(bars);
+    let lines = aligned.map(|(line, bar)| format!("{line}  {bar}").trim_end().to_owned());
+    let marked = lines.enumerate().map(|(row, line)| match row {
+        0 => cut(&line, screen.width.unwrap_or(usize::MAX), screen),
+        row => coloured(line, shown[row - 1], row == 1, screen),
+    });
+    marked.collect()
 }
 
-/// Columns of the terminal: `COLUMNS`, else what the terminal says.
-fn columns() -> Option<usize> {
-    let stated = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
-    stated.or_else(asked).filter(|c| *c > 0)
-}
-
-fn asked() -> Option<usize> {
-    // SAFETY: a plain struct of four numbers, for which all zeros are valid.
-    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
-    // SAFETY: the request writes one `winsize` behind a pointer that is valid for it.
-    let code = unsafe { libc::ioctl(1, libc::TIOCGWINSZ, &raw mut size) };
-    (code == 0).then_some(usize::from(size.ws_col))
-}
-
-/// The lines of the table, the first one its head.
-pub(super) fn lines(candidates: &[Assessed], screen: Screen) -> Vec<String> {
-    let Some(width) = screen.width else {
-        return std::iter::once(head())
-            .chain(candidates.iter().map(plain))
-            .collect();
-    };
-    let bar = width.saturating_sub(NUMBERS).min(WIDEST_BAR);
-    if bar >= NARROWEST_BAR {
-        wide(candidates, screen, width, bar)
-    } else {
-        narrow(candidates, screen, width)
+/// The columns that say something here.
+fn columns(shown: &[&Assessed], request: &Request) -> Vec<Column> {
+    let known = |of: fn(&Assessed) -> Option<f64>| shown.iter().any(|a| of(a).is_some());
+    let load = &request.load;
+    let latency =
+        load.concurrency.is_some() || load.rate.is_some() || request.slo != Default::default();
+    let column = |head, goes, cell| Column { head, cell, goes };
+    let mut out = vec![
+        column("candidate", 0, |a, scores| {
+            let best = a.fallen.is_none() && a.utility == Some(scores.best);
+            format!("{} {}", if best { '*' } else { ' ' }, a.config)
+        }),
+        column("score", 0, |a, scores| {
+            let of = a.utility.filter(|_| a.fallen.is_none());
+            let score = of.map(|u| format!("{:.0}", 100.0 * (u - scores.best).exp()));
+            score.unwrap_or_else(|| "-".into())
+        }),
+        column("tok/s", 0, |a, _| median(a, Target::OutputTokS)),
+        column("80 % range", 2, |a, _| range(a, Target::OutputTokS)),
+    ];
+    if latency {
+        out.push(column("TTFT ms", 1, |a, _| median(a, Target::TtftMs)));
+        out.push(column("TPOT ms", 1, |a, _| median(a, Target::TpotMs)));
     }
+    if known(|a| a.outlook.miss) {
+        out.push(column("meets", 0, |a, _| {
+            let chance = a.outlook.miss.map(|miss| 100.0 * (1.0 - miss));
+            chance.map_or_else(|| "-".into(), |c| format!("{c:.0} %"))
+        }));
+    }
+    if known(|a| a.outlook.wait_h) {
+        out.push(column("wait h", 1, |a, _| {
+            let wait = a.outlook.wait_h;
+            wait.map_or_else(|| "-".into(), |h| format!("{h:.1}"))
+        }));
+    }
+    out.push(column("tok/GPU-hour", 3, |a, _| {
+        number(a.tokens_per_gpu_hour)
+    }));
+    if has_prices(shown) {
+        out.push(column("tok/price", 0, |a, _| number(a.tokens_per_price)));
+    } else if let Some(last) = out.last_mut() {
+        last.goes = 0;
+    }
+    out
 }
 
-fn head() -> String {
-    format!(
-        "{:<32} {:>9} {:>19} {:>14} {:>11}",
-        "candidate", "tok/s", "interval", "tok/GPU-hour", "tok/price"
-    )
+/// True where GPU types have prices of their own: else both figures are the same.
+fn has_prices(shown: &[&Assessed]) -> bool {
+    let mut ratios = shown
+        .iter()
+        .filter_map(|a| Some(a.tokens_per_price? / a.tokens_per_gpu_hour?));
+    let first = ratios.next();
+    first.is_some_and(|f| (f - 1.0).abs() > 1e-9)
+        || ratios.any(|r| first.is_some_and(|f| (r - f).abs() > 1e-9))
 }
 
-fn plain(a: &Assessed) -> String {
-    let name = a.config.to_string();
-    let reason = a.fallen.as_ref().map(why);
-    let Some(p) = a.prediction(Target::OutputTokS) else {
-        return format!("{name:<32} {}", reason.unwrap_or_default());
-    };
-    let number = |x: Option<f64>| x.map_or_else(|| "-".into(), grouped);
-    let numbers = format!(
-        "{name:<32} {:>9} {:>19} {:>14} {:>11}",
-        grouped(p.q50),
-        interval(a),
-        number(a.tokens_per_gpu_hour),
-        number(a.tokens_per_price)
-    );
-    reason.map_or(numbers.clone(), |r| format!("{numbers}  {r}"))
+fn number(x: Option<f64>) -> String {
+    x.map_or_else(|| "-".into(), grouped)
 }
 
-fn interval(a: &Assessed) -> String {
-    let p = a.prediction(Target::OutputTokS);
+fn median(a: &Assessed, target: Target) -> String {
+    number(a.prediction(target).map(|p| p.q50))
+}
+
+fn range(a: &Assessed, target: Target) -> String {
+    let p = a.prediction(target);
     p.map_or_else(String::new, |p| {
         format!("[{}-{}]", grouped(p.lo), grouped(p.hi))
     })
 }
 
-/// One line a candidate, its bar at the end.
-fn wide(candidates: &[Assessed], screen: Screen, width: usize, bar: usize) -> Vec<String> {
-    let scale = Scale::over(candidates, bar);
-    let head = format!(
-        "{:<32} {:>9} {:>19}  {}",
-        "candidate",
-        "tok/s",
-        "interval",
-        scale.ends()
-    );
-    let line = |a: &Assessed| {
-        let name = a.config.to_string();
-        let text = match a.prediction(Target::OutputTokS) {
-            Some(p) if a.fallen.is_none() => {
-                let bar = scale.bar([p.lo, p.q50, p.hi], screen);
-                format!(
-                    "{name:<32} {:>9} {:>19}  {bar}",
-                    grouped(p.q50),
-                    interval(a)
-                )
-            }
-            _ => format!(
-                "{name:<32} {}",
-                a.fallen.as_ref().map(why).unwrap_or_default()
-            ),
+/// Widths of the columns.
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max();
+    (0..columns).map(|at| width(at).unwrap_or(0)).collect()
+}
+
+/// Width of the whole table.
+fn total(rows: &[Vec<String>]) -> usize {
+    let widths = widths(rows);
+    widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
+}
+
+/// The rows with their cells below each other: names to the left, numbers to the right.
+fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let widths = widths(rows);
+    let line = |row: &Vec<String>| {
+        let mut cells = row.iter().zip(&widths).enumerate();
+        let cell = |(at, (cell, width)): (usize, (&String, &usize))| match at {
+            0 => format!("{cell:<width$}"),
+            _ => format!("  {cell:>width$}"),
         };
-        coloured(cut(&text, width, screen), a, screen)
+        let line: String = cells.by_ref().map(cell).collect();
+        line.trim_end().to_owned()
     };
-    std::iter::once(cut(&head, width, screen))
-        .chain(candidates.iter().map(line))
+    let whole = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+    rows.iter()
+        .map(|row| format!("{:<whole$}", line(row)))
         .collect()
 }
 
-/// Two lines a candidate: its numbers, then its bar or why it falls.
-fn narrow(candidates: &[Assessed], screen: Screen, width: usize) -> Vec<String> {
-    let scale = Scale::over(candidates, width.saturating_sub(2).clamp(1, WIDEST_BAR));
-    let head = ["candidate: tok/s".to_owned(), format!("  {}", scale.ends())];
-    let mut out = head.map(|text| cut(&text, width, screen)).to_vec();
-    for a in candidates {
-        let name = a.config.to_string();
-        let (first, second) = match a.prediction(Target::OutputTokS) {
-            Some(p) if a.fallen.is_none() => (
-                format!("{name}: {} {}", grouped(p.q50), interval(a)),
-                scale.bar([p.lo, p.q50, p.hi], screen),
-            ),
-            _ => (name, a.fallen.as_ref().map(why).unwrap_or_default()),
-        };
-        for text in [first, format!("  {second}")] {
-            out.push(coloured(cut(&text, width, screen), a, screen));
+/// The bars beside the table where there is room, its scale first.
+fn bars(shown: &[&Assessed], screen: Screen, used: usize) -> Vec<String> {
+    let room = screen
+        .width
+        .map_or(0, |width| width.saturating_sub(used + 2));
+    if room < NARROWEST_BAR {
+        return vec![String::new(); shown.len() + 1];
+    }
+    let of = |a: &&Assessed| a.prediction(Target::OutputTokS).map(|p| (p.lo, p.hi));
+    let scale = Scale::over(shown.iter().filter_map(of), room.min(WIDEST_BAR));
+    let bar = |a: &&Assessed| {
+        let p = a.prediction(Target::OutputTokS);
+        p.map_or_else(String::new, |p| scale.bar([p.lo, p.q50, p.hi], screen))
+    };
+    std::iter::once(scale.ends())
+        .chain(shown.iter().map(bar))
+        .collect()
+}
+
+/// Two lines a candidate on a terminal that is too narrow for a table: its name, then its numbers by name.
+fn pairs(shown: &[&Assessed], rows: &[Vec<String>], screen: Screen, width: usize) -> Vec<String> {
+    let Some((head, rows)) = rows.split_first() else {
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    for (row, a) in rows.iter().zip(shown) {
+        let numbers = head.iter().zip(row).skip(1);
+        let named: Vec<String> = numbers.map(|(h, c)| format!("{h} {c}")).collect();
+        for text in [row[0].clone(), format!("    {}", named.join(", "))] {
+            let best = row[0].starts_with('*');
+            out.push(coloured(cut(&text, width, screen), a, best, screen));
         }
     }
     out
 }
 
-/// A line no longer than the screen is wide.
-fn cut(text: &str, width: usize, screen: Screen) -> String {
-    if text.chars().count() <= width {
-        return text.trim_end().to_owned();
-    }
-    let mark = if screen.unicode { "…" } else { "..." };
-    let kept = width.saturating_sub(mark.chars().count());
-    let head: String = text.chars().take(kept).collect();
-    format!("{head}{mark}").chars().take(width).collect()
-}
-
-/// What falls is dim: the colours carry nothing that the words do not.
-fn coloured(text: String, a: &Assessed, screen: Screen) -> String {
-    if screen.colour && a.fallen.is_some() {
-        format!("\u{1b}[2m{text}\u{1b}[0m")
-    } else {
-        text
-    }
-}
-
-/// A logarithmic scale from the least lower end to the largest upper one.
-struct Scale {
-    least: f64,
-    most: f64,
-    width: usize,
-}
-
-impl Scale {
-    fn over(candidates: &[Assessed], width: usize) -> Self {
-        let open = candidates.iter().filter(|a| a.fallen.is_none());
-        let ends = open.filter_map(|a| a.prediction(Target::OutputTokS));
-        let (least, most) = ends.fold((f64::INFINITY, 0.0), |(least, most): (f64, f64), p| {
-            (least.min(p.lo), most.max(p.hi))
-        });
-        Self { least, most, width }
-    }
-
-    /// What the scale begins and ends with, over its width.
-    fn ends(&self) -> String {
-        if self.least > self.most {
-            return String::new();
+/// Why candidates fall: those that fall alike in one line, with the nearest one's figures.
+fn reasons(fallen: &[&Assessed]) -> Vec<String> {
+    let mut groups: Vec<(String, Vec<&Assessed>)> = Vec::new();
+    for a in fallen {
+        let reason = a.fallen.as_ref().map(why).unwrap_or_default();
+        let kind: String = reason.chars().filter(|c| !c.is_ascii_digit()).collect();
+        match groups.iter_mut().find(|(k, _)| *k == kind) {
+            Some((_, members)) => members.push(a),
+            None => groups.push((kind, vec![a])),
         }
-        let (least, most) = (grouped(self.least), grouped(self.most));
-        let room = self.width.saturating_sub(least.len()).max(most.len() + 1);
-        format!("{least}{most:>room$}")
     }
+    let line = |members: &Vec<&Assessed>| {
+        let said = |a: &&&Assessed| a.fallen.as_ref().map(why).unwrap_or_default();
+        // The one with most GPUs comes nearest to what would do.
+        let nearest = members.iter().max_by_key(|a| a.config.gpus());
+        let reason = nearest.as_ref().map(said).unwrap_or_default();
+        let alike = members.iter().all(|a| said(&a) == reason);
+        let of = nearest.filter(|_| !alike);
+        let of = of.map_or_else(String::new, |a| format!(" ({})", a.config));
+        format!("  {}: {reason}{of}", names(members))
+    };
+    groups.iter().map(|(_, members)| line(members)).collect()
+}
 
-    fn place(&self, x: f64) -> usize {
-        let span = (self.most / self.least).ln();
-        let share = if span > 0.0 {
-            (x / self.least).ln() / span
-        } else {
-            0.5
-        };
-        let last = self.width.saturating_sub(1);
-        ((share.clamp(0.0, 1.0) * last as f64).round() as usize).min(last)
+/// The names of candidates, the degrees of one type and format together: `h100 x 1/2, bf16`.
+fn names(members: &[&Assessed]) -> String {
+    let mut groups: Vec<((String, String), Vec<String>)> = Vec::new();
+    for a in members {
+        let name = a.config.to_string();
+        let (gpus, rest) = name.split_once(", ").unwrap_or((&name, ""));
+        let (gres, count) = gpus.split_once(" x ").unwrap_or((gpus, ""));
+        let key = (gres.to_owned(), rest.to_owned());
+        match groups.iter_mut().find(|(k, _)| *k == key) {
+            Some((_, counts)) => counts.push(count.to_owned()),
+            None => groups.push((key, vec![count.to_owned()])),
+        }
     }
+    let mut out = Vec::new();
+    for ((gres, rest), mut counts) in groups {
+        counts.sort_by_key(|count| count.parse::<u32>().unwrap_or(0));
+        counts.dedup();
+        out.push(format!("{gres} x {}, {rest}", counts.join("/")));
+    }
+    out.join("; ")
+}
 
-    /// The interval, with its median.
-    fn bar(&self, [lo, median, hi]: [f64; 3], screen: Screen) -> String {
-        let marks = if screen.unicode {
-            ['├', '─', '●', '┤']
-        } else {
-            ['|', '-', 'o', '|']
-        };
-        let [from, at, to] = [lo, median, hi].map(|x| self.place(x));
-        let mark = |column: usize| match column {
-            c if c == at => marks[2],
-            c if c == from => marks[0],
-            c if c == to => marks[3],
-            c if from < c && c < to => marks[1],
-            _ => ' ',
-        };
-        (0..=to).map(mark).collect()
+/// The best in bold, what misses a target dim: the colours carry nothing that the words do not.
+fn coloured(text: String, a: &Assessed, best: bool, screen: Screen) -> String {
+    match (screen.colour, a.fallen.is_some(), best) {
+        (true, true, _) => dim(text, screen),
+        (true, false, true) => format!("\u{1b}[1m{text}\u{1b}[0m"),
+        _ => text,
+    }
+}
+
+fn dim(text: String, screen: Screen) -> String {
+    match screen.colour {
+        true => format!("\u{1b}[2m{text}\u{1b}[0m"),
+        false => text,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model_store::advisor::{Assessed, Configuration, Fallen, Precision, Prediction};
+    use model_store::advisor::{Configuration, Precision, Prediction};
     use proptest::prelude::*;
 
     fn candidate(tp: u32, ends: Option<[f64; 3]>, fallen: Option<&str>) -> Assessed {
@@ -277,62 +331,101 @@ mod tests {
         }
     }
 
+    /// Without a load and a target.
+    fn request() -> Request {
+        let card = model_store::advisor::Catalogue::built_in().cards()[0].clone();
+        let text = serde_json::json!({
+            "card": card, "checkpoint_precision": null, "checkpoints": [], "engine": "vllm",
+            "load": {"isl": 1024.0, "osl": 256.0, "concurrency": null, "rate": null},
+            "slo": {"ttft_ms": null, "tpot_ms": null, "e2e_ms": null},
+            "pins": {"gpu": null, "tp": null, "precision": null},
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    fn shown(all: &[Assessed], screen: Screen) -> Vec<String> {
+        lines(all, &request(), screen)
+    }
+
+    fn ranked(tp: u32, ends: [f64; 3], utility: f64) -> Assessed {
+        Assessed {
+            utility: Some(utility),
+            tokens_per_gpu_hour: Some(ends[1] * 3600.0),
+            ..candidate(tp, Some(ends), None)
+        }
+    }
+
     #[test]
-    fn a_wide_terminal_has_a_bar_beside_the_numbers_and_a_narrow_one_below_them() {
+    fn the_best_is_marked_the_ranking_is_shown_and_what_falls_alike_is_one_line() {
         let all = [
-            candidate(2, Some([1000.0, 2000.0, 4000.0]), None),
-            candidate(4, Some([2000.0, 4000.0, 8000.0]), None),
+            ranked(2, [1000.0, 2000.0, 4000.0], 3.0),
+            ranked(4, [2000.0, 4000.0, 8000.0], 3.0 - 2f64.ln()),
             candidate(8, None, Some("131 GiB of weights")),
+            candidate(1, None, Some("132 GiB of weights")),
         ];
         assert_eq!(
-            lines(&all, screen(88)),
+            shown(&all, screen(88)),
             [
-                "candidate                            tok/s            interval  1,000              8,000",
-                "h100 x 2, fp8                        2,000       [1,000-4,000]  |-------o------|",
-                "h100 x 4, fp8                        4,000       [2,000-8,000]          |------o-------|",
-                "h100 x 8, fp8                    infeasible: 131 GiB of weights",
+                "candidate        score  tok/s     80 % range  tok/GPU-hour  1,000                  8,000",
+                "* h100 x 2, fp8    100  2,000  [1,000-4,000]     7,200,000  |--------o--------|",
+                "  h100 x 4, fp8     50  4,000  [2,000-8,000]    14,400,000           |--------o--------|",
+                "",
+                "  h100 x 1/8, fp8: infeasible: 131 GiB of weights (h100 x 8, fp8)",
             ]
+        );
+        // The range goes before what candidates are ranked by.
+        assert_eq!(
+            shown(&all[..1], screen(50))[0]
+                .split_whitespace()
+                .collect::<Vec<_>>(),
+            ["candidate", "score", "tok/s", "tok/GPU-hour"]
         );
         assert_eq!(
-            lines(&all[..1], screen(30)),
-            [
-                "candidate: tok/s",
-                "  1,000                  4,000",
-                "h100 x 2, fp8: 2,000 [1,000...",
-                "  |-------------o------------|"
-            ]
+            shown(&all[..1], screen(30)),
+            ["* h100 x 2, fp8", "    score 100, tok/s 2,000,..."]
         );
+    }
+
+    #[test]
+    fn prices_have_a_column_where_they_differ() {
+        let mut dear = ranked(2, [1.0, 2.0, 4.0], 1.0);
+        dear.tokens_per_price = Some(1800.0);
+        let head = |a: &Assessed| shown(std::slice::from_ref(a), screen(120))[0].clone();
+        assert!(head(&dear).contains("tok/price"));
+        dear.tokens_per_price = dear.tokens_per_gpu_hour;
+        assert!(!head(&dear).contains("tok/price"));
     }
 
     #[test]
     fn colours_add_nothing_to_the_words_and_no_terminal_has_neither_colours_nor_bars() {
         let all = [
-            candidate(2, Some([1.0, 2.0, 4.0]), None),
+            ranked(2, [1.0, 2.0, 4.0], 1.0),
             candidate(8, None, Some("no room")),
         ];
-        let plain = lines(&all, screen(100));
-        let dim = lines(
-            &all,
-            Screen {
-                colour: true,
-                ..screen(100)
-            },
-        );
-        let bare: Vec<String> = dim
+        let plain = shown(&all, screen(100));
+        let colour = Screen {
+            colour: true,
+            ..screen(100)
+        };
+        let bare: Vec<String> = shown(&all, colour)
             .iter()
-            .map(|l| l.replace("\u{1b}[2m", "").replace("\u{1b}[0m", ""))
+            .map(|l| {
+                l.split('\u{1b}')
+                    .map(|part| {
+                        part.split_once('m')
+                            .filter(|(code, _)| code.starts_with('['))
+                            .map_or(part, |(_, text)| text)
+                    })
+                    .collect()
+            })
             .collect();
-        assert!(dim != plain && bare == plain, "{dim:?}");
-        let elsewhere = lines(
-            &all,
-            Screen {
-                width: None,
-                ..screen(0)
-            },
-        );
-        assert!(
-            elsewhere.iter().all(|l| !l.contains("|-")) && elsewhere[0].contains("tok/GPU-hour")
-        );
+        assert!(shown(&all, colour) != plain && bare == plain, "{bare:?}");
+        let elsewhere = Screen {
+            width: None,
+            ..screen(0)
+        };
+        let lines = shown(&all, elsewhere);
+        assert!(lines.iter().all(|l| !l.contains("|-")) && lines[0].contains("tok/GPU-hour"));
     }
 
     proptest! {
@@ -343,10 +436,10 @@ mod tests {
         ) {
             let mut all: Vec<Assessed> = ends
                 .iter()
-                .map(|(lo, a, b)| candidate(2, Some([*lo, lo * a, lo * a * b]), None))
+                .map(|(lo, a, b)| ranked(2, [*lo, lo * a, lo * a * b], *a))
                 .collect();
             all.push(candidate(8, None, Some("many GiB of weights on each of many GPUs of a node")));
-            for line in lines(&all, Screen { unicode, ..screen(width) }) {
+            for line in shown(&all, Screen { unicode, ..screen(width) }) {
                 prop_assert!(line.chars().count() <= width, "{line}");
             }
         }

@@ -2,11 +2,13 @@
 
 use std::io::Write;
 
+use model_store::advisor::cold::start;
 use model_store::advisor::contest::{Lever, What};
 use model_store::advisor::explain::{Explained, Explanation, NearRun};
+use model_store::advisor::memory::room;
 use model_store::advisor::words::count_of;
 use model_store::advisor::words::{self, grouped};
-use model_store::advisor::{Assessed, Preferences, RunOutcome, Term};
+use model_store::advisor::{Assessed, Preferences, Request, RunOutcome, Term, setup_of};
 use serde_json::{Value, json};
 
 use super::super::advise::{candidate_json, why};
@@ -24,7 +26,7 @@ pub(super) fn as_json(subject: &Subject, e: &Explanation) -> anyhow::Result<Valu
         .iter()
         .zip(&e.candidates)
         .map(|(a, x)| {
-            let mut value = candidate_json(a);
+            let mut value = candidate_json(&subject.request, a);
             value["contributions"] = by_term(x);
             value["behind"] = json!(x.behind);
             value["to_win"] = json!(x.to_win);
@@ -135,7 +137,8 @@ fn by_terms(
             write!(out, " {:>10}", number(x.contributions[*term as usize]))?;
         }
         writeln!(out, " {:>9} {:>8}", number(a.utility), number(x.behind))?;
-        for line in to_win(a, x).into_iter().chain(launches(x)) {
+        let lines = to_win(a, x).into_iter().chain(launches(x));
+        for line in lines.chain(room_of(&subject.request, a)) {
             writeln!(out, "  {line}")?;
         }
     }
@@ -163,6 +166,31 @@ fn to_win(a: &Assessed, x: &Explained) -> Option<String> {
     };
     let between = if x.together { " and " } else { ", or " };
     (!all.is_empty()).then(|| format!("{what} {}", all.join(between)))
+}
+
+/// What memory has room for, and how long the start takes.
+fn room_of(request: &Request, a: &Assessed) -> Option<String> {
+    let s = setup_of(request, &a.config)?;
+    let (room, begins) = (room(&s), start(&s));
+    let [lo, q50, hi] = room.kv_tokens.map(grouped);
+    let phases = [
+        ("loading", begins.load),
+        ("compiling", begins.compile),
+        ("graphs", begins.graphs),
+    ];
+    let phases: Vec<String> = phases
+        .iter()
+        .filter(|(_, phase)| phase.seconds >= 1.0)
+        .map(|(name, phase)| format!("{name} {}", grouped(phase.seconds)))
+        .collect();
+    Some(format!(
+        "KV cache of {q50} tokens [{lo}-{hi}], contexts up to {}; start {} s [{}-{}]: {} s",
+        grouped(room.longest[0]),
+        grouped(begins.seconds.q50),
+        grouped(begins.seconds.lo),
+        grouped(begins.seconds.hi),
+        phases.join(", ")
+    ))
 }
 
 /// Its launches, with how those ended that failed.

@@ -8,7 +8,7 @@ use model_store::outcome::env;
 
 use super::Advised;
 use crate::exit;
-use crate::shell::quoted;
+use model_store::quoting::quoted;
 
 /// A batch script that starts the engine as advised, under `omnipilot run` where that is there.
 pub(super) fn sbatch(a: &Advised) -> anyhow::Result<String> {

@@ -6,13 +6,14 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 use model_store::options::OPTIONS;
 
+use super::examples;
 use crate::exit;
 
 /// The example configuration, whose comments explain every key.
 const EXAMPLE: &str = include_str!("../../../../etc/omnipilot.toml");
 
 /// Of the last change to these pages' own words.
-const DATE: &str = "2026-11-23";
+const DATE: &str = "2026-11-30";
 
 /// `omnipilot(1)`.
 pub(super) fn command(command: &Command) -> std::io::Result<Vec<u8>> {
@@ -47,16 +48,16 @@ pub(super) fn command(command: &Command) -> std::io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// `omnipilot-VERB(1)`.
-pub(super) fn verb(verb: &Command) -> std::io::Result<Vec<u8>> {
+/// `omnipilot-VERB(1)`; `name` is the verb.
+pub(super) fn verb(verb: &Command, name: &str) -> std::io::Result<Vec<u8>> {
     let man = Man::new(verb.clone()).manual("OmniPilot").date(DATE);
     let mut text = Vec::new();
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;
-    man.render_synopsis_section(&mut text)?;
-    man.render_description_section(&mut text)?;
+    synopsis(verb, name).to_writer(&mut text)?;
     man.render_options_section(&mut text)?;
     let mut more = Roff::new();
+    also_spelt(&mut more, verb);
     if verb.has_subcommands() {
         more.control("SH", ["COMMANDS"]);
         let shown = verb
@@ -64,12 +65,54 @@ pub(super) fn verb(verb: &Command) -> std::io::Result<Vec<u8>> {
             .filter(|c| !c.is_hide_set() && c.get_name() != "help");
         shown.for_each(|inner| inner_verb(&mut more, inner));
     }
-    see_also(
-        &mut more,
-        "omnipilot(1) for exit status and files, omnipilot.toml(5)",
-    );
+    more.control("SH", ["EXAMPLES"]);
+    for (typed, meaning) in examples::of(name) {
+        entry(&mut more, typed, meaning);
+    }
+    more.to_writer(&mut text)?;
+    exit_status().to_writer(&mut text)?;
+    let mut more = Roff::new();
+    see_also(&mut more, "omnipilot(1), omnipilot.toml(5)");
     more.to_writer(&mut text)?;
     Ok(text)
+}
+
+/// How the verb is typed. Its options follow below, each with its value.
+fn synopsis(verb: &Command, name: &str) -> Roff {
+    let mut page = Roff::new();
+    page.control("SH", ["SYNOPSIS"]);
+    let mut built = verb.clone();
+    built.build();
+    let words: Vec<String> = built.get_positionals().map(ToString::to_string).collect();
+    let verbs = if verb.has_subcommands() {
+        " COMMAND"
+    } else {
+        ""
+    };
+    page.text([
+        bold(format!("omnipilot {name}")),
+        roman(format!("{verbs} [OPTIONS] {}", words.join(" "))),
+    ]);
+    page
+}
+
+/// Other names of options, as engines and their clients spell them.
+fn also_spelt(page: &mut Roff, verb: &Command) {
+    let all: Vec<(String, Vec<String>)> = verb
+        .get_arguments()
+        .filter_map(|a| {
+            let also = a.get_visible_aliases()?;
+            let also: Vec<String> = also.iter().map(|name| format!("--{name}")).collect();
+            Some((format!("--{}", a.get_long()?), also)).filter(|(_, also)| !also.is_empty())
+        })
+        .collect();
+    if all.is_empty() {
+        return;
+    }
+    page.control("SH", ["OTHER NAMES OF OPTIONS"]);
+    for (name, also) in &all {
+        entry(page, name, &also.join(", "));
+    }
 }
 
 /// A verb of a verb, with what it takes beside what all of its kind take.

@@ -1,5 +1,6 @@
 //! What an outcome file may claim at all: numbers that some machine could measure.
 
+use model_store::advisor::StartLog;
 use model_store::options::is_hidden;
 use model_store::outcome::{Outcome, Window};
 
@@ -47,6 +48,9 @@ pub(crate) fn check(outcome: &Outcome) -> Result<(), String> {
         return Err(format!("more than {MOST_WINDOWS} windows"));
     }
     outcome.windows.iter().try_for_each(check_window)?;
+    if let Some(name) = outcome.start.as_ref().and_then(StartLog::unsound) {
+        return Err(format!("`start.{name}` is out of range"));
+    }
     let measured: f64 = outcome.windows.iter().map(|w| w.seconds).sum();
     if measured > outcome.elapsed_s + 1.0 {
         return Err("its windows together are longer than its engine ran".into());
@@ -66,6 +70,10 @@ fn check_texts(outcome: &Outcome) -> Result<(), String> {
         &outcome.cluster,
         &outcome.engine,
         &outcome.engine_version,
+        outcome
+            .start
+            .as_ref()
+            .map_or(&outcome.engine_version, |s| &s.storage),
     ];
     for text in texts.into_iter().map(String::as_str).chain([advice]) {
         if text.len() > LONGEST || text.chars().any(is_hidden) {
@@ -81,6 +89,8 @@ fn check_window(w: &Window) -> Result<(), String> {
     within("begins_at", Some(w.begins_at), 0.0, 1e11)?;
     within("seconds", Some(w.seconds), f64::MIN_POSITIVE, YEAR)?;
     within("requests", Some(w.requests), 0.0, 1e12)?;
+    within("prefix_hits", w.prefix_hits, 0.0, 1.0)?;
+    within("accepted", w.accepted, 0.0, 1.0)?;
     within("concurrency", w.concurrency, 0.0, IN_FLIGHT)?;
     within("isl", w.isl, 0.0, TOKENS)?;
     within("osl", w.osl, 0.0, TOKENS)?;

@@ -216,7 +216,7 @@ fn runs(outcome: &Outcome, job: &AccountedJob, gpu: &str, count: u32) -> Vec<Run
     let mut busy: Vec<&Window> = outcome
         .windows
         .iter()
-        .filter(|w| w.output_tok_s > 0.0 && w.seconds >= SHORTEST_WINDOW_S)
+        .filter(|w| w.output_tok_s > 0.0 && w.seconds >= SHORTEST_WINDOW_S && !w.unsettled)
         .collect();
     // The longest say most; a job with many says no more than one with a few.
     busy.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
@@ -314,7 +314,7 @@ fn run(
         source_ref: format!("job {} {part}", job.job_id),
         case: case(outcome, gpu, count, window),
         measured,
-        notes: notes(outcome, job, count),
+        notes: notes(outcome, job, count, window),
     }
 }
 
@@ -333,18 +333,22 @@ fn case(outcome: &Outcome, gpu: &str, count: u32, window: Option<&Window>) -> Ca
         dp: asked.dp.unwrap_or(1).max(1),
         precision: asked.precision.as_deref().and_then(Precision::parse),
         kv_precision: None,
-        isl: in_window(|w| w.isl).or(asked.isl),
+        isl: in_window(computed).or(asked.isl),
         osl: in_window(|w| w.osl).or(asked.osl),
         workload: Workload::ClosedLoop,
         concurrency: in_window(|w| w.concurrency).or(asked.concurrency),
         request_rate: None,
         engine: canonical_engine(&outcome.engine),
         engine_version: outcome.engine_version.trim().to_owned(),
-        variant: Variant::default(),
+        variant: Variant {
+            // Drafted tokens are another way to serve: it teaches nothing of plain decoding.
+            speculative: window.is_some_and(|w| w.accepted.is_some()),
+            ..Variant::default()
+        },
     }
 }
 
-fn notes(outcome: &Outcome, job: &AccountedJob, count: u32) -> String {
+fn notes(outcome: &Outcome, job: &AccountedJob, count: u32, window: Option<&Window>) -> String {
     let mut notes = format!(
         "state {}, {} held, engine ended: {}",
         job.state,
@@ -359,7 +363,32 @@ fn notes(outcome: &Outcome, job: &AccountedJob, count: u32) -> String {
         };
         notes.push_str(&format!(", {followed} {advice}"));
     }
+    let whole = window.and_then(|w| w.isl);
+    if let (Some(hits), Some(isl)) = (window.and_then(cached), whole) {
+        notes.push_str(&format!("; prefix_hits={hits:.3}; prompt_tokens={isl:.0}"));
+    }
+    if let Some(accepted) = window.and_then(|w| w.accepted) {
+        notes.push_str(&format!("; accepted={accepted:.3}"));
+    }
+    if let Some(start) = outcome.start.as_ref().filter(|s| !s.is_empty()) {
+        notes.push_str(&format!("; {}", start.in_words()));
+    }
     notes
+}
+
+/// Share of a prompt from which on a prefix cache counts.
+const COUNTS: f64 = 0.02;
+
+/// The share of the prompts that a prefix cache had, where it counts; never all of them: the last
+/// token is always computed.
+fn cached(w: &Window) -> Option<f64> {
+    w.prefix_hits.filter(|h| *h >= COUNTS).map(|h| h.min(0.99))
+}
+
+/// Prompt tokens of a request that were computed: what a run teaches of prefill.
+fn computed(w: &Window) -> Option<f64> {
+    let isl = w.isl?;
+    Some((isl * (1.0 - cached(w).unwrap_or(0.0))).max(1.0))
 }
 
 #[allow(clippy::cast_precision_loss)] // Unix seconds are far below 2^53

@@ -1,5 +1,6 @@
 //! Wishes in the spool: requests that had no answer. They claim nothing; what is kept is who asked for what, and how often.
 
+use model_store::advisor::hashing::hex;
 use model_store::options::{AdviceMode, OPTIONS, RawOptions};
 use model_store::store::{NewWish, Quarantined, Store};
 use model_store::wish::{self, WishFile, WishWhy};
@@ -118,8 +119,7 @@ fn new_wish(options: &RawOptions, uid: u32, why: WishWhy, at: i64) -> Result<New
 
 /// What tells a request from others: 64 bits of SHA-256 of its options.
 pub(crate) fn key(request: &str) -> String {
-    let hash = Sha256::digest(request.as_bytes());
-    hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
+    hex(&Sha256::digest(request.as_bytes())[..8])
 }
 
 /// The wish behind a job that was submitted as written, from the command line that accounting has: where the spool cannot be written from where

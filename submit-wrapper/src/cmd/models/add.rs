@@ -181,7 +181,7 @@ fn write(file: &Path, found: &Found, config: &Config) -> anyhow::Result<()> {
 }
 
 fn section(found: &Found) -> String {
-    let quoted = |p: &str| crate::cmd::setup::quoted(p);
+    let quoted = |p: &str| crate::cmd::setup::toml_string(p);
     let path = |p: &Path| quoted(&p.display().to_string());
     let mut text = format!(
         "\n# {}\n[model.{}]\nconfig = {}\n",

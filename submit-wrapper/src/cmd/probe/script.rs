@@ -12,8 +12,8 @@ use model_store::probe::PlannedProbe;
 use model_store::store::Probe;
 
 use super::ask::Requests;
-use crate::shell::in_quotes;
 use crate::{clock, exit};
+use model_store::quoting::in_quotes;
 
 /// How the names of arrays begin.
 pub(super) const NAME: &str = "omnipilot-probe-";

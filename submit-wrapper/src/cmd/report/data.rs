@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use model_store::advisor::model::{Model, Step};
+use model_store::advisor::physics::physics;
+use model_store::advisor::words::count_of;
 use model_store::advisor::{
     Case, Catalogue, Origin, Precision, Prediction, Run, RunOutcome, Setup, Target,
     gpu_name_of_gres, precision_in_name,
@@ -28,6 +30,8 @@ pub(super) struct Point {
     pub(super) measured: f64,
     /// What was foretold.
     pub(super) predicted: Prediction,
+    /// True where a question about it would have been answered: what is not given needs not hold.
+    pub(super) given: bool,
 }
 
 impl Point {
@@ -75,8 +79,10 @@ pub(super) struct Data {
     pub(super) stored: Vec<SourceCount>,
     /// The latest of this cluster, and all others.
     pub(super) runs: Vec<StoredRun>,
-    /// Runs here, foretold by the model that was published when they came in.
+    /// Runs here that a question would have been answered for, foretold by the model that was published when they came in.
     pub(super) here: Vec<Point>,
+    /// Runs here that no question would have been answered for then.
+    pub(super) not_given: usize,
     /// Runs here that no kept model is older than.
     pub(super) without_model: usize,
     /// Held-out cells, foretold by the fit that did not see them.
@@ -84,6 +90,8 @@ pub(super) struct Data {
     pub(super) saved: Result<Vec<Saved>, String>,
     /// Advised jobs that did not start, by kind.
     pub(super) unstarted: [(UnstartedKind, u64); 3],
+    /// What to do next, one sentence each.
+    pub(super) actions: Vec<String>,
     /// Jobs that served by GPU type.
     pub(super) demand: BTreeMap<String, Demand>,
     /// The models that are known, the site's own among them.
@@ -112,7 +120,8 @@ pub(super) fn gather(store: &Store, published: &Snapshot) -> anyhow::Result<Data
     let catalogue = published.body.catalogue.clone();
     let runs = store.latest_runs(MOST_RUNS).map_err(exit::store)?;
     let models = models(store)?;
-    let (here, without_model) = foretold(&runs, &models, &catalogue);
+    let (all, without_model) = foretold(&runs, &models, &catalogue);
+    let (here, refused): (Vec<Point>, Vec<Point>) = all.into_iter().partition(|p| p.given);
     Ok(Data {
         stored: store.counts().map_err(exit::store)?,
         held_out: held_out(store, published, &runs, &catalogue)?,
@@ -120,7 +129,9 @@ pub(super) fn gather(store: &Store, published: &Snapshot) -> anyhow::Result<Data
         unstarted: store.unstarted().map_err(exit::store)?,
         demand: demand(store, &runs, published)?,
         here,
+        not_given: refused.len(),
         without_model,
+        actions: actions(store, published)?,
         runs,
         catalogue,
     })
@@ -179,7 +190,76 @@ fn point(run: &Run, model: &Model, step: Step, at: i64, catalogue: &Catalogue) -
         at,
         measured,
         predicted,
+        given: model.axes_out(&setup, &physics(&setup)).is_empty(),
     })
+}
+
+/// Days of which unanswered questions count.
+const ASKED_DAYS: i64 = 30;
+
+/// What the operator can do next.
+fn actions(store: &Store, published: &Snapshot) -> anyhow::Result<Vec<String>> {
+    let mut out = Vec::new();
+    let since = crate::clock::now() - ASKED_DAYS * 86_400;
+    let mut refused: BTreeMap<String, u64> = BTreeMap::new();
+    for wish in store.wishes(since).map_err(exit::store)? {
+        let pairs: BTreeMap<String, String> =
+            serde_json::from_str(&wish.request).unwrap_or_default();
+        let asked = model_store::wish::raw(&pairs).ok().and_then(|o| o.model);
+        if let Some(model) = asked {
+            *refused.entry(model).or_default() +=
+                wish.asked.values().map(|n| u64::from(*n)).sum::<u64>();
+        }
+    }
+    if let Some((model, n)) = refused.iter().max_by_key(|(_, n)| **n) {
+        let questions = count_of(*n, "question");
+        out.push(format!(
+            "{questions} about {model} had no answer in {ASKED_DAYS} days: `omnipilot probe plan` says what would give one."
+        ));
+    }
+    let prices: BTreeSet<u64> = published
+        .body
+        .gpus
+        .iter()
+        .map(|g| g.price_per_hour.to_bits())
+        .collect();
+    if published.body.gpus.len() > 1 && prices.len() == 1 {
+        out.push("All GPU types have the same price: `[gpu.TYPE] price_per_hour` in omnipilot.toml says what each costs.".into());
+    }
+    let [limit, cancelled, again] = store.unstarted().map_err(exit::store)?;
+    let waited: u64 = [limit, cancelled, again].iter().map(|(_, n)| n).sum();
+    if waited > 0 {
+        out.push(
+            "Advised jobs did not start: `omnipilot doctor` looks at limits and rules.".into(),
+        );
+    }
+    Ok(out)
+}
+
+/// The model that most jobs of this cluster served.
+pub(super) fn most_served(data: &Data) -> Option<String> {
+    let mut jobs: BTreeMap<&str, BTreeSet<Option<(&str, u64)>>> = BTreeMap::new();
+    let own = data
+        .runs
+        .iter()
+        .filter(|r| r.run.origin == Origin::ThisCluster);
+    for r in own {
+        jobs.entry(&r.run.case.model)
+            .or_default()
+            .insert(job_of(&r.run));
+    }
+    let most = jobs.iter().max_by_key(|(_, jobs)| jobs.len());
+    most.map(|(model, _)| (*model).to_owned())
+}
+
+/// Jobs of this cluster that ran under an advice.
+pub(super) fn advised_jobs(runs: &[StoredRun]) -> usize {
+    let own = runs.iter().filter(|r| r.run.origin == Origin::ThisCluster);
+    let advised = own.filter(|r| r.run.notes.contains(", advice "));
+    advised
+        .filter_map(|r| job_of(&r.run))
+        .collect::<BTreeSet<_>>()
+        .len()
 }
 
 fn in_words(c: &Case) -> String {

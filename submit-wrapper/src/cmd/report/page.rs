@@ -10,7 +10,7 @@ use model_store::advisor::Origin;
 use model_store::advisor::words::grouped_count;
 use model_store::consult::Consulted;
 
-use super::data::{Data, Point, sums};
+use super::data::{Data, Point, advised_jobs, outcomes, sums};
 use super::svg::{escaped, short};
 
 const STYLE: &str = include_str!("style.css");
@@ -24,31 +24,50 @@ pub(super) struct About {
     pub(super) made: String,
     pub(super) snapshot: String,
     pub(super) trained: String,
+    /// GPU types of this site, by the catalogue's names.
+    pub(super) gpus: Vec<String>,
 }
 
 /// The whole file.
 pub(super) fn page(about: &About, data: &Data, consulted: Option<&Consulted>) -> String {
     let sections = [
-        trust::predicted(data),
-        trust::coverage(data),
-        trust::risk(data),
-        choice::support(data),
-        consulted.map_or_else(String::new, choice::pareto),
         outcome::saved(data),
         outcome::unstarted(data),
+        trust::predicted(data),
+        trust::coverage(data),
         outcome::failures(data),
+        trust::risk(data),
+        consulted.map_or_else(
+            || later("Throughput against price", "no model is asked about"),
+            choice::pareto,
+        ),
         outcome::demand(data),
+        choice::support(data, &about.gpus),
     ];
+    let (shown, later): (Vec<Section>, Vec<Section>) =
+        sections.into_iter().partition(|s| s.is_shown);
+    let later: Vec<String> = later
+        .iter()
+        .map(|s| format!("<b>{}</b>: {}", escaped(s.title), s.text))
+        .collect();
+    let not_yet = match later.as_slice() {
+        [] => String::new(),
+        _ => format!(
+            "<footer><p class=\"soft\">Not shown yet. {}</p></footer>\n",
+            later.join(" ")
+        ),
+    };
+    let shown: String = shown.iter().map(|s| s.text.as_str()).collect();
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>OmniPilot report</title><link rel=\"icon\" href=\"data:,\"><style>{STYLE}</style></head><body>\n<header><h1>What OmniPilot advised, and what came of it</h1>\
-         <p class=\"soft\">Made {}. Snapshot {}, model trained {}. Intervals are meant to hold {:.0} % of what is measured.</p>{}</header>\n<main>\n{}</main></body></html>\n",
+         <p class=\"soft\">Made {}. Snapshot {}, model trained {}. Ranges are meant to hold {:.0} % of what is measured.</p>{}{}</header>\n<main>\n{shown}</main>\n{not_yet}</body></html>\n",
         escaped(&about.made),
         escaped(&about.snapshot),
         escaped(&about.trained),
         NOMINAL * 100.0,
         figures(data),
-        sections.join("")
+        next(data)
     )
 }
 
@@ -76,13 +95,27 @@ fn figures(data: &Data) -> String {
         }
         _ => "not known".to_owned(),
     };
+    let failed = |[ok, rest @ ..]: [u64; 5]| {
+        let failed: u64 = rest.iter().sum();
+        match ok + failed {
+            0 => "not known".to_owned(),
+            n => format!("{failed} of {}", grouped_count(n)),
+        }
+    };
+    let [advised, written] = outcomes(&data.runs);
     let all = [
+        (
+            "jobs advised",
+            grouped_count(advised_jobs(&data.runs) as u64),
+        ),
+        ("GPU-hours saved", saved),
+        ("failed starts, advised", failed(advised)),
+        ("failed starts, as written", failed(written)),
+        ("predictions given that held", share(&data.here)),
+        ("held-out cells that held", share(&data.held_out)),
         ("runs of this cluster", of(Origin::ThisCluster)),
         ("runs from elsewhere", of(Origin::OtherCluster)),
-        ("published figures", of(Origin::Published)),
-        ("here, inside the interval", share(&data.here)),
-        ("held-out cells, inside", share(&data.held_out)),
-        ("GPU-hours saved", saved),
+        ("figures of documents", of(Origin::Published)),
     ];
     let rows: String = all
         .iter()
@@ -91,11 +124,46 @@ fn figures(data: &Data) -> String {
     format!("<dl>{rows}</dl>")
 }
 
-fn section(title: &str, words: &str, body: &str) -> String {
-    format!(
+/// What to do next.
+fn next(data: &Data) -> String {
+    if data.actions.is_empty() {
+        return String::new();
+    }
+    let items: String = data
+        .actions
+        .iter()
+        .map(|action| format!("<li>{}</li>", escaped(action)))
+        .collect();
+    format!("<h2>What to do next</h2><ul>{items}</ul>")
+}
+
+/// A part of the page, or the reason why there is nothing to show.
+struct Section {
+    title: &'static str,
+    /// Markup of the whole part; where it is not shown, the reason.
+    text: String,
+    is_shown: bool,
+}
+
+fn section(title: &'static str, words: &str, body: &str) -> Section {
+    let text = format!(
         "<section><h2>{}</h2><p>{words}</p>{body}</section>\n",
         escaped(title)
-    )
+    );
+    Section {
+        title,
+        text,
+        is_shown: true,
+    }
+}
+
+/// A part that has nothing to show yet: a line at the end says why.
+fn later(title: &'static str, why: &str) -> Section {
+    Section {
+        title,
+        text: why.to_owned(),
+        is_shown: false,
+    }
 }
 
 fn figure(svg: &str, heads: &[&str], rows: &[Vec<String>]) -> String {

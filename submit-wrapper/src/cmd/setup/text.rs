@@ -37,7 +37,7 @@ pub(super) fn configuration(cluster: &str, paths: Paths, pools: &[GpuPool]) -> S
         };
         text.push_str(&format!(
             "{key} = {}\n",
-            quoted(&path.display().to_string())
+            toml_string(&path.display().to_string())
         ));
     }
     text
@@ -86,12 +86,12 @@ fn key(name: &str) -> String {
     if !name.is_empty() && name.chars().all(bare) {
         name.to_owned()
     } else {
-        quoted(name)
+        toml_string(name)
     }
 }
 
 /// A basic string of TOML.
-pub(crate) fn quoted(text: &str) -> String {
+pub(crate) fn toml_string(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

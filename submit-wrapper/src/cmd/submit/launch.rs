@@ -15,7 +15,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::script::Script;
 use crate::exit;
-use crate::shell::quoted;
+use model_store::quoting::quoted;
 use model_store::test_only::{Word, ask};
 
 /// True inside a job.

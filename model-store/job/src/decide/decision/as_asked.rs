@@ -2,7 +2,7 @@
 //! may start: the advice goes to format and engine arguments alone.
 
 use crate::advisor::{Advice, Fallen, Layout, Pins, Verdict};
-use crate::consult::{Action, Rewrite};
+use crate::consult::Rewrite;
 use crate::options::AdviceMode;
 
 use super::judge::Judged;
@@ -42,7 +42,7 @@ impl Site<'_> {
             Ok(consulted) => consulted,
             Err(fault) => return fault.into(),
         };
-        let Action::Rewrite(rewrite) = consulted.action else {
+        let Ok(rewrite) = consulted.answer else {
             return left("on the GPUs that are asked for there is no advice");
         };
         if !self.is_as_asked(&rewrite, &judged.pins) {
@@ -93,11 +93,7 @@ impl Site<'_> {
                 "the engine would take other GPUs than the job asks for",
             ));
         }
-        if typed
-            .gpu
-            .as_ref()
-            .is_some_and(|t| !t.eq_ignore_ascii_case(&gpu))
-        {
+        if typed.gpu.is_some() && !typed.names_gpu(&gpu) {
             return Err(left("--llm-gpu names another type than the job asks for"));
         }
         Ok(Pins {
@@ -106,6 +102,7 @@ impl Site<'_> {
             layout: Layout::OneInstance,
             precision: pins.precision,
             context: pins.context,
+            limits: pins.limits,
         })
     }
 
@@ -119,7 +116,6 @@ impl Site<'_> {
 
     fn is_as_asked(&self, rewrite: &Rewrite, pins: &Pins) -> bool {
         let to = &rewrite.allocation;
-        let same = |gpu: &String| gpu.eq_ignore_ascii_case(&to.gpu);
-        pins.gpu.as_ref().is_some_and(same) && pins.tp == Some(to.per_node) && to.nodes == 1
+        pins.names_gpu(&to.gpu) && pins.tp == Some(to.per_node) && to.nodes == 1
     }
 }

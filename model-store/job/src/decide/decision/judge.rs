@@ -3,7 +3,7 @@
 
 use crate::advisor::{Layout, Pins, Precision};
 use crate::engine_args::{Own, Program, Start, Starts, Stated};
-use crate::job_request::{Asked, Given, nodes_asked};
+use crate::job_request::{Asked, Given, JobOption, nodes_asked};
 use crate::options::RawOptions;
 
 use super::known::{on_node, tasks_on_node};
@@ -40,6 +40,16 @@ pub(super) struct Around<'a> {
 /// # Errors
 /// Why the job goes as it is written, in one line.
 pub(super) fn judge(starts: Option<&Starts>, around: &Around) -> Result<Judged, String> {
+    let mut judged = of_starts(starts, around)?;
+    if starts.is_some_and(|s| s.looks_at_gpus) {
+        judged.rule.kind = Cell::Asked;
+    } else if starts.is_some_and(|s| s.needs_features) {
+        judged.rule.kind = Cell::Larger;
+    }
+    Ok(judged)
+}
+
+fn of_starts(starts: Option<&Starts>, around: &Around) -> Result<Judged, String> {
     let Some(starts) = starts else {
         return as_asked(rules::UNKNOWN, around, "the script cannot be read", true);
     };
@@ -64,10 +74,30 @@ pub(super) fn judge(starts: Option<&Starts>, around: &Around) -> Result<Judged, 
         let why = unknown(start);
         return as_asked(rules::UNKNOWN, around, &why, !engines);
     }
-    if is_single(starts, around) {
-        return Ok(single(first, starts));
+    let judged = match is_single(starts, around) {
+        true => single(first, starts),
+        false => several(starts, around)?,
+    };
+    as_the_script_counts(judged, starts, around)
+}
+
+/// A script that compares the number of its GPUs with another keeps it.
+fn as_the_script_counts(
+    mut judged: Judged,
+    starts: &Starts,
+    around: &Around,
+) -> Result<Judged, String> {
+    const WHY: &str = "the script compares the number of its GPUs with another";
+    if !starts.counts_gpus || judged.number.is_some() {
+        return Ok(judged);
     }
-    several(starts, around)
+    let asked = around.asked.and_then(|asked| asked.count);
+    match (asked, judged.pins.tp) {
+        (Some(asked), None) => judged.pins.tp = Some(asked),
+        (Some(asked), Some(degree)) if asked == degree => {}
+        _ => return Err(format!("{WHY}, so they are left as asked")),
+    }
+    Ok(judged)
 }
 
 /// A script that reads the advice for itself, as far as one can see for no engine.
@@ -115,16 +145,20 @@ fn own_layout(start: &Start, starts: &Starts, around: &Around) -> Result<(), Str
         Stated::Unsaid => false,
         Stated::Advised | Stated::Gpus | Stated::Unknown => true,
     };
-    let left = |what: &str| {
-        Err(format!(
-            "the script's engine has {what} of its own, so its GPUs are left as asked"
-        ))
-    };
-    if own(&start.pp) {
-        return left("pipeline stages");
-    }
-    if own(&start.dp) {
-        return left("data-parallel replicas");
+    for (stated, what) in [
+        (&start.pp, "pipeline stages"),
+        (&start.dp, "data-parallel replicas"),
+    ] {
+        if own(stated) {
+            let has = if *stated == Stated::Unknown {
+                "may have"
+            } else {
+                "has"
+            };
+            return Err(format!(
+                "the script's engine {has} {what} of its own, so its GPUs are left as asked"
+            ));
+        }
     }
     let nodes = nodes_asked(around.given).unwrap_or(1);
     let asked = around.asked.and_then(|a| a.count);
@@ -192,6 +226,7 @@ fn single(start: &Start, starts: &Starts) -> Judged {
         precision: start.format.known(),
         layout,
         context: context(start),
+        limits: start.limits,
         ..Pins::default()
     };
     Judged {
@@ -271,9 +306,11 @@ fn several(starts: &Starts, around: &Around) -> Result<Judged, String> {
 /// A request for GPUs by task, which binds them to tasks.
 fn by_task(given: &Given) -> bool {
     let task = given
-        .get("tres-per-task")
+        .get(JobOption::TresPerTask)
         .is_some_and(|t| t.contains("gpu"));
-    given.get("gpus-per-task").is_some() || given.get("ntasks-per-gpu").is_some() || task
+    given.get(JobOption::GpusPerTask).is_some()
+        || given.get(JobOption::NtasksPerGpu).is_some()
+        || task
 }
 
 /// The number of GPUs stays. `told` is true where no engine is seen that the variables could change.
@@ -296,7 +333,7 @@ fn as_asked(rule: Rule, around: &Around, why: &str, told: bool) -> Result<Judged
             Some(count.ok_or_else(|| format!("{why}, so its GPUs are left as asked"))?)
         }
     };
-    if number.is_some() && by_task(around.given) && around.given.get("ntasks").is_some() {
+    if number.is_some() && by_task(around.given) && around.given.get(JobOption::Ntasks).is_some() {
         return Err(format!("{why}, so the GPUs of each task are left as asked"));
     }
     let pins = Pins {

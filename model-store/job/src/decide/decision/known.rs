@@ -1,7 +1,7 @@
 //! What a job's own request says of what its script starts: variables, tasks on a node.
 
 use crate::engine_args::{Outside, Starts, Times, Variable, starts};
-use crate::job_request::{Given, nodes_asked, number_of};
+use crate::job_request::{Given, JobOption, nodes_asked, number_of};
 
 use super::Submission;
 
@@ -24,9 +24,10 @@ fn variable(submission: &Submission, name: &str) -> Variable {
     match name {
         "SLURM_NNODES" | "SLURM_JOB_NUM_NODES" => {
             let plain = given
-                .get("nodes")
+                .get(JobOption::Nodes)
                 .is_none_or(|n| n.trim().parse::<u32>().is_ok());
-            let alone = given.get("nodes").is_some() || tasks(given).is_none_or(|n| n == 1);
+            let alone =
+                given.get(JobOption::Nodes).is_some() || tasks(given).is_none_or(|n| n == 1);
             if plain && alone {
                 is(nodes_asked(given).unwrap_or(1))
             } else {
@@ -34,11 +35,17 @@ fn variable(submission: &Submission, name: &str) -> Variable {
             }
         }
         "SLURM_NTASKS" | "SLURM_NPROCS" => tasks(given).map_or(Variable::Unknown, is),
-        "SLURM_NTASKS_PER_NODE" => number_of(given, "ntasks-per-node").map_or(Variable::Unset, is),
+        "SLURM_NTASKS_PER_NODE" => {
+            number_of(given, JobOption::NtasksPerNode).map_or(Variable::Unset, is)
+        }
         // As many as asked for, which a rewrite keeps told.
-        "SLURM_GPUS_PER_NODE" => counts(given, "gpus-per-node", true),
-        "SLURM_GPUS" => counts(given, "gpus", nodes_asked(given).unwrap_or(1) == 1),
-        "SLURM_GPUS_PER_TASK" => counts(given, "gpus-per-task", tasks_on_node(given) == Some(1)),
+        "SLURM_GPUS_PER_NODE" => counts(given, JobOption::GpusPerNode, true),
+        "SLURM_GPUS" => counts(given, JobOption::Gpus, nodes_asked(given).unwrap_or(1) == 1),
+        "SLURM_GPUS_PER_TASK" => counts(
+            given,
+            JobOption::GpusPerTask,
+            tasks_on_node(given) == Some(1),
+        ),
         "SLURM_LLM_MODEL" => submission
             .options
             .model
@@ -94,7 +101,7 @@ fn of_the_user(submission: &Submission, name: &str) -> Variable {
         list.split(',')
             .any(|part| part.trim().eq_ignore_ascii_case("all"))
     };
-    match submission.given.get("export") {
+    match submission.given.get(JobOption::Export) {
         Some(list) => match listed(list) {
             Some(found) => found,
             None if all(list) => looked_up(submission, name),
@@ -109,8 +116,8 @@ fn looked_up(submission: &Submission, name: &str) -> Variable {
 }
 
 /// A request for GPUs in this form, where `all` says that it is the node's.
-fn counts(given: &Given, name: &str, all: bool) -> Variable {
-    match given.get(name) {
+fn counts(given: &Given, option: JobOption, all: bool) -> Variable {
+    match given.get(option) {
         None => Variable::Unset,
         // A type in it stands in the variable too.
         Some(value) if value.trim().parse::<u32>().is_ok() && all => Variable::Gpus,
@@ -120,23 +127,25 @@ fn counts(given: &Given, name: &str, all: bool) -> Variable {
 
 /// Tasks of the job, where its request tells.
 fn tasks(given: &Given) -> Option<u32> {
-    number_of(given, "ntasks").or_else(|| {
-        number_of(given, "ntasks-per-node")?.checked_mul(nodes_asked(given).unwrap_or(1))
+    number_of(given, JobOption::Ntasks).or_else(|| {
+        number_of(given, JobOption::NtasksPerNode)?.checked_mul(nodes_asked(given).unwrap_or(1))
     })
 }
 
 /// Tasks on one of its nodes, where its request tells; one is Slurm's own default.
 pub(super) fn tasks_on_node(given: &Given) -> Option<u32> {
     let nodes = nodes_asked(given).unwrap_or(1).max(1);
-    if let Some(n) = number_of(given, "ntasks-per-node") {
+    if let Some(n) = number_of(given, JobOption::NtasksPerNode) {
         return Some(n);
     }
     match (
-        given.get("ntasks"),
-        given.get("gpus-per-task").or(given.get("ntasks-per-gpu")),
+        given.get(JobOption::Ntasks),
+        given
+            .get(JobOption::GpusPerTask)
+            .or(given.get(JobOption::NtasksPerGpu)),
     ) {
-        (Some(_), _) => number_of(given, "ntasks").map(|n| n.div_ceil(nodes)),
-        (None, Some(_)) if given.get("ntasks-per-gpu").is_some() => None,
+        (Some(_), _) => number_of(given, JobOption::Ntasks).map(|n| n.div_ceil(nodes)),
+        (None, Some(_)) if given.get(JobOption::NtasksPerGpu).is_some() => None,
         (None, _) => Some(1),
     }
 }

@@ -1,7 +1,7 @@
 //! Where a job may run, from its own options.
 
 use crate::advisor::{ClusterState, GpuPool};
-use crate::job_request::Given;
+use crate::job_request::{Given, JobOption};
 use crate::options::shorten;
 use crate::policy::Member;
 
@@ -22,7 +22,10 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn of(given: &Given, cluster: &ClusterState) -> Self {
-        let list = given.get("partition").unwrap_or_default().split(',');
+        let list = given
+            .get(JobOption::Partition)
+            .unwrap_or_default()
+            .split(',');
         let list: Vec<String> = list
             .map(str::trim)
             .filter(|p| !p.is_empty())
@@ -36,10 +39,10 @@ impl Place {
                 cluster.default_partition.iter().cloned().collect()
             },
             named,
-            names_nodes: ["nodelist", "nodefile"]
-                .iter()
+            names_nodes: [JobOption::Nodelist, JobOption::Nodefile]
+                .into_iter()
                 .any(|n| given.get(n).is_some()),
-            excludes_nodes: given.get("exclude").is_some(),
+            excludes_nodes: given.get(JobOption::Exclude).is_some(),
         }
     }
 
@@ -47,8 +50,8 @@ impl Place {
     pub(super) fn member<'a>(&'a self, given: &'a Given) -> Member<'a> {
         Member {
             partitions: &self.partitions,
-            account: given.get("account"),
-            qos: given.get("qos"),
+            account: given.get(JobOption::Account),
+            qos: given.get(JobOption::Qos),
         }
     }
 

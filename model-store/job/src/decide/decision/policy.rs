@@ -1,6 +1,7 @@
 //! A decision under the site's policy for the job's partition, account and QOS.
 
 use crate::consult::exit_code;
+use crate::job_request::JobOption;
 use crate::options::AdviceMode;
 use crate::policy::{Policy, PolicyMode};
 
@@ -13,7 +14,9 @@ pub(super) fn first(policy: &Policy, submission: &Submission) -> Option<Decision
         (PolicyMode::Off, _) => Some(Decision::Leave),
         (PolicyMode::Enforce, AdviceMode::Rewrite) => None,
         // Nothing is submitted, so there is nothing to get round.
-        (PolicyMode::Enforce, AdviceMode::Check) if submission.given.get("test-only").is_some() => {
+        (PolicyMode::Enforce, AdviceMode::Check)
+            if submission.given.get(JobOption::TestOnly).is_some() =>
+        {
             None
         }
         (PolicyMode::Enforce, _) => {

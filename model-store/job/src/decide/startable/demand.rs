@@ -1,6 +1,6 @@
 //! What a job asks for, in numbers, as one partition takes it.
 
-use crate::job_request::{Given, TRES_PER_TASK, number_of};
+use crate::job_request::{Given, JobOption, number_of};
 use crate::job_rewrite::Allocation;
 use crate::options::shorten;
 use crate::slurm_view::{Defaults, NodeGroup, Partition};
@@ -70,12 +70,12 @@ impl Demand {
             per_node,
             nodes,
             cpus,
-            sockets: number_of(given, "sockets-per-node").unwrap_or(0),
+            sockets: number_of(given, JobOption::SocketsPerNode).unwrap_or(0),
             mib,
-            tmp_mb: given.get("tmp").map_or(Ok(0), amount)?,
+            tmp_mb: given.get(JobOption::Tmp).map_or(Ok(0), amount)?,
             others: others(given)?,
             minutes: minutes_of(given)?.or_else(of_partition),
-            exclusive: partition.is_exclusive || given.get("exclusive").is_some(),
+            exclusive: partition.is_exclusive || given.get(JobOption::Exclusive).is_some(),
             whole: Vec::new(),
             is_later: is_later(given),
         })
@@ -146,37 +146,38 @@ impl Demand {
 
 /// Its own options hold it back: a time, another job, its owner, or its own array's other tasks.
 fn is_later(given: &Given) -> bool {
-    let held = ["begin", "dependency", "hold"];
-    let throttled = given.get("array").is_some_and(|list| list.contains('%'));
-    throttled || held.iter().any(|name| given.get(name).is_some())
+    let held = [JobOption::Begin, JobOption::Dependency, JobOption::Hold];
+    let array = given.get(JobOption::Array);
+    let throttled = array.is_some_and(|list| list.contains('%'));
+    throttled || held.iter().any(|option| given.get(*option).is_some())
 }
 
 fn cpus(given: &Given, gpus: u32, nodes: u32, defaults: &Defaults) -> u64 {
-    let tasks = number_of(given, "ntasks-per-node")
-        .or_else(|| number_of(given, "ntasks").map(|n| n.div_ceil(nodes.max(1))))
+    let tasks = number_of(given, JobOption::NtasksPerNode)
+        .or_else(|| number_of(given, JobOption::Ntasks).map(|n| n.div_ceil(nodes.max(1))))
         .unwrap_or(1);
-    let of_tres = given.get(TRES_PER_TASK).and_then(|list| {
+    let of_tres = given.get(JobOption::TresPerTask).and_then(|list| {
         let mut all = list.split(',');
         all.find_map(|e| e.trim().strip_prefix("cpu")?.get(1..)?.parse::<u32>().ok())
     });
-    let named = number_of(given, "cpus-per-task").or(of_tres);
-    let per_gpu =
-        number_of(given, "cpus-per-gpu").or(defaults.cpus_per_gpu.filter(|_| named.is_none()));
+    let named = number_of(given, JobOption::CpusPerTask).or(of_tres);
+    let per_gpu = number_of(given, JobOption::CpusPerGpu)
+        .or(defaults.cpus_per_gpu.filter(|_| named.is_none()));
     let by_task = u64::from(tasks) * u64::from(named.unwrap_or(1));
     let by_gpu = u64::from(per_gpu.unwrap_or(0)) * u64::from(gpus);
-    let least = u64::from(number_of(given, "mincpus").unwrap_or(0));
+    let least = u64::from(number_of(given, JobOption::Mincpus).unwrap_or(0));
     by_task.max(by_gpu).max(least)
 }
 
 /// Memory on a node; `None` for all that a node has.
 fn memory(given: &Given, gpus: u32, cpus: u64, defaults: &Defaults) -> Result<Option<u64>, String> {
-    let of = |name: &str, times: u64| {
-        let text = given.get(name)?;
+    let of = |option: JobOption, times: u64| {
+        let text = given.get(option)?;
         Some(mebibytes(text).map(|m| m.saturating_mul(times)))
     };
-    let typed = of("mem", 1)
-        .or_else(|| of("mem-per-gpu", u64::from(gpus)))
-        .or_else(|| of("mem-per-cpu", cpus));
+    let typed = of(JobOption::Mem, 1)
+        .or_else(|| of(JobOption::MemPerGpu, u64::from(gpus)))
+        .or_else(|| of(JobOption::MemPerCpu, cpus));
     if let Some(mib) = typed {
         // Nothing stands for everything.
         return mib.map(|m| Some(m).filter(|m| *m > 0));
@@ -216,7 +217,7 @@ fn amount(text: &str) -> Result<u64, String> {
 
 /// Generic resources other than GPUs.
 fn others(given: &Given) -> Result<Vec<(String, u64)>, String> {
-    let list = crate::job_request::plain_gres(given.get("gres").unwrap_or_default());
+    let list = crate::job_request::plain_gres(given.get(JobOption::Gres).unwrap_or_default());
     let mut out = Vec::new();
     for entry in list.split(',').filter(|e| !e.is_empty()) {
         let name = entry.split([':', '=']).next().unwrap_or_default();
@@ -243,7 +244,7 @@ fn others(given: &Given) -> Result<Vec<(String, u64)>, String> {
 /// # Errors
 /// A time that cannot be read.
 pub(super) fn minutes_of(given: &Given) -> Result<Option<u64>, String> {
-    let Some(text) = given.get("time") else {
+    let Some(text) = given.get(JobOption::Time) else {
         return Ok(None);
     };
     minutes(text)

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::advisor::{ClusterState, Startable};
 use crate::config::{Config, LimitEntry};
-use crate::job_request::{Given, asked, nodes_asked};
+use crate::job_request::{Given, JobOption, asked, nodes_asked};
 use crate::job_rewrite::{Allocation, Plan, Rules, plan};
 use crate::options::{AdviceMode, RawOptions, shorten};
 use crate::slurm_view::{Accounting, Accounts, Defaults, Named, Partition, SlurmView};
@@ -50,7 +50,8 @@ impl Other {
         let acts = tag.filter(|t| t.model.is_some() && t.mode != AdviceMode::Off);
         let asked = asked(given);
         let gpu = match acts {
-            Some(tag) => tag.pins.gpu.clone(),
+            // Of several types nobody knows which it will be.
+            Some(tag) => tag.pins.gpu.clone().filter(|gpu| !gpu.contains(',')),
             None => asked.as_ref()?.gpu.clone(),
         };
         Some(Self {
@@ -72,20 +73,20 @@ pub enum Ground<'a> {
 }
 
 /// Options that shape the nodes of a job in ways that are not reckoned here.
-const NOT_RECKONED: [&str; 13] = [
-    "reservation",
-    "clusters",
-    "cluster-constraint",
-    "hint",
-    "contiguous",
-    "cores-per-socket",
-    "threads-per-core",
-    "extra-node-info",
-    "ntasks-per-socket",
-    "ntasks-per-core",
-    "core-spec",
-    "thread-spec",
-    "batch",
+const NOT_RECKONED: [JobOption; 13] = [
+    JobOption::Reservation,
+    JobOption::Clusters,
+    JobOption::ClusterConstraint,
+    JobOption::Hint,
+    JobOption::Contiguous,
+    JobOption::CoresPerSocket,
+    JobOption::ThreadsPerCore,
+    JobOption::ExtraNodeInfo,
+    JobOption::NtasksPerSocket,
+    JobOption::NtasksPerCore,
+    JobOption::CoreSpec,
+    JobOption::ThreadSpec,
+    JobOption::Batch,
 ];
 
 /// What a job is looked at with.
@@ -136,8 +137,8 @@ fn seen<'a>(
             age / 3600
         ));
     }
-    if let Some(name) = NOT_RECKONED.iter().find(|n| job.given.get(n).is_some()) {
-        return Err(format!("the job has --{name}"));
+    if let Some(name) = NOT_RECKONED.iter().find(|n| job.given.get(**n).is_some()) {
+        return Err(format!("the job has --{}", name.name()));
     }
     let own = Own::of(view, job)?;
     let mut checker = Checker {
@@ -169,10 +170,10 @@ impl<'a> Own<'a> {
     /// # Errors
     /// Limits hold, and which cannot be known.
     fn of(view: &'a SlurmView, job: Job) -> Result<Self, String> {
-        let typed = |name: &str| job.given.get(name).map(str::to_owned);
+        let typed = |option| job.given.get(option).map(str::to_owned);
         let mut own = Self {
-            account_name: typed("account"),
-            qos_name: typed("qos"),
+            account_name: typed(JobOption::Account),
+            qos_name: typed(JobOption::Qos),
             ..Self::default()
         };
         let accounts = match &view.accounting {
@@ -448,10 +449,7 @@ pub fn rules(config: &Config, view: Option<&SlurmView>, gpu: &str, types: &[Stri
 /// The job's options after a plan's edits.
 fn changed(given: &Given, plan: &Plan) -> Given {
     let edit = |name: &str| plan.edits.iter().rev().find(|e| e.name == name);
-    Given::of(|name| match edit(name) {
-        Some(edit) => edit.value.clone(),
-        None => given.get(name).map(str::to_owned),
-    })
+    given.with(|option| edit(option.name()).map(|edit| edit.value.clone()))
 }
 
 fn has(list: &[String], name: &str) -> bool {

@@ -6,7 +6,7 @@ use super::Checker;
 use super::demand::Demand;
 use crate::constraint::satisfied;
 use crate::hostlist::expand;
-use crate::job_request::Given;
+use crate::job_request::{Given, JobOption};
 use crate::options::shorten;
 use crate::slurm_view::{NodeGroup, Partition};
 
@@ -15,7 +15,7 @@ use crate::slurm_view::{NodeGroup, Partition};
 /// # Errors
 /// A list that cannot be read.
 pub(super) fn excluded(given: &Given) -> Result<BTreeSet<String>, String> {
-    let Some(list) = given.get("exclude") else {
+    let Some(list) = given.get(JobOption::Exclude) else {
         return Ok(BTreeSet::new());
     };
     let names = (!list.contains('/')).then(|| expand(list)).flatten();
@@ -90,7 +90,7 @@ impl Checker<'_> {
     }
 
     fn lacks<'b>(&'b self, after: &'b Given, demand: &'b Demand) -> Result<Vec<Lack<'b>>, String> {
-        let constraint = after.get("constraint").unwrap_or_default();
+        let constraint = after.get(JobOption::Constraint).unwrap_or_default();
         if !constraint.is_empty() && satisfied(constraint, &[]).is_none() {
             return Err(format!(
                 "--constraint={} is not reckoned",

@@ -105,7 +105,7 @@ impl Asked<'_> {
         };
         let given = Given::of(option);
         let partitions: Vec<String> = given
-            .get("partition")
+            .get(JobOption::Partition)
             .unwrap_or("serve")
             .split(',')
             .map(str::to_owned)
@@ -455,10 +455,10 @@ fn times_are_read_as_slurm_reads_them() {
 proptest! {
     #[test]
     fn no_job_panics_and_more_gpus_are_never_easier(
-        name in prop::sample::select(Given::NAMES.to_vec()), value in "[a-z0-9:,=\\[\\]-]{0,12}",
+        option in prop::sample::select(JobOption::ALL.to_vec()), value in "[a-z0-9:,=\\[\\]-]{0,12}",
         gpu in prop::sample::select(vec!["A100", "h100", "h200"]), count in 1u32..9,
     ) {
-        let options = [(name, value.as_str())];
+        let options = [(option.name(), value.as_str())];
         let job = asked(&options);
         if let (Ok(few), Ok(many)) = (job.of(gpu, count, 1), job.of(gpu, count + 1, 1)) {
             prop_assert!(few.is_none() || many.is_some());

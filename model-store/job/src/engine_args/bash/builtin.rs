@@ -31,6 +31,7 @@ impl<H: Host> Shell<H> {
                     .get(..args.len().saturating_sub(bracket))
                     .unwrap_or_default();
                 let texts: Vec<Text> = args.iter().map(|a| a.text.clone()).collect();
+                self.looks(&texts);
                 // Words that may be several, or none, are no condition that could be told.
                 self.status = match args.iter().any(|a| a.splits) {
                     true => None,
@@ -272,7 +273,7 @@ fn shift(state: &mut State, args: &[Field]) {
 
 /// Variables that take what a command reads: not known, but for the list of the job's GPUs.
 fn read(state: &mut State, name: &str, args: &[Field], input: Option<&Text>) {
-    let gpus = input.is_some_and(|i| super::print::just(i) == Some(Follows::GpuList));
+    let gpus = input.is_some_and(|i| super::print::just(i).is_some_and(Follows::lists));
     let array = args.iter().any(|a| {
         a.word()
             .is_some_and(|w| w.starts_with('-') && w.contains('a'))

@@ -152,7 +152,7 @@ impl<H: Host> Shell<H> {
         match op {
             Op::Plain | Op::Must => return Some(text),
             // The commas of a list of GPUs become blanks: one entry each all the same.
-            Op::Replace { .. } if text.follows() == Some(Follows::GpuList) => return Some(text),
+            Op::Replace { .. } if text.follows().is_some_and(Follows::lists) => return Some(text),
             _ => {}
         }
         let known = text.text()?;
@@ -259,6 +259,9 @@ impl<H: Host> Shell<H> {
             return text;
         }
         let Some(known) = text.text() else {
+            if text.counts() && compares(&text.code()) {
+                self.host.counts_gpus();
+            }
             return unknown();
         };
         let name = known.trim();
@@ -274,6 +277,7 @@ impl<H: Host> Shell<H> {
     /// The value of an expression without expansions; assignments in it count.
     pub(super) fn number(&mut self, state: &mut State, text: &str) -> Option<i64> {
         let mut set: Vec<(String, Option<i64>)> = Vec::new();
+        let mut counts = false;
         let out = {
             let log = std::cell::RefCell::new(&mut set);
             let mut look = |name: &str| -> Option<i64> {
@@ -281,7 +285,10 @@ impl<H: Host> Shell<H> {
                     return *value;
                 }
                 match self.look(state, name) {
-                    Got::Is(Value::Scalar(text)) => text.text()?.trim().parse().ok(),
+                    Got::Is(Value::Scalar(text)) => {
+                        counts |= text.counts();
+                        text.text()?.trim().parse().ok()
+                    }
                     Got::Is(Value::Unset) => Some(0),
                     _ => None,
                 }
@@ -289,6 +296,9 @@ impl<H: Host> Shell<H> {
             let mut put = |name: &str, value| log.borrow_mut().push((name.to_owned(), value));
             arith::value(text, &mut look, &mut put)
         };
+        if counts && compares(text) {
+            self.host.counts_gpus();
+        }
         if out.is_none() {
             set.extend(arith::changed(text).into_iter().map(|name| (name, None)));
         }
@@ -305,6 +315,11 @@ impl<H: Host> Shell<H> {
         state.also_running(&inner);
         trim_end(out.unwrap_or_else(|| Text::unknown("command")))
     }
+}
+
+/// True for an expression in which numbers are compared.
+fn compares(expression: &str) -> bool {
+    expression.contains(['<', '>']) || expression.contains("==") || expression.contains("!=")
 }
 
 /// Command substitution takes line ends off.
@@ -338,7 +353,7 @@ fn list(all: Option<Vec<Text>>, joined: bool, param: &Param, quoted: bool) -> Ve
     let unknown = || vec![(Text::unknown(&param.name), false)];
     let Some(all) = all else { return unknown() };
     match &param.op {
-        Op::Length if all.len() == 1 && all[0].follows() == Some(Follows::GpuList) => {
+        Op::Length if all.len() == 1 && all[0].follows().is_some_and(Follows::lists) => {
             vec![(Text(vec![Piece::Follows(Follows::Gpus)]), true)]
         }
         Op::Length if all.iter().any(Text::has_unknown) => unknown(),
@@ -408,7 +423,8 @@ impl Fields {
         for piece in text.0 {
             match piece {
                 Piece::Known(text) => self.split(&text),
-                Piece::Follows(Follows::Args | Follows::GpuList) | Piece::Unknown(_) => {
+                Piece::Follows(Follows::Args | Follows::GpuList | Follows::GpuNames)
+                | Piece::Unknown(_) => {
                     let open = self.open();
                     open.text.push(piece);
                     open.splits = true;

@@ -2,7 +2,7 @@
 
 use super::run::{Call, Host, Shell};
 use super::state::State;
-use super::value::{Field, Follows, Piece, Text};
+use super::value::{Field, Follows, OF_GPUS, Piece, Text};
 
 /// What a text follows when blanks around it are left away.
 pub(super) fn just(text: &Text) -> Option<Follows> {
@@ -28,7 +28,8 @@ impl<H: Host> Shell<H> {
         let words: Vec<String> = args.iter().map(|a| a.text.code()).collect();
         let has = |flag: &str| words.iter().any(|w| w == flag);
         let input = call.input.as_ref();
-        let gpus = input.and_then(just) == Some(Follows::GpuList);
+        let list = input.and_then(just).filter(|f| f.lists());
+        let gpus = list.is_some();
         match super::super::command::base(name) {
             "echo" => Some(echoed(args)),
             "printf" => formatted(args),
@@ -48,24 +49,9 @@ impl<H: Host> Shell<H> {
                 let name = known.trim_end_matches('/').rsplit('/').next()?.to_owned();
                 (args.len() == 1).then(|| Text::known(name))
             }
-            "nvidia-smi" => {
-                let lists = has("-L") || has("--list-gpus");
-                let names = words
-                    .iter()
-                    .any(|w| w.starts_with("--query-gpu=") && !w.contains("count"))
-                    && words.iter().any(|w| w.contains("noheader"));
-                let of_some = words
-                    .iter()
-                    .any(|w| w.starts_with("-i") || w.starts_with("--id"));
-                (lists || names).then_some(())?;
-                if of_some {
-                    None
-                } else {
-                    follows(Follows::GpuList)
-                }
-            }
-            "tr" | "sort" if gpus => follows(Follows::GpuList),
-            "sed" if gpus && words.iter().any(|w| w.contains("s/,/")) => follows(Follows::GpuList),
+            "nvidia-smi" => Some(of_gpus(&words)),
+            "tr" | "sort" if gpus => list.and_then(follows),
+            "sed" if gpus && words.iter().any(|w| w.contains("s/,/")) => list.and_then(follows),
             "wc" if has("-l") && gpus => follows(Follows::Gpus),
             "wc" if has("-l") => {
                 let text = input?.text()?;
@@ -77,6 +63,15 @@ impl<H: Host> Shell<H> {
             "awk" if gpus && words.iter().any(|w| w.contains("print NF")) => follows(Follows::Gpus),
             "xargs" | "head" | "tail" | "uniq" if input.and_then(just) == Some(Follows::Gpus) => {
                 follows(Follows::Gpus)
+            }
+            "grep" | "egrep" | "fgrep" | "rg" if input.is_some_and(Text::tells_type) => {
+                self.host.looks_at_gpus();
+                None
+            }
+            "head" | "tail" | "uniq" | "sort" | "sed" | "awk" | "gawk" | "cut" | "tr" | "xargs"
+                if input.is_some_and(Text::tells_type) =>
+            {
+                Some(Text::unknown(OF_GPUS))
             }
             // What sets a shell up is no text of the script's.
             "conda" | "mamba" | "micromamba" | "pyenv" | "brew" | "direnv" | "ssh-agent"
@@ -91,6 +86,23 @@ impl<H: Host> Shell<H> {
             }
             _ => None,
         }
+    }
+}
+
+/// What `nvidia-smi` prints: one line for each GPU, or text that says what they are, or figures.
+fn of_gpus(words: &[String]) -> Text {
+    let any = |wanted: &dyn Fn(&str) -> bool| words.iter().any(|w| wanted(w));
+    let query = words.iter().find_map(|w| w.strip_prefix("--query-gpu="));
+    let kind = ["name", "compute_cap", "memory.total"];
+    let named = query.is_none_or(|q| q.split(',').any(|f| kind.iter().any(|k| f.contains(k))));
+    let of_some = any(&|w| w.starts_with("-i") || w.starts_with("--id"));
+    let listed = any(&|w| w == "-L" || w == "--list-gpus");
+    let lines = query.is_some_and(|q| !q.contains("count")) && any(&|w| w.contains("noheader"));
+    match (named, (listed || lines) && !of_some) {
+        (true, true) => Text(vec![Piece::Follows(Follows::GpuNames)]),
+        (false, true) => Text(vec![Piece::Follows(Follows::GpuList)]),
+        (true, false) => Text::unknown(OF_GPUS),
+        (false, false) => Text::unknown("nvidia-smi"),
     }
 }
 

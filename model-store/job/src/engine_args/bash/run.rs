@@ -40,6 +40,10 @@ pub(in super::super) trait Host: Sized {
     fn source_unread(&mut self, name: &Text, line: u32) -> bool;
     /// Text that is not understood.
     fn not_understood(&mut self, line: u32);
+    /// The number of the job's GPUs is compared, or counted with.
+    fn counts_gpus(&mut self);
+    /// What the job's GPUs are is looked at.
+    fn looks_at_gpus(&mut self);
 }
 
 /// A command that is started.
@@ -210,6 +214,7 @@ impl<H: Host> Shell<H> {
             }
             Node::Test(words) => {
                 let texts: Vec<Text> = words.iter().map(|w| self.text(state, w)).collect();
+                self.looks(&texts);
                 self.status = test::holds(&texts, true);
                 Flow::Next
             }
@@ -315,6 +320,16 @@ impl<H: Host> Shell<H> {
         self.escapes.extend(kept);
     }
 
+    /// What a condition says of the job's GPUs.
+    pub(super) fn looks(&mut self, condition: &[Text]) {
+        if test::compares_count(condition) {
+            self.host.counts_gpus();
+        }
+        if condition.iter().any(Text::tells_type) {
+            self.host.looks_at_gpus();
+        }
+    }
+
     fn if_(
         &mut self,
         state: &mut State,
@@ -363,7 +378,14 @@ impl<H: Host> Shell<H> {
         word: &super::ast::Word,
         arms: &[(Vec<super::ast::Word>, Script)],
     ) -> Flow {
-        let text = self.text(state, word).text();
+        let text = self.text(state, word);
+        if text.counts() {
+            self.host.counts_gpus();
+        }
+        if text.tells_type() {
+            self.host.looks_at_gpus();
+        }
+        let text = text.text();
         let mut ways = Vec::new();
         for (patterns, body) in arms {
             let patterns: Vec<Text> = patterns.iter().map(|p| self.text(state, p)).collect();

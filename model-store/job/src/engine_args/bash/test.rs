@@ -18,6 +18,30 @@ pub(super) fn holds(words: &[Text], patterns: bool) -> Option<bool> {
     if test.at == words.len() { out } else { None }
 }
 
+/// True where a condition compares the number of the job's GPUs with another number. Whether there
+/// is a GPU at all is no such comparison.
+pub(super) fn compares_count(words: &[Text]) -> bool {
+    words.windows(3).any(|three| {
+        let [left, op, right] = three else {
+            return false;
+        };
+        let op = op.text().unwrap_or_default();
+        let number = |side: &Text| match side.text().as_deref().map(str::trim) {
+            Some("" | "0") => false,
+            Some("1") => !matches!(op.as_str(), "-ge" | "-lt" | ">=" | "<"),
+            Some(text) => text.starts_with(|c: char| c.is_ascii_digit()),
+            None => side.follows().is_none(),
+        };
+        COMPARES.contains(&op.as_str())
+            && ((left.counts() && number(right)) || (right.counts() && number(left)))
+    })
+}
+
+/// Operators that compare two words.
+const COMPARES: [&str; 12] = [
+    "=", "==", "!=", "=~", "<", ">", "-eq", "-ne", "-lt", "-le", "-gt", "-ge",
+];
+
 struct Test<'a> {
     words: &'a [Text],
     at: usize,

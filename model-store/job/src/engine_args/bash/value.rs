@@ -7,6 +7,8 @@ pub(in super::super) enum Follows {
     Gpus,
     /// A list of them, one entry each.
     GpuList,
+    /// A list of them, one entry each, that says what they are.
+    GpuNames,
     /// The advised degree.
     Degree,
     /// The advised format.
@@ -16,14 +18,23 @@ pub(in super::super) enum Follows {
 }
 
 impl Follows {
-    /// Each with the variable that carries it.
-    pub(in super::super) const VARIABLES: [(Self, &'static str); 5] = [
+    /// Each with the variables that carry it. No variable has names: one stands for what
+    /// `nvidia-smi` prints.
+    pub(in super::super) const VARIABLES: [(Self, &'static str); 8] = [
         (Self::Gpus, "SLURM_GPUS_ON_NODE"),
         (Self::GpuList, "CUDA_VISIBLE_DEVICES"),
+        (Self::GpuList, "SLURM_JOB_GPUS"),
+        (Self::GpuList, "SLURM_STEP_GPUS"),
+        (Self::GpuNames, "__names_of_gpus"),
         (Self::Degree, "SLURM_LLM_TP"),
         (Self::Format, "SLURM_LLM_PRECISION"),
         (Self::Args, "SLURM_LLM_ENGINE_ARGS"),
     ];
+
+    /// True for a list with one entry for each GPU.
+    pub(in super::super) const fn lists(self) -> bool {
+        matches!(self, Self::GpuList | Self::GpuNames)
+    }
 
     fn variable(self) -> &'static str {
         let row = Self::VARIABLES.iter().find(|(f, _)| *f == self);
@@ -105,6 +116,22 @@ impl Text {
         }
     }
 
+    /// True where the number of the job's GPUs is part of it.
+    pub(in super::super) fn counts(&self) -> bool {
+        self.has(|f| matches!(f, Follows::Gpus | Follows::GpuList))
+    }
+
+    /// True where it says what the job's GPUs are.
+    pub(in super::super) fn tells_type(&self) -> bool {
+        let told = |p: &Piece| matches!(p, Piece::Unknown(name) if name == OF_GPUS);
+        self.has(|f| f == Follows::GpuNames) || self.0.iter().any(told)
+    }
+
+    fn has(&self, wanted: impl Fn(Follows) -> bool) -> bool {
+        let hit = |p: &Piece| matches!(p, Piece::Follows(f) if wanted(*f));
+        self.0.iter().any(hit)
+    }
+
     pub(in super::super) fn has_unknown(&self) -> bool {
         self.0.iter().any(|p| matches!(p, Piece::Unknown(_)))
     }
@@ -122,6 +149,9 @@ impl Text {
         out
     }
 }
+
+/// The name of unknown text that says what the job's GPUs are.
+pub(super) const OF_GPUS: &str = "of_gpus";
 
 /// Beginning of the names under which unknown text stands in [`Text::code`].
 pub(super) const UNKNOWN: &str = "__unknown_";

@@ -6,6 +6,7 @@ use super::super::{container, engines, tools};
 use super::{
     Interpreter, Own, Program, Reader, Start, Stated, Times, interpreter, python, reading, srun,
 };
+use crate::advisor::Limits;
 
 /// Deepest chain of wrappers that is followed.
 const DEEPEST: u32 = 12;
@@ -21,6 +22,10 @@ pub(in super::super) struct Way {
     pub(super) under_run: Option<Option<String>>,
     /// In a container or on another machine: variables of the job do not reach it.
     pub(super) apart: bool,
+    /// The variables of the advice are handed on there all the same.
+    pub(super) passes_advice: bool,
+    /// Under `omnipilot run`, which no variable of the advice reaches.
+    pub(super) lost_advice: bool,
     pub(super) depth: u32,
 }
 
@@ -33,6 +38,8 @@ impl Way {
             het_groups: vec![0],
             under_run: None,
             apart: false,
+            passes_advice: false,
+            lost_advice: false,
             depth: 0,
         }
     }
@@ -59,6 +66,7 @@ impl Way {
             format: Stated::Unknown,
             own_checkpoint: false,
             context: Stated::Unknown,
+            limits: Limits::default(),
             model: Stated::Unknown,
         }
     }
@@ -214,14 +222,34 @@ fn wrapped(
     input: Option<&Text>,
     way: &Way,
 ) {
-    let mut state = state.clone();
+    let outer = state;
+    let mut state = outer.clone();
     let taken = skip(words, wrapper.takes, wrapper.words, |name, value| {
         state.set(name, super::super::bash::Value::Scalar(value));
         state.export(name);
     });
+    let options: Vec<String> = words.iter().take(taken).map(|w| w.text.code()).collect();
+    let has = |all: &[&str]| options.iter().any(|w| all.contains(&w.as_str()));
+    let mut way = way.clone();
+    match wrapper.name {
+        "env" => way.apart |= has(&["-i", "-", "--ignore-environment"]),
+        "sudo" => way.apart |= !has(&["-E", "--preserve-env"]),
+        // The tasks of a step are one engine's ranks.
+        "trtllm-llmapi-launch" if way.times != Times::Unknown => way.times = Times::Once,
+        _ => {}
+    }
+    let from = shell.host.starts();
     let rest = words.get(taken..).unwrap_or_default();
     if !rest.is_empty() {
-        command(shell, &mut state, rest, input, way);
+        command(shell, &mut state, rest, input, &way);
+    }
+    let detaches = match wrapper.name {
+        "setsid" => has(&["-f", "--fork"]),
+        "systemd-run" => !has(&["--scope", "--wait", "-P", "--pipe", "-t", "--pty"]),
+        _ => false,
+    };
+    if detaches {
+        shell.in_background(outer, from);
     }
 }
 
@@ -315,8 +343,10 @@ fn under_run(
             Some(rest) => rest.strip_prefix('=').map(str::to_owned),
             None => None,
         });
+    let lost = way.apart && !way.passes_advice;
     let way = Way {
-        under_run: Some(named.clone()),
+        under_run: (!lost).then(|| named.clone()),
+        lost_advice: lost,
         ..way.clone()
     };
     let rest = options.get(taken..).unwrap_or_default();
@@ -563,20 +593,39 @@ fn terminal(
         "-s", "-n", "-t", "-c", "-e", "-x", "-y", "-F", "-S", "-L", "-f", "-dmS", "-Logfile", "-p",
     ];
     let screen = texts.first().is_some_and(|w| w.ends_with("screen"));
-    let sub = usize::from(!screen);
-    let taken = skip(words, &TAKES, sub, |_, _| {});
+    let taken = options_end(words, &TAKES, usize::from(!screen));
     let mut rest = words.get(taken..).unwrap_or_default().to_vec();
-    rest.retain(|w| {
-        !w.word()
-            .is_some_and(|w| ["Enter", "C-m", "ENTER"].contains(&w.as_str()))
-    });
-    if rest.is_empty() {
-        return;
-    }
-    let text: Vec<String> = rest.iter().map(|w| w.text.code()).collect();
+    let keys = ["Enter", "C-m", "ENTER"];
+    rest.retain(|w| !w.word().is_some_and(|w| keys.contains(&w.as_str())));
     let from = shell.host.starts();
-    shell_text(shell, state, &Text::known(text.join(" ")), None, way);
+    match rest.as_slice() {
+        [] => {}
+        // Several words are the program itself, unless they are typed.
+        [_, _, ..] if screen || texts.get(1).is_some_and(|w| w.starts_with("new")) => {
+            command(shell, state, &rest, None, way);
+        }
+        words => {
+            let text: Vec<String> = words.iter().map(|w| w.text.code()).collect();
+            shell_text(shell, state, &Text::known(text.join(" ")), None, way);
+        }
+    }
     shell.in_background(state, from);
+}
+
+/// How many words come before a text: the program, so many others, and options.
+fn options_end(words: &[Field], takes: &[&str], others: usize) -> usize {
+    let mut at = 1 + others;
+    while let Some(field) = words.get(at) {
+        let code = field.text.code();
+        if code == "--" {
+            return at + 1;
+        }
+        if !code.starts_with('-') || code.len() < 2 {
+            return at;
+        }
+        at += 1 + usize::from(takes.contains(&code.as_str()));
+    }
+    at
 }
 
 /// An image that starts an engine by itself, or a command in a container.
@@ -593,9 +642,13 @@ fn contained(
         super::super::command::base(texts[0]),
         "apptainer" | "singularity"
     );
+    let clean = ["-e", "--cleanenv", "-C", "--contain-all", "--containall"];
+    let has = |all: &[&str]| texts.iter().any(|w| all.contains(w));
+    let named = has(&["--env-host"]) || texts.iter().any(|w| w.contains("SLURM_LLM_"));
     let way = Way {
         own,
-        apart: way.apart || docker,
+        apart: way.apart || docker || has(&clean),
+        passes_advice: way.passes_advice || named,
         ..way.clone()
     };
     let from = shell.host.starts();

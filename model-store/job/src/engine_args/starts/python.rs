@@ -106,6 +106,7 @@ fn name_them(shell: &mut Shell<Reader>, from: usize, name: &str) {
 /// A Python program: no start where it needs nothing but libraries that start nothing, vLLM's where
 /// it makes one `LLM`, and an unknown one else.
 pub(super) fn script(shell: &mut Shell<Reader>, state: &State, text: &str, way: &Way) {
+    looks(shell, text);
     let needs: Vec<&str> = text.split(['\n', ';']).flat_map(needed).collect();
     let other = |name: &&str| !tools::is_library(name);
     let starts = STARTERS.iter().any(|w| text.contains(w));
@@ -140,6 +141,26 @@ pub(super) fn script(shell: &mut Shell<Reader>, state: &State, text: &str, way: 
             }
         }
         None => shell.host.keep_unknown(state, "python".into(), way),
+    }
+}
+
+/// What a program says of the job's GPUs: that it compares their number, or looks at what they are.
+fn looks(shell: &mut Shell<Reader>, text: &str) {
+    const COUNT: &str = "device_count()";
+    const KINDS: [&str; 3] = [
+        "get_device_name",
+        "get_device_capability",
+        "get_device_properties",
+    ];
+    let compared = |rest: &&str| {
+        let rest = rest.trim_start();
+        ["==", "!=", "<", ">"].iter().any(|op| rest.starts_with(op))
+    };
+    if text.split(COUNT).skip(1).any(|rest| compared(&rest)) {
+        shell.host.counts_gpus();
+    }
+    if KINDS.iter().any(|word| text.contains(word)) {
+        shell.host.looks_at_gpus();
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::advisor::Precision;
+use crate::advisor::{Limits, Precision};
+use crate::quantity::tokens;
 
 use super::super::bash::{Field, Follows, Piece, Shell, State, Text, Value};
 use super::super::command::{precision_of, values_of};
@@ -37,7 +38,10 @@ pub(super) fn engine(
         }
     }
     let told = way.under_run.is_some() && engine.kind.is_some();
-    let own = visible(shell, state).unwrap_or_else(|| way.own.clone());
+    let own = match said.placed {
+        true => Own::Unknown,
+        false => visible(shell, state).unwrap_or_else(|| way.own.clone()),
+    };
     let line = way.line;
     let mut start = Start {
         own,
@@ -48,9 +52,13 @@ pub(super) fn engine(
         nodes: said.number(Setting::Nodes, line),
         context: said.context(line),
         model: said.model(line),
+        limits: said.limits,
         ..way.start(Program::of(engine))
     };
     (start.format, start.own_checkpoint) = said.format(engine, &start.model, line);
+    if way.lost_advice {
+        start.tp = or_unknown(start.tp);
+    }
     if told {
         start.tp = or_advised(start.tp);
         start.context = or_advised(start.context);
@@ -74,6 +82,14 @@ fn or_advised<T>(stated: Stated<T>) -> Stated<T> {
     }
 }
 
+/// For `omnipilot run` where no variable of the job reaches it.
+fn or_unknown<T>(stated: Stated<T>) -> Stated<T> {
+    match stated {
+        Stated::Unsaid => Stated::Unknown,
+        other => other,
+    }
+}
+
 /// The GPUs that variables leave an engine to see; `None` for all.
 fn visible(shell: &mut Shell<Reader>, state: &State) -> Option<Own> {
     const NAMES: [&str; 6] = [
@@ -90,7 +106,7 @@ fn visible(shell: &mut Shell<Reader>, state: &State) -> Option<Own> {
     let Some(text) = shell.variable(state, set) else {
         return Some(Own::Unknown);
     };
-    if matches!(text.follows(), Some(Follows::GpuList)) {
+    if text.follows().is_some_and(Follows::lists) {
         return None;
     }
     let known = text.text().unwrap_or_default();
@@ -176,6 +192,10 @@ struct Said {
     told: Option<usize>,
     /// Options that change what fits.
     memory: bool,
+    /// Options that say on which GPU it begins.
+    placed: bool,
+    /// What it is started with beside its settings.
+    limits: Limits,
     /// The engine's file of settings could not be read.
     hidden: bool,
     wins: bool,
@@ -188,6 +208,8 @@ impl Said {
             loose: None,
             told: None,
             memory: false,
+            placed: false,
+            limits: Limits::default(),
             hidden: false,
             wins: engine.file.is_some_and(|f| f.wins),
         };
@@ -238,6 +260,7 @@ impl Said {
     ) -> usize {
         let plain = engines::plain(flag);
         self.memory |= engines::MEMORY.contains(&plain.as_str());
+        self.placed |= engines::PLACE.contains(&plain.as_str());
         let next = args
             .get(at + 1)
             .filter(|f| !f.word().is_some_and(|w| w.starts_with("--")));
@@ -248,7 +271,9 @@ impl Said {
                 .and_then(Text::text)
                 .and_then(|t| t.parse::<f64>().ok());
             self.memory |= share.is_none_or(|s| s < SMALLEST_SHARE);
+            self.limits.memory_share = share.filter(|s| (SMALLEST_SHARE..=1.0).contains(s));
         }
+        self.numbers(&plain, value.as_ref());
         if let Some(setting) = engine.setting_or_beginning(flag) {
             let two = inline.is_none() && value.is_some();
             self.last.insert(setting, (value, at));
@@ -266,6 +291,25 @@ impl Said {
             .take_while(is_value)
             .count();
         1 + values
+    }
+
+    /// Takes what else decides about memory at the start.
+    fn numbers(&mut self, plain: &str, value: Option<&Text>) {
+        let stands = |options: &[&str]| options.iter().any(|o| engines::plain(o) == plain);
+        let Some((name, _)) = engines::NUMBERS.iter().find(|(_, o)| stands(o)) else {
+            return;
+        };
+        let text = match *name {
+            "enforce_eager" => "yes".into(),
+            _ => value.and_then(Text::text).unwrap_or_default(),
+        };
+        let read = Limits::in_notes(&format!("{name}={text}"));
+        self.limits = Limits {
+            sequences: read.sequences.or(self.limits.sequences),
+            batched_tokens: read.batched_tokens.or(self.limits.batched_tokens),
+            eager: read.eager.or(self.limits.eager),
+            ..self.limits
+        };
     }
 
     /// What it means that a setting stands at a place, or nowhere: a variable behind it may say
@@ -322,7 +366,11 @@ impl Said {
             // The engine takes what fits.
             Some("auto" | "-1") => Stated::Advised,
             Some(text) => {
-                tokens(text).map_or(Stated::Unknown, |value| Stated::Known { value, line })
+                let whole = tokens(text).filter(|value| value.fract() == 0.0);
+                whole.map_or(Stated::Unknown, |value| Stated::Known {
+                    value: value as u64,
+                    line,
+                })
             }
             None => Stated::Unknown,
         }
@@ -404,20 +452,4 @@ fn made_from_any(engine: &Engine, method: &str) -> bool {
     };
     let format = precision_of(Some(method), None, None);
     format.is_some_and(|f| super::super::made_at_load(kind, f))
-}
-
-/// A number of tokens, as `32768`, `32k` (thousands) or `32K` (of 1,024).
-fn tokens(text: &str) -> Option<u64> {
-    let (digits, unit) = match text.strip_suffix(['k', 'K', 'm', 'M']) {
-        Some(digits) => (digits, text.chars().last()),
-        None => (text, None),
-    };
-    let number: u64 = digits.parse().ok()?;
-    number.checked_mul(match unit {
-        Some('k') => 1000,
-        Some('K') => 1024,
-        Some('m') => 1_000_000,
-        Some('M') => 1 << 20,
-        _ => 1,
-    })
 }

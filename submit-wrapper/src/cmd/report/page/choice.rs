@@ -7,8 +7,10 @@ use model_store::consult::Consulted;
 
 use super::super::data::Data;
 use super::super::svg::{Plot, Scale, escaped, map, short};
-use super::{figure, section, yes};
+use super::{Section, figure, later, section, yes};
 
+/// GPU types that are drawn; the table has all.
+const MOST_TYPES: usize = 10;
 /// Sizes of models, billions of parameters: up to, and in words.
 const SIZES: [(f64, &str); 4] = [
     (15.0, "to 15 B"),
@@ -17,7 +19,7 @@ const SIZES: [(f64, &str); 4] = [
     (f64::INFINITY, "above"),
 ];
 
-pub(super) fn support(data: &Data) -> String {
+pub(super) fn support(data: &Data, own: &[String]) -> Section {
     let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     let mut columns = BTreeSet::new();
     for r in &data.runs {
@@ -46,7 +48,10 @@ pub(super) fn support(data: &Data) -> String {
         .iter()
         .map(|(f, s)| format!("{f} {}", SIZES.get(*s).map_or("", |s| s.1)))
         .collect();
-    let gpus: Vec<String> = counts.keys().cloned().collect();
+    // The site's own types first, then those that most is known of.
+    let mut gpus: Vec<String> = counts.keys().cloned().collect();
+    let known = |gpu: &String| counts.get(gpu).map_or(0, |c| c.values().sum::<u64>());
+    gpus.sort_by_key(|gpu| (!own.contains(gpu), std::cmp::Reverse(known(gpu))));
     let cell = |gpu: &String, name: &String| {
         counts
             .get(gpu)
@@ -82,9 +87,10 @@ pub(super) fn support(data: &Data) -> String {
         heads.len(),
         names.len()
     );
+    let most = gpus.len().min(MOST_TYPES);
     let svg = map(
-        (&gpus, &heads),
-        &drawn,
+        (&gpus[..most], &heads),
+        &drawn[..most],
         "support",
         "What was measured, and how densely",
         &about,
@@ -107,7 +113,7 @@ pub(super) fn support(data: &Data) -> String {
     )
 }
 
-pub(super) fn pareto(c: &Consulted) -> String {
+pub(super) fn pareto(c: &Consulted) -> Section {
     let known: Vec<(&Assessed, f64, [f64; 3])> = c
         .advice
         .candidates
@@ -129,7 +135,7 @@ pub(super) fn pareto(c: &Consulted) -> String {
             escaped(&load),
             escaped(&message(c))
         );
-        return section(title, &words, "");
+        return later(title, &words);
     }
     let x = Scale::over(known.iter().map(|k| k.1), true);
     let y = Scale::over(known.iter().flat_map(|k| k.2), true);
@@ -203,12 +209,7 @@ pub(super) fn pareto(c: &Consulted) -> String {
 }
 
 fn message(c: &Consulted) -> String {
-    use model_store::consult::Action;
-    let lines = match &c.action {
-        Action::Rewrite(r) => &r.message,
-        Action::Refuse(r) => &r.message,
-    };
-    lines
+    c.message()
         .first()
         .map_or_else(String::new, |l| format!("Advice: {l}."))
 }

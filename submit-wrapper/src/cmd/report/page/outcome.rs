@@ -5,17 +5,16 @@ use model_store::advisor::words::count_of;
 
 use super::super::data::{Data, Saved, outcomes, sums};
 use super::super::svg::{Plot, Scale, bars, escaped, short};
-use super::{figure, section};
+use super::{Section, figure, later, section};
 
-pub(super) fn saved(data: &Data) -> String {
+pub(super) fn saved(data: &Data) -> Section {
     let title = "GPU-hours saved";
     let all = match &data.saved {
-        Err(reason) => return section(title, &format!("Not known: {}.", escaped(reason)), ""),
+        Err(reason) => return later(title, &format!("Not known: {}.", escaped(reason))),
         Ok(all) if all.is_empty() => {
-            return section(
+            return later(
                 title,
-                "No advised job whose user had asked for GPUs of a type has left an outcome yet.",
-                "",
+                "No advised job whose user had asked for GPUs of a type has left an outcome.",
             );
         }
         Ok(all) => all,
@@ -87,31 +86,30 @@ pub(super) fn saved(data: &Data) -> String {
 }
 
 /// What advice costs: jobs that it kept from starting, or whose users gave up on it.
-pub(super) fn unstarted(data: &Data) -> String {
+pub(super) fn unstarted(data: &Data) -> Section {
     let told = data.unstarted.iter().filter(|(_, count)| *count > 0);
     let told: Vec<String> = told
         .map(|(kind, count)| format!("{} {}", count_of(*count, "job"), kind.words()))
         .collect();
-    let words = if told.is_empty() {
-        "No advised job is known to have waited for a limit, or to have been cancelled while it waited.".to_owned()
-    } else {
-        format!(
-            "Of the advised jobs, {}. A job may count more than once.",
-            told.join("; ")
-        )
-    };
-    section("Advised jobs that did not start", &escaped(&words), "")
+    let title = "Advised jobs that did not start";
+    if told.is_empty() {
+        return later(
+            title,
+            "None is known to have waited for a limit or to have been cancelled.",
+        );
+    }
+    let words = format!(
+        "Of the advised jobs, {}. A job may count more than once.",
+        told.join("; ")
+    );
+    section(title, &escaped(&words), "")
 }
 
-pub(super) fn failures(data: &Data) -> String {
+pub(super) fn failures(data: &Data) -> Section {
     let [advised, written] = outcomes(&data.runs);
     let all: u64 = advised.iter().chain(&written).sum();
     if all == 0 {
-        return section(
-            "Launches by outcome",
-            "No job here has left an outcome yet.",
-            "",
-        );
+        return later("Launches by outcome", "No job here has left an outcome.");
     }
     let mut rows = Vec::new();
     for (i, outcome) in RunOutcome::ALL.iter().enumerate() {
@@ -139,13 +137,9 @@ pub(super) fn failures(data: &Data) -> String {
     )
 }
 
-pub(super) fn demand(data: &Data) -> String {
+pub(super) fn demand(data: &Data) -> Section {
     if data.demand.is_empty() {
-        return section(
-            "Demand by GPU type",
-            "No serving job has been seen yet.",
-            "",
-        );
+        return later("Demand by GPU type", "No serving job has been seen.");
     }
     let mut rows = Vec::new();
     for (gres, d) in &data.demand {

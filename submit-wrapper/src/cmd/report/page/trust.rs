@@ -4,14 +4,14 @@ use model_store::advisor::words::count_of;
 
 use super::super::data::{self, Data, Point};
 use super::super::svg::{Plot, Scale, short};
-use super::{NOMINAL, figure, section, yes};
+use super::{NOMINAL, Section, figure, later, section, yes};
 
 /// Points that are drawn; all of them are counted.
 const MOST_POINTS: usize = 1500;
 /// Runs of one step of the coverage over time, at least.
 const STEP: usize = 20;
 
-pub(super) fn predicted(data: &Data) -> String {
+pub(super) fn predicted(data: &Data) -> Section {
     let (points, words) = match data.here.len() {
         0 => (
             &data.held_out,
@@ -19,7 +19,7 @@ pub(super) fn predicted(data: &Data) -> String {
         ),
         _ => (
             &data.here,
-            "Output tokens per second of runs here, against what the model said that was published when each came in. A bar is the interval; orange ones missed.",
+            "Output tokens per second of runs here, against what the model said that was published when each came in. A bar is the range; orange ones missed.",
         ),
     };
     let more = match data.without_model {
@@ -29,37 +29,35 @@ pub(super) fn predicted(data: &Data) -> String {
             count_of(n, "run")
         ),
     };
+    let more = match data.not_given {
+        0 => more,
+        n => format!("{more} Not given, for they lie outside what was measured: {n}."),
+    };
     let more = match points.len() {
         data::MOST_POINTS => format!("{more} They are a sample: there are more."),
         _ => more,
     };
     if points.is_empty() {
-        return section(
+        return later(
             "Predicted against measured",
-            "Nothing to show yet: there is no run with a prediction from before it.",
-            "",
+            "No run has a prediction from before it.",
         );
     }
     let shown: Vec<&Point> = points
         .iter()
         .step_by(points.len().div_ceil(MOST_POINTS))
         .collect();
-    let x = Scale::over(shown.iter().map(|p| p.measured), true);
-    let y = Scale::over(
-        shown
-            .iter()
-            .flat_map(|p| [p.predicted.lo, p.predicted.hi, p.measured]),
-        true,
-    );
+    // One scale for both, so that the line of what is right runs from corner to corner.
+    let ends = |p: &&Point| [p.predicted.lo, p.predicted.hi, p.measured];
+    let scale = Scale::over(shown.iter().flat_map(ends), true);
     let mut plot = Plot::new(
-        (x, "measured, tokens/s"),
-        (y, "predicted, tokens/s"),
+        (scale, "measured, tokens/s"),
+        (scale, "predicted, tokens/s"),
         [false; 2],
     );
     let (least, most) = shown.iter().fold((f64::INFINITY, 0.0_f64), |(a, b), p| {
         (a.min(p.measured), b.max(p.measured))
     });
-    plot.line(&[(least, least), (most, most)], "dash");
     for p in &shown {
         let class = if p.covered() { "hit" } else { "miss" };
         let q = &p.predicted;
@@ -73,6 +71,7 @@ pub(super) fn predicted(data: &Data) -> String {
         );
         plot.point(p.measured, [q.lo, q.q50, q.hi], class, &words);
     }
+    plot.line(&[(least, least), (most, most)], "dash");
     let held = points.iter().filter(|p| p.covered()).count();
     let about = format!(
         "{}; {held} of {} inside their interval; median error {:.1} %",
@@ -143,14 +142,14 @@ fn steps(points: &[Point]) -> Vec<(f64, [f64; 3], usize, i64)> {
         .collect()
 }
 
-pub(super) fn coverage(data: &Data) -> String {
+pub(super) fn coverage(data: &Data) -> Section {
     let title = "Coverage over time";
     if data.here.len() < STEP {
         let words = format!(
             "{} here with a prediction from before; from {STEP} on their share inside the interval is shown in the order in which they came.",
             count_of(data.here.len(), "run")
         );
-        return section(title, &words, "");
+        return later(title, &words);
     }
     let steps = steps(&data.here);
     let day = |at: i64| crate::clock::utc(at).chars().take(10).collect::<String>();
@@ -226,7 +225,7 @@ fn risk_curve(points: &[Point]) -> Vec<(f64, f64)> {
     curve.into_iter().step_by(step).collect()
 }
 
-pub(super) fn risk(data: &Data) -> String {
+pub(super) fn risk(data: &Data) -> Section {
     let title = "Risk against coverage";
     let curves = [
         (&data.held_out, "held-out cells", ""),
@@ -239,10 +238,9 @@ pub(super) fn risk(data: &Data) -> String {
         .map(|(points, name, class)| (risk_curve(points), name, class))
         .collect();
     if drawn.is_empty() {
-        return section(
+        return later(
             title,
-            "Too few predictions have been held against what was measured.",
-            "",
+            "Too few predictions were held against what was measured.",
         );
     }
     let y = Scale::over(
@@ -304,6 +302,7 @@ mod tests {
             what: String::new(),
             at,
             measured,
+            given: true,
             predicted: Prediction {
                 q10: q50 / factor,
                 q50,

@@ -1,7 +1,7 @@
 //! Words of a shell.
 
 /// A word as a shell reads it back.
-pub(crate) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=:/.,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
@@ -10,6 +10,6 @@ pub(crate) fn quoted(word: &str) -> String {
 }
 
 /// A word in quotes, whether or not it needs them.
-pub(crate) fn in_quotes(word: &str) -> String {
+pub fn in_quotes(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -1,0 +1,244 @@
+//! What engines said of their own starts on this cluster, and how that corrects memory and cold start.
+
+use serde::{Deserialize, Serialize};
+
+use super::case::Precision;
+use super::setup::Setup;
+
+/// One start as the engine's log tells it; GiB and seconds are of its first process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StartLog {
+    /// Tokens of the KV cache of one replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_tokens: Option<f64>,
+    /// Blocks of the KV cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_blocks: Option<f64>,
+    /// KV cache, GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_gib: Option<f64>,
+    /// Weights, GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_gib: Option<f64>,
+    /// Peak of the activations while memory was measured, GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation_gib: Option<f64>,
+    /// CUDA context, libraries and communication, GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub non_torch_gib: Option<f64>,
+    /// CUDA graphs, GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph_gib: Option<f64>,
+    /// Reading the weights, s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_s: Option<f64>,
+    /// Compiling, s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compile_s: Option<f64>,
+    /// Capturing CUDA graphs, s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph_s: Option<f64>,
+    /// Share of the memory that the engine was told to take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_share: Option<f64>,
+    /// File system that the weights lie on: its kind and where it is mounted (`lustre:/scratch`).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub storage: String,
+}
+
+/// A figure of a start: its name in notes, the largest that some machine could have, and its place.
+type Figure = (&'static str, f64, fn(&mut StartLog) -> &mut Option<f64>);
+
+const FIGURES: [Figure; 11] = [
+    ("kv_tokens", 1e11, |s| &mut s.kv_tokens),
+    ("gpu_blocks", 1e10, |s| &mut s.gpu_blocks),
+    ("kv_gib", 4096.0, |s| &mut s.kv_gib),
+    ("weights_gib", 4096.0, |s| &mut s.weights_gib),
+    ("activation_gib", 4096.0, |s| &mut s.activation_gib),
+    ("non_torch_gib", 4096.0, |s| &mut s.non_torch_gib),
+    ("graph_gib", 4096.0, |s| &mut s.graph_gib),
+    ("load_s", 1e6, |s| &mut s.load_s),
+    ("compile_s", 1e6, |s| &mut s.compile_s),
+    ("graph_s", 1e6, |s| &mut s.graph_s),
+    ("gpu_memory_utilization", 1.0, |s| &mut s.memory_share),
+];
+
+impl StartLog {
+    /// True where nothing was said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The first figure that no machine could have, by name.
+    pub fn unsound(&self) -> Option<&'static str> {
+        let mut copy = self.clone();
+        for (name, most, place) in FIGURES {
+            if place(&mut copy).is_some_and(|x| !(-most..=most).contains(&x)) {
+                return Some(name);
+            }
+        }
+        None
+    }
+
+    /// As `name=value` pairs for the notes of a run.
+    pub fn in_words(&self) -> String {
+        let mut copy = self.clone();
+        let mut pairs: Vec<String> = FIGURES
+            .iter()
+            .filter_map(|(name, _, place)| Some(format!("{name}={}", (*place(&mut copy))?)))
+            .collect();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
+        if !self.storage.is_empty() && self.storage.chars().all(plain) {
+            pairs.push(format!("storage={}", self.storage));
+        }
+        pairs.join("; ")
+    }
+
+    /// Reads [`Self::in_words`] out of notes.
+    pub fn in_notes(notes: &str) -> Self {
+        let mut out = Self::default();
+        for (name, value) in notes.split(';').filter_map(|p| p.trim().split_once('=')) {
+            if name == "storage" {
+                out.storage = value.to_owned();
+            }
+            if let Some((_, most, place)) = FIGURES.iter().find(|f| f.0 == name) {
+                let number = value.parse().ok();
+                *place(&mut out) = number.filter(|x: &f64| x.abs() <= *most);
+            }
+        }
+        out
+    }
+}
+
+/// By how much what is left for the KV cache differs here from what is reckoned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolShift {
+    /// Engine, then model, GPU, degree and format; an empty model stands for every configuration.
+    pub engine: String,
+    /// See [`Self::engine`].
+    pub model: String,
+    /// See [`Self::engine`].
+    pub gpu: String,
+    /// See [`Self::engine`].
+    pub tp: u32,
+    /// See [`Self::engine`].
+    pub precision: Precision,
+    /// Starts.
+    pub n: u32,
+    /// Mean difference of one GPU, GiB, shrunk towards nothing.
+    pub shift_gib: f64,
+    /// Deviation about it, GiB.
+    pub spread_gib: f64,
+}
+
+/// How fast one file system gave the weights of first loads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadRate {
+    /// Its kind and where it is mounted.
+    pub storage: String,
+    /// Loads.
+    pub n: u32,
+    /// GB/s of a node, median.
+    pub gb_s: f64,
+}
+
+/// What this cluster's own starts say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Starts {
+    /// Of configurations, and of engines as a whole.
+    pub pools: Vec<PoolShift>,
+    /// Of file systems.
+    pub rates: Vec<ReadRate>,
+}
+
+impl Starts {
+    /// Shift and deviation of what is left for the KV cache of a setup, GiB: its own
+    /// configuration's, else its engine's.
+    pub fn pool(&self, s: &Setup) -> Option<(f64, f64)> {
+        let of = |p: &&PoolShift, model: &str| p.engine == s.engine && p.model == model;
+        let own = self.pools.iter().find(|p| {
+            of(p, &s.card.name)
+                && (p.gpu.as_str(), p.tp, p.precision) == (s.gpu.name, s.tp, s.precision.pooled())
+        });
+        let found = own.or_else(|| self.pools.iter().find(|p| of(p, "")))?;
+        Some((found.shift_gib, found.spread_gib))
+    }
+
+    /// GB/s at which weights of this path are read: of the file system that holds it, else the
+    /// median of all.
+    pub fn rate(&self, path: Option<&str>) -> Option<f64> {
+        let mount = |r: &ReadRate| {
+            r.storage
+                .split_once(':')
+                .map_or(String::new(), |(_, m)| m.into())
+        };
+        let holds = |r: &&ReadRate| path.is_some_and(|p| p.starts_with(mount(r).as_str()));
+        let own = self
+            .rates
+            .iter()
+            .filter(holds)
+            .max_by_key(|r| mount(r).len());
+        let mut all: Vec<f64> = self.rates.iter().map(|r| r.gb_s).collect();
+        all.sort_by(f64::total_cmp);
+        own.map(|r| r.gb_s)
+            .or_else(|| all.get(all.len() / 2).copied())
+    }
+
+    /// True where every figure is one that a machine could have.
+    pub(super) fn is_sound(&self) -> bool {
+        let pools = self
+            .pools
+            .iter()
+            .all(|p| p.shift_gib.is_finite() && p.spread_gib.is_finite() && p.spread_gib > 0.0);
+        pools
+            && self
+                .rates
+                .iter()
+                .all(|r| r.gb_s.is_finite() && r.gb_s > 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_start_goes_through_notes_and_no_notes_are_unsound(
+            tokens in prop::option::of(0.0..1e10f64), weights in prop::option::of(0.0..1000.0f64),
+            load in prop::option::of(0.0..1e5f64), text in ".{0,60}",
+        ) {
+            let start = StartLog {
+                kv_tokens: tokens, weights_gib: weights, load_s: load,
+                storage: "lustre:/scratch/models".into(),
+                ..StartLog::default()
+            };
+            let notes = format!("state COMPLETED; {}", start.in_words());
+            prop_assert_eq!(&StartLog::in_notes(&notes), &start);
+            prop_assert_eq!(StartLog::in_notes(&text).unsound(), None);
+        }
+    }
+
+    #[test]
+    fn the_longest_mount_that_holds_a_path_gives_its_rate() {
+        let rate = |storage: &str, gb_s| ReadRate {
+            storage: storage.into(),
+            n: 3,
+            gb_s,
+        };
+        let starts = Starts {
+            rates: vec![
+                rate("nfs:/", 0.1),
+                rate("lustre:/scratch", 2.0),
+                rate("xfs:/local", 4.0),
+            ],
+            ..Starts::default()
+        };
+        assert_eq!(starts.rate(Some("/scratch/models/x")), Some(2.0));
+        assert_eq!(starts.rate(Some("/home/x")), Some(0.1));
+        assert_eq!(starts.rate(None), Some(2.0));
+        assert_eq!(Starts::default().rate(None), None);
+    }
+}

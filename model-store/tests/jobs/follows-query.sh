@@ -1,0 +1,6 @@
+#!/bin/bash
+# expect: free
+# model: meta-llama/Llama-3.1-8B-Instruct
+#SBATCH --gres=gpu:h100:4
+N=$(nvidia-smi --query-gpu=name --format=csv,noheader | wc -l)
+vllm serve meta-llama/Llama-3.1-8B-Instruct -tp $N

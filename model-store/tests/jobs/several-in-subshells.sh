@@ -1,0 +1,7 @@
+#!/bin/bash
+# expect: number 2
+# model: meta-llama/Llama-3.1-8B-Instruct
+#SBATCH --gres=gpu:h100:2
+( export CUDA_VISIBLE_DEVICES=0; vllm serve meta-llama/Llama-3.1-8B-Instruct --port 1 ) &
+( export CUDA_VISIBLE_DEVICES=1; vllm serve meta-llama/Llama-3.1-8B-Instruct --port 2 ) &
+wait

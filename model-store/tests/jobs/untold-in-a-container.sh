@@ -1,0 +1,5 @@
+#!/bin/bash
+# expect: number 4
+# model: meta-llama/Llama-3.1-70B-Instruct
+#SBATCH --gres=gpu:h100:4
+docker run --gpus all img omnipilot run -- vllm serve meta-llama/Llama-3.1-70B-Instruct --max-model-len 4096

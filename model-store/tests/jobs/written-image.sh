@@ -1,0 +1,5 @@
+#!/bin/bash
+# expect: gpus 4
+# model: meta-llama/Llama-3.1-70B-Instruct
+#SBATCH --gres=gpu:h100:4
+singularity run --nv -B $PWD vllm-openai_v0.10.sif --model meta-llama/Llama-3.1-70B-Instruct --tensor-parallel-size 4 --max-model-len 4096

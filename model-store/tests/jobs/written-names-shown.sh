@@ -1,0 +1,7 @@
+#!/bin/bash
+# expect: gpus 4
+# model: meta-llama/Llama-3.1-70B-Instruct
+#SBATCH --gres=gpu:h100:4
+echo "GPUs: $(nvidia-smi --query-gpu=name --format=csv,noheader)"
+nvidia-smi
+vllm serve meta-llama/Llama-3.1-70B-Instruct --max-model-len 4096 -tp 4

@@ -1,0 +1,5 @@
+#!/bin/bash
+# expect: gpus 4
+# model: meta-llama/Llama-3.1-70B-Instruct
+#SBATCH --gres=gpu:h100:4
+srun --container-image=vllm/vllm-openai:v0.10.0 --container-mounts=/scratch:/scratch vllm serve meta-llama/Llama-3.1-70B-Instruct -tp 4 --max-model-len 4096

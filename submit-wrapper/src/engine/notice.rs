@@ -1,0 +1,139 @@
+//! Keeps the board of this engine up to date while it runs.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use model_store::outcome::Asked;
+
+use super::plan::Plan;
+use super::reading::Reading;
+use crate::board::{Board, Post, State, folder};
+
+/// The board of one engine, and what its throughput is reckoned from.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    post: Post,
+    board: Board,
+    last: Option<Reading>,
+}
+
+/// What a board is made of. It is put up by the thread that watches: a home folder whose server is away must hold nothing else.
+#[derive(Debug)]
+pub(crate) struct Unposted {
+    job: u64,
+    url: Option<String>,
+    engine: String,
+    asked: Asked,
+}
+
+impl Unposted {
+    /// Of this plan; `None` outside a job.
+    pub(crate) fn of(job: Option<u64>, plan: &Plan) -> Option<Self> {
+        Some(Self {
+            job: job?,
+            url: plan.urls.as_ref().map(|urls| urls.ready.clone()),
+            engine: plan.engine.clone(),
+            asked: plan.asked.clone(),
+        })
+    }
+
+    /// Puts it up; `None` for a user without a home that can be written to.
+    pub(crate) fn put_up(self) -> Option<Notice> {
+        let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let post = Post::new(&folder(env)?, self.job, std::process::id())?;
+        let node = env("SLURMD_NODENAME").or_else(host).unwrap_or_default();
+        let address = self.url.and_then(|url| address(&url, &node));
+        let mut board = Board::starting(self.job, node, self.engine, self.asked, now());
+        board.address = address;
+        post.show(&board);
+        Some(Notice {
+            post,
+            board,
+            last: None,
+        })
+    }
+}
+
+impl Notice {
+    /// The engine answers.
+    pub(crate) fn ready(&mut self) {
+        self.board.state = State::Ready;
+        self.board.since = now();
+        self.post.show(&self.board);
+    }
+
+    /// Its metrics were read.
+    pub(crate) fn read(&mut self, reading: &Reading) {
+        self.board.read_at = Some(now());
+        self.board.in_flight = reading.load;
+        self.board.output_tok_s = self.last.as_ref().and_then(|last| speed(last, reading));
+        self.last = Some(reading.clone());
+        self.post.show(&self.board);
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        self.post.take_down();
+    }
+}
+
+/// Output tokens per second between two readings of one engine.
+fn speed(last: &Reading, now: &Reading) -> Option<f64> {
+    let tokens = now.output_tokens? - last.output_tokens?;
+    let seconds = now.at - last.at;
+    (tokens >= 0.0 && seconds > 0.0).then(|| tokens / seconds)
+}
+
+/// Where others reach the engine: its address with the node's name for one that means this machine, without a path.
+fn address(url: &str, node: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let authority = authority.rsplit('@').next()?;
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
+    let own = ["127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::]"];
+    let host = if own.contains(&host) && !node.is_empty() {
+        node
+    } else {
+        host
+    };
+    Some(format!("{scheme}://{host}:{port}"))
+}
+
+fn host() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok()
+}
+
+fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_this_machine_is_told_by_its_name() {
+        for (url, told) in [
+            ("http://127.0.0.1:8000/health", "http://gpu3:8000"),
+            ("http://localhost:8000/health", "http://gpu3:8000"),
+            ("http://me:pw@10.0.0.7:9/health?x=1", "http://10.0.0.7:9"),
+            ("http://[::1]:8000/health", "http://gpu3:8000"),
+        ] {
+            assert_eq!(address(url, "gpu3").as_deref(), Some(told));
+        }
+        assert_eq!(address("nothing", "gpu3"), None);
+    }
+
+    #[test]
+    fn a_restart_is_no_negative_throughput() {
+        let at = |at, tokens| Reading {
+            at,
+            output_tokens: Some(tokens),
+            ..Reading::default()
+        };
+        assert_eq!(speed(&at(10.0, 100.0), &at(15.0, 600.0)), Some(100.0));
+        assert_eq!(speed(&at(10.0, 100.0), &at(15.0, 0.0)), None);
+        assert_eq!(speed(&at(10.0, 100.0), &Reading::default()), None);
+    }
+}
