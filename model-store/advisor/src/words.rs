@@ -243,7 +243,9 @@ fn abstention(advice: &Advice, axes: &[AxisOut]) -> Vec<String> {
         last.push_str(&format!("; nearest run {run}"));
     }
     out.append(&mut shown);
-    out.push("hint: a job with `--llm-advice=explore` goes as it is written and is learnt from".into());
+    out.push(
+        "hint: a job with `--llm-advice=explore` goes as it is written and is learnt from".into(),
+    );
     out
 }
 
