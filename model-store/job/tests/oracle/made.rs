@@ -343,7 +343,9 @@ fn often(dice: &mut Dice, command: &str, alone: bool, one: u32) -> (String, u32)
             2 * one,
         ),
         11 => (
-            format!("{command}{apart}\nfirst=$!\nsleep 0.03\nkill $first\nwait $first\n{command}"),
+            format!(
+                "{command}{apart}\nfirst=$!\nfor i in $(seq 50); do grep -q . \"$LOG\" && break; sleep 0.02; done\nkill $first\nwait $first\n{command}"
+            ),
             2 * one,
         ),
         12 => (

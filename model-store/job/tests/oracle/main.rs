@@ -167,7 +167,14 @@ fn unseen(folder: &Path, made: &Made, after: &[Ran], left: Left) -> Option<Strin
             Stated::Known { value, .. } => *value == ran.degree,
             Stated::Unsaid => ran.degree == 1,
             Stated::Gpus => ran.degree == left.gpus,
-            Stated::Advised => ran.degree == if left.told { left.gpus } else { 1 },
+            Stated::Advised => {
+                ran.degree
+                    == if left.told || s.takes_all() {
+                        left.gpus
+                    } else {
+                        1
+                    }
+            }
             Stated::Unknown => true,
         })
     };
