@@ -604,7 +604,7 @@ impl<'a> Site<'a> {
             ..judged.pins.clone()
         };
         let shorter = self.consult(submission, &pins, None);
-        shorter.is_ok_and(|consulted| matches!(consulted.answer, Ok(_)))
+        shorter.is_ok_and(|consulted| consulted.answer.is_ok())
     }
 
     fn rewritten(

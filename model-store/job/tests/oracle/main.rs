@@ -111,7 +111,11 @@ fn fault(folder: &Path, made: &Made) -> Option<String> {
         fs::write(folder.join(name), text).unwrap();
     }
     // The same job is advised fewer GPUs, or more.
-    let advised = if made.text.len() % 2 == 0 { 2 } else { 8 };
+    let advised = if made.text.len().is_multiple_of(2) {
+        2
+    } else {
+        8
+    };
     let fate = fate(folder, made, 0, advised);
     let before = run(
         folder,
