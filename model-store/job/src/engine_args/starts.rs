@@ -154,6 +154,27 @@ pub struct Start {
     pub model: Stated<String>,
 }
 
+impl Start {
+    /// `omnipilot run` hears of no advice there, so what it would have set is not known.
+    fn lose_advice(&mut self) {
+        self.under_run = false;
+        if self.tp == Stated::Advised {
+            self.tp = Stated::Unknown;
+        }
+        if self.format == Stated::Advised {
+            self.format = Stated::Unknown;
+        }
+        if self.context == Stated::Advised {
+            self.context = Stated::Unknown;
+        }
+    }
+
+    /// The engine takes every GPU that it sees where nobody states a degree.
+    pub fn takes_all(&self) -> bool {
+        matches!(self.program, Program::Engine { takes_all, .. } if takes_all)
+    }
+}
+
 /// All that a script starts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Starts {

@@ -262,6 +262,9 @@ fn on_the_way(shell: &mut Shell<Reader>, from: usize, way: &Way) {
         if start.own == Own::All {
             start.own = way.own.clone();
         }
+        if start.under_run && way.apart && !way.passes_advice {
+            start.lose_advice();
+        }
     }
 }
 
