@@ -427,7 +427,7 @@ mod tests {
         let mut bytes = sample().encode();
         bytes[16] = 9;
         let text = decode(&bytes).unwrap_err().to_string();
-        assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 7");
+        assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 8");
     }
 
     #[test]
