@@ -9,6 +9,7 @@
 #                 measured against its own benchmark client, and every way in which it dies; says so where it cannot be installed
 #   make bench    times of advice, sbatch and training on this machine
 #   make bench-load   2,000 submissions of 50 users with the plugin and without it, while snapshots are published
+#   make bench-rules   what a site's rules and slurmctld's last word cost a tagged sbatch; make bench-observe: `observe` on a large site
 #   make bench-scale   a store of a million runs: how fast outcome files are taken, what each verb costs on it
 #   make bench-kills [KILLS=10000]   kills ingest, run and train at random points and counts what is lost or doubled
 #   make build    the plugin, its advisor library, the command and its public snapshot, in target/plugin and target/release
@@ -31,7 +32,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: check tools unused abi-diff doc msrv deny reproduce packages help demo test test-all-slurm sanitize bench bench-load bench-scale bench-kills test-engine build plugin install uninstall lint clean deps standin launcher
+.PHONY: check tools unused abi-diff doc msrv deny reproduce packages help demo test test-all-slurm sanitize bench bench-load bench-rules bench-observe bench-scale bench-kills test-engine build plugin install uninstall lint clean deps standin launcher
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(abspath $(CARGO_TARGET_DIR)),$(CURDIR)/target)
 export OMNIPILOT_PLUGIN := $(TARGET)/plugin/libspank_omnipilot.so
@@ -77,6 +78,9 @@ launcher:
 
 bench-load: standin
 	@TARGET="$(TARGET)" demo/bench-load.sh
+
+bench-rules bench-observe: standin
+	@TARGET="$(TARGET)" demo/$@.sh
 
 bench-scale: standin
 	@TARGET="$(TARGET)" demo/bench-scale.sh

@@ -7,6 +7,7 @@
 #   BENCH_ROUNDS   rounds (default 60, at least 30 for figures that are to be written down)
 #   BENCH_DATA     folder of runs-csv files for a second, larger store (default ../shared/data; skipped where it is not there)
 #   BENCH_PART     "slurm" for the part about Slurm's commands alone, "sbatch" for sbatch alone (default "all")
+#   BENCH_INIT     what `omnipilot init` is told, such as --figures-only
 #   BENCH_EARLIER  folder with omnipilot, spank_omnipilot.so and omnipilot_advisor.so of another release, which is timed in the same rounds
 set -euo pipefail
 # shellcheck source=demo/stage.sh
@@ -214,7 +215,7 @@ main() {
   make_empty_plugin
   make_configuration empty "optional $PREFIX/lib/empty.so"
   make_configuration ours "$(plugstack_line)"
-  quietly omnipilot init
+  quietly omnipilot init ${BENCH_INIT:+"$BENCH_INIT"}
   quietly omnipilot observe
   make_earlier
   printf '\n%-52s %12s   %-20s\n' "" median "middle half"

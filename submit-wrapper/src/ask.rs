@@ -16,7 +16,7 @@ pub(crate) struct AskArgs {
 }
 
 /// Where the job would run: the site's rules are asked for it.
-#[derive(clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PlaceArgs {
     /// Partition or partitions of the job, as `sbatch` takes them [default: the cluster's]
     #[arg(long, value_name = "NAMES", help_heading = "Where to serve")]

@@ -88,11 +88,12 @@ impl Site {
         serde_json::from_str(&self.ok(&[verb, &["--json"]].concat())).unwrap()
     }
 
-    /// A stand-in for `sacct` that knows one job.
+    /// A stand-in for `sacct` that knows one job of the caller; somebody else has written the same comment since.
     fn accounting(&self, submit_line: &str, comment: &str) {
         std::fs::create_dir_all(self.path("bin")).unwrap();
         let script = format!(
-            "#!/bin/sh\ncase \"$*\" in\n*--batch-script*) exit 0 ;;\n*JobIDRaw,Comment*) printf '4710\\tother\\n4711\\t{comment}\\n' ;;\n\
+            "#!/bin/sh\ncase \"$*\" in\n*--batch-script*) exit 0 ;;\n*JobIDRaw,User,Comment*) printf \"4710\\tbob\\tother\\n4711\\t$(id -un)\\t{comment}\\n4712\\tmallory\\t{comment}\\n\" ;;\n\
+             *'-j 4712'*) exit 0 ;;\n\
              *) printf '4711\\talice\\t{submit_line}\\t{}\\t{comment}\\n' ;;\nesac\n",
             self.dir.path().display()
         );

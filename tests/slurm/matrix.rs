@@ -21,7 +21,7 @@ PartitionName=rich Nodes=h2 State=UP AllowAccounts=rich
 PartitionName=down Nodes=h2 State=DOWN
 PartitionName=group Nodes=h2 State=UP AllowGroups=bob
 PartitionName=short Nodes=h2 State=UP MaxTime=5
-PartitionName=gold Nodes=h2 State=UP AllowQos=gold
+PartitionName=gold Nodes=h2 State=UP
 PartitionName=whole Nodes=a1,h1 State=UP OverSubscribe=EXCLUSIVE
 PartitionName=one Nodes=a2,h1 State=UP MaxNodes=1";
 
@@ -65,7 +65,8 @@ const A100: &[(&str, &str)] = &[(SMALL, "--gres=gpu:A100:1")];
 /// Partitions, forms of a request, arrays and components; nodes, states, reservations; limits; rules.
 const STAGES: [Stage; 24] = [
     stage(
-        &[],
+        // Slurm 26.05 does not start with a QOS that is not there yet.
+        &["scontrol update partitionname=gold allowqos=gold"],
         &[
             (SMALL, "--gres=gpu:A100:1"),
             (SMALL, "--gres=gpu:1"),
@@ -237,17 +238,16 @@ fn words(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
 }
 
-/// Runs an administrator's command.
+/// Runs an administrator's command. A node may have come back by itself before it is resumed.
 fn operate(site: &Site, line: &str) {
     let all = words(line);
     let (program, rest) = all.split_first().unwrap();
     let assent: &[&str] = if *program == "sacctmgr" { &["-i"] } else { &[] };
     let all = [assent, rest].concat();
-    site.cluster
-        .run(OPERATOR, program, &all)
-        .unwrap()
-        .success()
-        .unwrap();
+    let output = site.cluster.run(OPERATOR, program, &all).unwrap();
+    if !output.stderr.contains("Invalid node state transition") {
+        output.success().unwrap();
+    }
 }
 
 fn fate(site: &Site, output: &Output) -> Fate {

@@ -268,7 +268,11 @@ fn a_job_that_waits_for_a_limit_is_told_why_and_counted() {
     assert!(stranger.stderr.contains("hint: where your job may start was not looked at: the accounts of the user were not observed"), "{stranger}");
     let counted = |kind: &str| {
         site.json(&["ingest"]);
-        site.json(&["report", "--out", site.path("page.html").to_str().unwrap()])["unstarted"][kind]
+        site.json(&[
+            "report",
+            "--output",
+            site.path("page.html").to_str().unwrap(),
+        ])["unstarted"][kind]
             .as_u64()
     };
     assert_eq!(counted("limited"), Some(1));

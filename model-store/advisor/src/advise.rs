@@ -8,6 +8,7 @@ use super::feasible::infeasible;
 use super::gpu::{GpuSpec, gpu_name_of_gres};
 use super::highest_load::assess_at_best;
 use super::knowledge::{Knowledge, SiteGpu};
+use super::memory::room;
 use super::model::Model;
 use super::physics::physics;
 use super::queue::QueueWaits;
@@ -203,7 +204,10 @@ fn out_of_reach(known: Knowledge, request: &Request) -> bool {
     !request.pins.gpu_names().any(is_here)
 }
 
-/// The configuration with the fewest GPUs that would run if nothing were fixed but the context;
+/// Chance of a start from which on a configuration is said to hold a model.
+const LIKELY: f64 = 0.5;
+
+/// The smallest configuration that would run if nothing were fixed but the context;
 /// `None` where nothing is fixed, or none would.
 fn next_that_runs(known: Knowledge, request: &Request) -> Option<Configuration> {
     let mut free = request.clone();
@@ -219,7 +223,8 @@ fn next_that_runs(known: Knowledge, request: &Request) -> Option<Configuration> 
         };
         let wanted = free.pins.context.unwrap_or(0);
         let bar = |at: &dyn Startable| at.bar(&c.gres, c.gpus_per_node(), c.nodes());
-        infeasible(&s, c.quantise_at_load).is_none()
+        room(&s).starts >= LIKELY
+            && infeasible(&s, c.quantise_at_load).is_none()
             && longest_context(&s).is_none_or(|most| most >= wanted)
             && known.startable.and_then(bar).is_none()
     };

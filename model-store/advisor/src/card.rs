@@ -307,17 +307,4 @@ impl ModelCard {
         let hit = experts * (1.0 - (1.0 - used / experts).powf(batch.max(1.0)));
         dense + per_expert * hit
     }
-
-    /// Makes a card from the text of a Hugging Face `config.json` alone, and the weight format that it
-    /// states, if any. [`super::checkpoint::read`] looks at the files beside it, too.
-    ///
-    /// # Errors
-    /// [`CardError`] where architecture or format are not known from it.
-    pub fn from_hf_config(name: &str, text: &str) -> Result<(Self, Option<Precision>), CardError> {
-        let files = super::checkpoint::Files {
-            config: Some(text.to_owned()),
-            ..super::checkpoint::Files::default()
-        };
-        super::checkpoint::read(name, &files)
-    }
 }

@@ -35,6 +35,21 @@ pub struct Files {
     pub own_name: Option<String>,
 }
 
+impl ModelCard {
+    /// Makes a card from the text of a Hugging Face `config.json` alone, and the weight format that it
+    /// states, if any. [`read`] looks at the files beside it, too.
+    ///
+    /// # Errors
+    /// [`CardError`] where architecture or format are not known from it.
+    pub fn from_hf_config(name: &str, text: &str) -> Result<(Self, Option<Precision>), CardError> {
+        let files = Files {
+            config: Some(text.to_owned()),
+            ..Files::default()
+        };
+        read(name, &files)
+    }
+}
+
 /// The card, and the format of quantised weights; `None` for weights in 16 or 32 bits.
 ///
 /// # Errors

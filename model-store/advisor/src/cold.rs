@@ -23,7 +23,9 @@ const OLD_HOST_START: f64 = 1.4;
 const CACHED_GB_S: [f64; 2] = [5.5, 1.9];
 const FIRST_GB_S: f64 = 2.0;
 /// Spread of the logarithm of these rates: known storage, page cache, unknown storage.
-const RATE_SPREAD: [f64; 3] = [0.35, 0.3, 1.2];
+const RATE_SPREAD: [f64; 3] = [0.35, 0.3, 1.6];
+/// Spread of the logarithm that all phases of a host share.
+const HOST_SPREAD: f64 = 0.12;
 
 /// Storage by a word that names it, GB/s of one node.
 const STORAGE: [(&str, f64); 8] = [
@@ -91,9 +93,16 @@ pub fn start(s: &Setup) -> Start {
     };
     let cached = s.limits.cached;
     let none = Phase::default();
+    let (a_layer, spread) = match (cached, s.limits.read_gb_s) {
+        (Some(true), _) => (0.26, 0.3),
+        // Storage that was read says nothing of the cache of what is compiled.
+        (_, Some(_)) => (0.45, 0.5),
+        (Some(false), None) => (0.75, 0.3),
+        (None, None) => (0.75, 0.6),
+    };
     let compile = Phase {
-        seconds: layers * host * if cached == Some(true) { 0.26 } else { 0.75 },
-        spread: if cached.is_some() { 0.3 } else { 0.6 },
+        seconds: layers * host * a_layer,
+        spread,
     };
     let profile = Phase {
         seconds: host * if cached == Some(true) { 1.5 } else { 3.5 },
@@ -150,20 +159,26 @@ fn graphs(s: &Setup, host: f64) -> Phase {
     }
 }
 
-/// The sum of phases that go each its own way, as a log-normal with the same deviation.
+/// The sum of phases that go each its own way: above and below the sum of medians their distances to
+/// their own quantiles add up in squares, so that one phase which may take ten times as long shows.
 fn together(phases: &[Phase]) -> Prediction {
     let total: f64 = phases.iter().map(|p| p.seconds).sum();
-    let squares: f64 = phases.iter().map(|p| (p.seconds * p.spread).powi(2)).sum();
     // What the host adds to all of them alike.
-    let common = 0.12;
-    let spread = (squares / (total * total).max(1e-9) + common * common).sqrt();
-    let at = |z: f64| total * (z * spread).exp();
+    let host = Phase {
+        seconds: total,
+        spread: HOST_SPREAD,
+    };
+    let away = |z: f64| {
+        let of = |p: &Phase| (p.seconds * ((z * p.spread).exp() - 1.0)).powi(2);
+        (phases.iter().map(of).sum::<f64>() + of(&host)).sqrt()
+    };
+    let (lo, hi) = ((total - away(-Z90)).max(0.2 * total), total + away(Z90));
     Prediction {
-        q10: at(-Z90),
+        q10: lo,
         q50: total,
-        q90: at(Z90),
-        lo: at(-Z90),
-        hi: at(Z90),
+        q90: hi,
+        lo,
+        hi,
     }
 }
 

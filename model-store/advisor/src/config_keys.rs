@@ -6,6 +6,19 @@ use serde_json::{Map, Value};
 use super::architecture::{Architecture, CONTEXT};
 use super::card::CardError;
 
+/// What every mixer needs to know of a model.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub layers: u32,
+    pub hidden: u32,
+    pub heads: u32,
+    pub kv_heads: u32,
+    pub head_dim: u32,
+    pub value_dim: u32,
+    pub intermediate: u32,
+    pub vocab: u32,
+}
+
 /// Largest count that is believed.
 const MOST: u32 = 1 << 27;
 /// Most layers that are believed.

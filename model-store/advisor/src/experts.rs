@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use super::architecture::{EXPERT_WIDTH, EXPERTS, EXPERTS_USED, SHARED_EXPERTS, SHARED_WIDTH};
 use super::card::CardError;
-use super::config_keys::Config;
-use super::hf_config::Shape;
+use super::config_keys::{Config, Shape};
 use super::layers::Ffn;
 
 /// Width of a routed expert.

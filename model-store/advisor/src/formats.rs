@@ -1,6 +1,89 @@
 //! The one table of weight formats: names, bits, and which engine runs each on which GPU. Whatever reads or writes a format reads it here.
 
-use super::case::Precision;
+use serde::{Deserialize, Serialize};
+
+/// Weight format of a checkpoint as it is served. `bits` is what a weight occupies; the format is
+/// kept beside the bits because formats of equal width differ in speed (AWQ leaves the trend).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Precision {
+    /// 32-bit floating point.
+    Fp32,
+    /// IEEE half precision.
+    Fp16,
+    /// bfloat16.
+    Bf16,
+    /// 8-bit floating point weights and activations (weight-only below compute capability 8.9).
+    Fp8,
+    /// 8-bit integer weights, 16-bit activations.
+    Int8,
+    /// 8-bit integer weights and activations.
+    W8a8,
+    /// 4-bit integer weights, 16-bit activations (AWQ, GPTQ).
+    Int4,
+    /// 4-bit integer weights, 8-bit activations.
+    W4a8,
+    /// 4-bit integer weights and activations.
+    W4a4,
+    /// bitsandbytes NormalFloat 4.
+    Nf4,
+    /// NVIDIA 4-bit floating point with block scales.
+    Nvfp4,
+    /// OCP microscaling 4-bit floating point.
+    Mxfp4,
+}
+
+impl Precision {
+    /// Every precision, in the order in which advice lists them.
+    pub const ALL: [Self; 12] = [
+        Self::Fp32,
+        Self::Fp16,
+        Self::Bf16,
+        Self::Fp8,
+        Self::Int8,
+        Self::W8a8,
+        Self::Int4,
+        Self::W4a8,
+        Self::W4a4,
+        Self::Nf4,
+        Self::Nvfp4,
+        Self::Mxfp4,
+    ];
+
+    /// Its row in the table of formats.
+    pub const fn format(self) -> &'static Format {
+        &FORMATS[self as usize]
+    }
+
+    /// The name used in options, output and the store.
+    pub const fn name(self) -> &'static str {
+        self.format().name
+    }
+
+    /// Bits that one weight occupies, scales included.
+    pub const fn bits(self) -> f64 {
+        self.format().bits()
+    }
+
+    /// The precision with which measurements are pooled: fp16 and bf16 run at the same rate.
+    pub const fn pooled(self) -> Self {
+        match self {
+            Self::Fp16 => Self::Bf16,
+            other => other,
+        }
+    }
+
+    /// Reads a name as users, engines and benchmark files write it (`BF16`, `int4-awq`, `w4a16`,
+    /// `int8-bnb`, `fp4`). `None` where the text names no known format.
+    pub fn parse(text: &str) -> Option<Self> {
+        spelled(text)
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
 
 /// How an engine runs a format from a compute capability on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -309,7 +392,7 @@ pub(super) fn is_mark(word: &str) -> bool {
 
 /// What the name of a model or of its folder says: the last part alone, or the model's part of a path in the hub's cache.
 pub fn named(name: &str) -> Named {
-    let tail = super::names::tail(name).to_ascii_lowercase();
+    let tail = super::hub::tail(name).to_ascii_lowercase();
     let parts: Vec<&str> = tail.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let has = |word: &str| parts.contains(&word);
     let eight = has("8bit") || has("int8");

@@ -7,7 +7,7 @@ use super::architecture::{
 };
 use super::architectures::{ARCHITECTURES, OTHER_CLASSES, OTHERS};
 use super::card::{CardError, ModelCard};
-use super::config_keys::{Config, MOST_LAYERS};
+use super::config_keys::{Config, MOST_LAYERS, Shape};
 use super::layers::Layer;
 use super::mixers::mixers;
 use super::python_json;
@@ -23,19 +23,6 @@ const NESTED: [&str; 5] = [
     "language_config",
     "language_model_config",
 ];
-
-/// What every mixer needs to know of a model.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    pub layers: u32,
-    pub hidden: u32,
-    pub heads: u32,
-    pub kv_heads: u32,
-    pub head_dim: u32,
-    pub value_dim: u32,
-    pub intermediate: u32,
-    pub vocab: u32,
-}
 
 /// The file as JSON.
 pub(super) fn parse(text: &str) -> Result<Map<String, Value>, CardError> {

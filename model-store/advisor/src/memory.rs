@@ -8,7 +8,7 @@
 
 use super::case::Precision;
 use super::chance::normal;
-use super::numbers::grouped;
+use super::numbers::grouped_count;
 use super::setup::Setup;
 use super::stack::inner;
 use super::version::version;
@@ -329,11 +329,176 @@ pub(super) fn too_small(s: &Setup) -> String {
         );
     }
     let fits = match room.longest[1] {
-        n if n >= 1024.0 => format!("; a context of {} tokens fits", grouped(n)),
+        n if n >= 1024.0 => format!("; a context of {} tokens fits", grouped_count(n as u64)),
         _ => String::new(),
     };
     format!(
         "{:.1} GiB of weights, {:.1} GiB working memory and {:.1} GiB for one request on each GPU, {:.1} GiB usable{fits}",
         m.weights, m.working, m.one_request, m.usable
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Variant, Workload};
+    use crate::{Catalogue, GPUS, GpuSpec, Limits, ModelCard};
+    use proptest::prelude::*;
+
+    fn setup<'a>(card: &'a ModelCard, gpu: &'static GpuSpec, limits: Limits) -> Setup<'a> {
+        Setup {
+            card,
+            gpu,
+            tp: 1,
+            pp: 1,
+            dp: 1,
+            precision: Precision::Bf16,
+            kv_bytes: 2.0,
+            isl: 1000.0,
+            osl: 100.0,
+            workload: Workload::ClosedLoop,
+            concurrency: Some(8.0),
+            rate: None,
+            engine: "vllm",
+            engine_version: "",
+            source: "",
+            variant: Variant::default(),
+            limits,
+            starts: None,
+            assumed: [false; 3],
+        }
+    }
+
+    /// Model, version, TP, share, sequences, bytes of a KV value, and the tokens that vLLM printed on an
+    /// H100 (jgchn/llm-d-planner, inference-sim/inference-sim).
+    type Printed = (&'static str, &'static str, u32, f64, Option<u32>, f64, f64);
+    const PRINTED: [Printed; 7] = [
+        (
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "0.19.0",
+            1,
+            0.95,
+            None,
+            2.0,
+            476_016.0,
+        ),
+        (
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "0.19.0",
+            1,
+            0.95,
+            None,
+            1.0,
+            952_032.0,
+        ),
+        (
+            "Qwen/Qwen2.5-7B-Instruct",
+            "0.19.0",
+            1,
+            0.95,
+            None,
+            2.0,
+            1_096_000.0,
+        ),
+        (
+            "meta-llama/Llama-2-7b-hf",
+            "0.15.1",
+            1,
+            0.90,
+            Some(128),
+            2.0,
+            119_408.0,
+        ),
+        (
+            "meta-llama/Llama-3.1-70B-Instruct",
+            "0.15.1",
+            4,
+            0.90,
+            Some(128),
+            2.0,
+            486_800.0,
+        ),
+        (
+            "Qwen/Qwen2.5-7B-Instruct",
+            "0.15.1",
+            1,
+            0.90,
+            Some(128),
+            2.0,
+            1_045_888.0,
+        ),
+        ("01-ai/Yi-34B", "0.15.1", 2, 0.90, Some(128), 2.0, 332_688.0),
+    ];
+
+    #[test]
+    fn tokens_that_engines_printed_are_foretold_to_two_per_cent_and_lie_in_the_interval() {
+        let catalogue = Catalogue::built_in();
+        let gpu = GpuSpec::by_name("H100-SXM").unwrap();
+        for (model, engine_version, tp, share, sequences, kv_bytes, printed) in PRINTED {
+            let limits = Limits {
+                memory_share: Some(share),
+                sequences,
+                batched_tokens: sequences.map(|_| 2048),
+                ..Limits::default()
+            };
+            let card = catalogue.find(model).unwrap();
+            let s = Setup {
+                tp,
+                kv_bytes,
+                engine_version,
+                ..setup(card, gpu, limits)
+            };
+            let [lo, q50, hi] = room(&s).kv_tokens;
+            assert!(
+                (q50 / printed - 1.0).abs() < 0.02,
+                "{model}: {q50} {printed}"
+            );
+            assert!(
+                lo <= printed && printed <= hi,
+                "{model}: {lo} {printed} {hi}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_context_that_does_not_fit_is_refused_with_the_one_that_does() {
+        let catalogue = Catalogue::built_in();
+        let card = catalogue.find("Qwen/Qwen3-32B").unwrap();
+        let of = |context| {
+            let limits = Limits {
+                memory_share: Some(0.9),
+                context: Some(context),
+                ..Limits::default()
+            };
+            Setup {
+                engine_version: "0.11.0",
+                ..setup(card, GpuSpec::by_name("H100-SXM").unwrap(), limits)
+            }
+        };
+        assert!(room(&of(16_000)).starts > 0.5 && room(&of(32_000)).starts < 0.01);
+        let reason = too_small(&of(32_000));
+        assert!(reason.contains("7.8 GiB for one request"), "{reason}");
+        assert!(reason.contains("; a context of 18,"), "{reason}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_longer_context_never_starts_more_surely_and_a_larger_share_never_holds_fewer_tokens(
+            model in any::<prop::sample::Index>(), gpu in 0..GPUS.len(), engine in prop::sample::select(vec!["vllm", "sglang", "tensorrt-llm"]),
+            context in 1u32..200_000, more in 0u32..200_000, share in 0.3..0.95f64, larger in 0.0..0.05f64,
+        ) {
+            let catalogue = Catalogue::built_in();
+            let card = model.get(catalogue.cards());
+            let of = |context, share| {
+                let limits = Limits { context: Some(context), memory_share: Some(share), ..Limits::default() };
+                room(&Setup { engine, ..setup(card, &GPUS[gpu], limits) })
+            };
+            let (short, long) = (of(context, share), of(context + more, share));
+            prop_assert!(long.starts <= short.starts + 1e-9);
+            prop_assert!(short.longest[0] <= short.longest[1]);
+            let [lo, q50, hi] = short.kv_tokens;
+            prop_assert!(0.0 <= lo && lo <= q50 && q50 <= hi && hi.is_finite());
+            prop_assert!(of(context, share + larger).kv_tokens[1] >= q50 - 1e-6);
+        }
+    }
 }

@@ -4,9 +4,8 @@ use serde_json::Value;
 
 use super::architecture::{Mixers, Windows};
 use super::card::CardError;
-use super::config_keys::Config;
+use super::config_keys::{Config, Shape};
 use super::experts::{ffns, kinds};
-use super::hf_config::Shape;
 use super::layers::{
     Attention, Ffn, Grouped, Latent, Layer, Mamba2, Mixer, State, convolution, delta, kimi_delta,
     lightning, mamba1,

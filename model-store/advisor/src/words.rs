@@ -243,7 +243,9 @@ fn abstention(advice: &Advice, axes: &[AxisOut]) -> Vec<String> {
         last.push_str(&format!("; nearest run {run}"));
     }
     out.append(&mut shown);
-    out.push("hint: `--llm-advice=off` submits it as you wrote it, `--llm-advice=explore` does so and learns from it".into());
+    out.push(
+        "hint: a job with `--llm-advice=explore` goes as it is written and is learnt from".into(),
+    );
     out
 }
 
@@ -256,7 +258,7 @@ fn infeasible(advice: &Advice, request: &Request, reason: &str) -> Vec<String> {
     ];
     let fixed: Vec<&str> = fixed.iter().filter(|f| f.1).map(|f| f.0).collect();
     let way_out = match fixed.is_empty() {
-        true => "`omnipilot advise` lists every configuration and why it falls".to_owned(),
+        true => "a shorter context, a smaller model or larger GPUs would do".to_owned(),
         false => format!(
             "another {} may do, if you need not fix it",
             fixed.join(" or ")
@@ -265,7 +267,7 @@ fn infeasible(advice: &Advice, request: &Request, reason: &str) -> Vec<String> {
     vec![
         format!("no configuration for {}", advice.model),
         reason.to_owned(),
-        format!("hint: {way_out}; `--llm-advice=off` submits it as you wrote it"),
+        format!("hint: {way_out}"),
     ]
 }
 

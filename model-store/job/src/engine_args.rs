@@ -22,6 +22,7 @@ mod flags;
 mod launcher;
 mod starts;
 mod tools;
+mod words;
 
 pub use apply::{Advised, ApplyError, apply, apply_to};
 pub use choice::{Choice, made_at_load};

@@ -18,7 +18,6 @@ use model_store::advisor::{
 use model_store::config::Config;
 use model_store::decision::{Submission, advice_on, bare, prices_of};
 use model_store::job_request::JobRequest;
-use model_store::options::shorten;
 use model_store::snapshot::Snapshot;
 use serde_json::Value;
 
@@ -34,10 +33,10 @@ pub(crate) use behind::Advices;
 pub(super) use show::preferences as preferences_in_words;
 
 /// Arguments.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct Args {
     /// Advice to make again, as a job's comment and `SLURM_LLM_ADVICE` name it; its job is looked
-    /// for in Slurm's accounting
+    /// for in Slurm's accounting. The number of a job and a model will do too
     #[arg(value_name = "ADVICE")]
     advice: Option<String>,
     /// Job whose advice is to be made again
@@ -92,6 +91,7 @@ fn waits(job: u64, subject: &Subject) -> Option<String> {
 
 /// Runs the verb.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
+    let args = &understood(args)?;
     let config = site.config()?;
     let mut subject = subject(&config, args)?;
     subject.waits = args.job.and_then(|job| waits(job, &subject));
@@ -173,6 +173,25 @@ fn id_of(args: &Args) -> Option<String> {
     Some(text.strip_prefix("omnipilot:").unwrap_or(text).to_owned())
 }
 
+/// The same with what stands in the place of an advice: an id is eight digits and letters from a to f, a job is a number, and
+/// anything else is a model.
+fn understood(args: &Args) -> anyhow::Result<Args> {
+    let mut args = args.clone();
+    let Some(text) = id_of(&args).filter(|text| !is_id(text)) else {
+        return Ok(args);
+    };
+    args.advice = None;
+    match text.parse() {
+        Ok(job) => args.job = args.job.or(Some(job)),
+        Err(_) => args
+            .ask
+            .options
+            .set("llm-model", &text)
+            .map_err(|e| exit::with_code(exit::USAGE, e.to_string(), e.hint.to_string()))?,
+    }
+    Ok(args)
+}
+
 fn asked_for(config: &Config, args: &Args, published: &Snapshot) -> anyhow::Result<Asked> {
     if let Some(file) = &args.request {
         return from_json(config, args, file, published);
@@ -182,13 +201,6 @@ fn asked_for(config: &Config, args: &Args, published: &Snapshot) -> anyhow::Resu
     }
     let job = match (args.job, id_of(args)) {
         (Some(job), _) => job.to_string(),
-        (None, Some(id)) if !is_id(&id) => {
-            return Err(exit::with_code(
-                exit::USAGE,
-                format!("`{}` is no advice id", shorten(&id)),
-                "an id is eight digits and letters from a to f, as in a job's comment; a model is named by `--model`, a job by `--job`",
-            ));
-        }
         (None, Some(id)) => find_job(&id)?,
         (None, None) => {
             return Err(exit::with_code(

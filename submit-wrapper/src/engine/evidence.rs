@@ -254,7 +254,7 @@ mod tests {
             ),
             (
                 "error: argument --api-key: expected one argument, got hunter2",
-                "error: argument \u{2026} expected one argument \u{2026}",
+                "error: argument \u{2026} expected one argument\u{2026}",
             ),
             (
                 "RuntimeError: invalid value \"the model has no memory\" in request",

@@ -263,7 +263,7 @@ fn spread_of_first_tokens(first: &Reading, last: &Reading) -> Option<f64> {
         .ttft_buckets
         .iter()
         .map(|(end, count)| (*end, count - before(*end)));
-    let all = grown.clone().last().map(|(_, count)| count)?;
+    let all = grown.clone().next_back().map(|(_, count)| count)?;
     let by = |share: f64| grown.clone().find(|(_, count)| *count >= share * all);
     let (middle, most) = (by(0.5)?.0, by(0.99)?.0);
     (all >= FEWEST && middle > 0.0 && most.is_finite()).then(|| most / middle)

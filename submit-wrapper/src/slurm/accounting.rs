@@ -87,7 +87,7 @@ pub(crate) fn jobs(ids: &[u64]) -> Result<Vec<Row>, CommandError> {
 }
 
 /// The runs that ended between so many seconds ago, as far as something is learnt from them: they held GPUs, carry an advice or were
-/// submitted with an option of ours.
+/// submitted with an option of ours. Beside them the advised jobs that ended before they began.
 ///
 /// # Errors
 /// As [`jobs`].
@@ -99,10 +99,24 @@ pub(crate) fn ended_between(from: i64, to: i64) -> Result<Vec<Row>, CommandError
     let (from, to) = (ago(from), ago(to));
     let states = "CD,F,CA,TO,OOM,NF,PR,DL,BF,RQ";
     ask(&["-S", &from, "-E", &to, "-s", states], |row| {
-        row.stage == Stage::Over
-            && (!row.job.gpus.is_empty()
-                || row.job.advice_id.is_some()
-                || row.submit_line.contains("--llm-"))
+        let is_advised = row.job.advice_id.is_some();
+        let is_ours = is_advised || row.submit_line.contains("--llm-");
+        match row.stage {
+            Stage::Over => is_ours || !row.job.gpus.is_empty(),
+            Stage::NeverRan => is_advised,
+            Stage::Waiting | Stage::Running => false,
+        }
+    })
+}
+
+/// The jobs without an advice that a user has had since so many seconds ago, in whatever state.
+///
+/// # Errors
+/// As [`jobs`].
+pub(crate) fn unadvised_of(user: &str, since: i64) -> Result<Vec<Row>, CommandError> {
+    let since = format!("now-{}seconds", since.max(1));
+    ask(&["-S", &since, "-E", "now", "-u", user], |row| {
+        row.job.advice_id.is_none()
     })
 }
 

@@ -7,6 +7,7 @@ use model_store::job_request::{JobRequest, advice_in_comment};
 use model_store::options::OptionError;
 use model_store::reading::{Component, Variables, of_accounting, only};
 use model_store::snapshot::read_regular;
+use nix::unistd::{User, getuid};
 
 use super::command::{self, CommandError};
 
@@ -67,13 +68,15 @@ pub(crate) fn job(id: &str) -> Result<Option<Submitted>, CommandError> {
     }))
 }
 
-/// The newest job of the last 30 days whose comment carries an advice.
+/// The newest job of the last 30 days whose comment carries an advice: of the caller where he has
+/// one, for anybody may write the same into a comment of his own.
 ///
 /// # Errors
 /// As [`job`].
 pub(crate) fn job_with_advice(advice: &str) -> Result<Option<String>, CommandError> {
-    let mut found = None;
-    let format = "--format=JobIDRaw,Comment";
+    let me = User::from_uid(getuid()).ok().flatten().map(|u| u.name);
+    let (mut own, mut others) = (None, None);
+    let format = "--format=JobIDRaw,User,Comment";
     let question = [
         "-X",
         "-P",
@@ -86,15 +89,21 @@ pub(crate) fn job_with_advice(advice: &str) -> Result<Option<String>, CommandErr
         format,
     ];
     command::lines("sacct", &question, |row| {
-        let id = row
-            .split_once('\t')
-            .and_then(|(id, comment)| (advice_in_comment(comment) == Some(advice)).then_some(id));
-        if let Some(id) = id {
-            found = Some(id.to_owned());
+        let mut cells = row.splitn(3, '\t');
+        let (id, user, comment) = (cells.next(), cells.next(), cells.next());
+        if let (Some(id), Some(advice_in)) = (id, comment.and_then(advice_in_comment))
+            && advice_in == advice
+        {
+            let found = if user == me.as_deref() {
+                &mut own
+            } else {
+                &mut others
+            };
+            *found = Some(id.to_owned());
         }
         ControlFlow::Continue(())
     })?;
-    Ok(found)
+    Ok(own.or(others))
 }
 
 /// What a job asked for by its submit line alone, with this script. `None` where the line does not

@@ -245,12 +245,13 @@ fn a_folder_gets_out_of_the_way_whatever_lies_under_hidden_names() {
     assert!(site.ingest()["quarantined"].as_array().unwrap().is_empty());
 }
 
-/// Many names of one user: folders, links, files. `OMNIPILOT_FLOOD` says how many of them; a million was tried by hand.
+/// Many names of one user: folders, links, files. `OMNIPILOT_FLOOD` says how many of them; with a million, 1,000 files of others are
+/// among them, and the time that is printed stands in docs/benchmarks.md.
 #[test]
 fn a_flood_of_one_user_keeps_back_no_file_of_twenty_others() {
     const OTHERS: u32 = 20;
-    const EACH: u64 = 5;
     let flood: usize = std::env::var("OMNIPILOT_FLOOD").map_or(6_000, |n| n.parse().unwrap());
+    let each: u64 = if flood < 100_000 { 5 } else { 50 };
     let site = Site::new();
     if uid(site.dir.path()) != 0 {
         println!("skipped: giving files to other users takes root");
@@ -267,12 +268,14 @@ fn a_flood_of_one_user_keeps_back_no_file_of_twenty_others() {
         );
         std::fs::create_dir(site.spool().join(&folder)).unwrap();
         site.put_text(&file, "junk");
-        std::fs::hard_link(site.spool().join("f0.json"), site.spool().join(&link)).unwrap();
+        // A file has 65,000 names at most.
+        let first = site.spool().join(format!("f{}.json", n - n % 60_000));
+        std::fs::hard_link(first, site.spool().join(&link)).unwrap();
         alice(&folder);
         alice(&file);
     }
     let mut rows = Vec::new();
-    for job in 1..=u64::from(OTHERS) * EACH {
+    for job in 1..=u64::from(OTHERS) * each {
         let owner = 5000 + (job % u64::from(OTHERS)) as u32;
         let uid = owner.to_string();
         rows.push(with(
@@ -286,8 +289,13 @@ fn a_flood_of_one_user_keeps_back_no_file_of_twenty_others() {
         std::os::unix::fs::chown(site.spool().join(&name), Some(owner), Some(owner)).unwrap();
     }
     site.accounting(&rows);
+    let begun = std::time::Instant::now();
     let report = site.ingest();
-    assert_eq!(report["runs"], u64::from(OTHERS) * EACH, "{report}");
+    println!(
+        "{flood} names of one user: one call took {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    assert_eq!(report["runs"], u64::from(OTHERS) * each, "{report}");
     let left = std::fs::read_dir(site.spool()).unwrap();
     let honest = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(b"z-");
     assert_eq!(

@@ -456,7 +456,8 @@ fn unknown_model(snapshot: &Snapshot, name: &str, reason: String) -> Consulted {
     let message = vec![
         format!("no advice for {shown}: the model is not known"),
         reason,
-        "hint: `omnipilot models cards` lists the names; a directory with `config.json` will do; `--llm-advice=off` submits it as you wrote it".into(),
+        "hint: `omnipilot models cards` lists the names; a directory with `config.json` will do"
+            .into(),
     ];
     let card = ModelCard {
         name: name.into(),

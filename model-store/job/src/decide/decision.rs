@@ -129,6 +129,14 @@ impl Decision {
     }
 }
 
+/// A job that is refused can be submitted all the same: the hint says how.
+fn with_way_out(mut message: Vec<String>) -> Vec<String> {
+    if let Some(hint) = message.last_mut().filter(|line| line.starts_with("hint: ")) {
+        hint.push_str("; `--llm-advice=off` submits it as you wrote it");
+    }
+    message
+}
+
 impl From<Fault> for Decision {
     fn from(Fault { reason, hint }: Fault) -> Self {
         Self::Fault { reason, hint }
@@ -577,7 +585,10 @@ impl<'a> Site<'a> {
                 reason: as_asked::why_barred(&consulted.advice),
             },
             Err(refusal) if checked => check(refusal.message, "refused"),
-            Err(Refusal { code, message }) => Decision::Refuse { code, message },
+            Err(Refusal { code, message }) => Decision::Refuse {
+                code,
+                message: with_way_out(message),
+            },
         }
     }
 

@@ -3,7 +3,8 @@
 use crate::advisor::Precision;
 
 use super::command::{EngineCommand, Mention, mentions, positional, precision_of, split};
-use super::flags::{EngineKind, Setting, setting_of_any};
+use super::engines::setting_of_any;
+use super::flags::{EngineKind, Setting};
 
 /// An advice as the job's environment carries it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,10 +17,11 @@ mod param;
 mod parse;
 mod print;
 mod run;
+mod shell;
 mod state;
 mod test;
 mod value;
 
-pub(super) use run::{Call, Host, Shell, arguments};
+pub(super) use shell::{Call, Host, Shell, arguments};
 pub(super) use state::{State, Value};
 pub(super) use value::{Field, Follows, Piece, Text};

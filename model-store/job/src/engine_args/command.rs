@@ -151,11 +151,6 @@ fn by_words(words: &[&str]) -> Option<(EngineKind, usize)> {
     None
 }
 
-/// A program without its folders.
-pub(super) fn base(word: &str) -> &str {
-    word.rsplit('/').next().unwrap_or(word)
-}
-
 /// One mention of a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mention {

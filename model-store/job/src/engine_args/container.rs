@@ -17,7 +17,7 @@ const RUNNERS: [&str; 6] = [
 pub(super) fn by_image(words: &[&str]) -> Option<(EngineKind, usize)> {
     let runner = words
         .iter()
-        .position(|w| RUNNERS.contains(&super::command::base(w)))?;
+        .position(|w| RUNNERS.contains(&super::words::base(w)))?;
     let run = runner + 1 + words.get(runner + 1..)?.iter().position(|w| *w == "run")?;
     let options = words.get(run + 1..)?;
     let (at, kind) = options
@@ -31,7 +31,7 @@ pub(super) fn by_image(words: &[&str]) -> Option<(EngineKind, usize)> {
         // Another program of the image: an engine only where its words say so.
         Some(program) => {
             let serves = words.get(image + 1) == Some(&"serve");
-            (super::command::base(program) == "vllm" && serves)
+            (super::words::base(program) == "vllm" && serves)
                 .then_some((EngineKind::Vllm, image + 2))
         }
     }
@@ -56,7 +56,7 @@ fn entrypoint<'a>(options: &[&'a str]) -> Option<&'a str> {
 
 /// What an image, or a file made of one, starts when it is told nothing else.
 fn kind_of(image: &str) -> Option<EngineKind> {
-    let name = super::command::base(image).to_ascii_lowercase();
+    let name = super::words::base(image).to_ascii_lowercase();
     let file = [".sif", ".simg", ".sqsh"]
         .iter()
         .any(|end| name.ends_with(end));

@@ -351,7 +351,7 @@ fn starts_with(words: &[&str], program: &[&str]) -> bool {
         if w == "-m" {
             w.to_owned()
         } else {
-            super::command::base(w).to_owned()
+            super::words::base(w).to_owned()
         }
     };
     words.len() >= program.len()
@@ -413,6 +413,28 @@ impl Engine {
     }
 }
 
+impl EngineKind {
+    /// The spelling of a setting that advice is given in; `None` where the engine has no such flag.
+    pub fn spelling(self, setting: Setting) -> Option<&'static str> {
+        self.spellings(setting).first().copied()
+    }
+
+    /// Spellings of a setting, the one that is written first; empty where the engine has none.
+    pub(super) fn spellings(self, setting: Setting) -> &'static [&'static str] {
+        of_kind(self).map_or(&[], |engine| engine.spellings(setting))
+    }
+
+    /// The setting that a flag of this engine means. The flag is a word without its `=value`.
+    pub(super) fn setting(self, flag: &str) -> Option<Setting> {
+        of_kind(self)?.setting(flag)
+    }
+}
+
+/// The setting that a flag means in any engine, vLLM first.
+pub(super) fn setting_of_any(flag: &str) -> Option<Setting> {
+    EngineKind::ALL.into_iter().find_map(|k| k.setting(flag))
+}
+
 /// A long flag with dashes for underscores: most engines take both.
 pub(super) fn plain(flag: &str) -> String {
     if flag.starts_with("--") {
@@ -455,5 +477,14 @@ mod tests {
             Some(Setting::ServedName)
         );
         assert_eq!(vllm.setting_or_beginning("--api-key"), None);
+    }
+
+    #[test]
+    fn underscores_and_short_flags_mean_the_same() {
+        for flag in ["--tensor-parallel-size", "--tensor_parallel_size", "-tp"] {
+            assert_eq!(EngineKind::Vllm.setting(flag), Some(Setting::Tp), "{flag}");
+        }
+        assert_eq!(EngineKind::Vllm.setting("--tp-nonsense"), None);
+        assert_eq!(setting_of_any("--num-shard"), Some(Setting::Tp));
     }
 }

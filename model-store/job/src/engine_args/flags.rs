@@ -1,7 +1,5 @@
 //! Engines and settings by name. How each engine spells its settings stands in `engines`.
 
-use super::engines;
-
 /// A serving engine that `omnipilot run` recognises by its command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EngineKind {
@@ -84,39 +82,5 @@ impl EngineKind {
             Self::TensorRtLlm => "/prometheus/metrics",
             _ => "/metrics",
         }
-    }
-
-    /// The spelling of a setting that advice is given in; `None` where the engine has no such flag.
-    pub fn spelling(self, setting: Setting) -> Option<&'static str> {
-        self.spellings(setting).first().copied()
-    }
-
-    /// Spellings of a setting, the one that is written first; empty where the engine has none.
-    pub(super) fn spellings(self, setting: Setting) -> &'static [&'static str] {
-        engines::of_kind(self).map_or(&[], |engine| engine.spellings(setting))
-    }
-
-    /// The setting that a flag of this engine means. The flag is a word without its `=value`.
-    pub(super) fn setting(self, flag: &str) -> Option<Setting> {
-        engines::of_kind(self)?.setting(flag)
-    }
-}
-
-/// The setting that a flag means in any engine, vLLM first.
-pub(super) fn setting_of_any(flag: &str) -> Option<Setting> {
-    EngineKind::ALL.into_iter().find_map(|k| k.setting(flag))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn underscores_and_short_flags_mean_the_same() {
-        for flag in ["--tensor-parallel-size", "--tensor_parallel_size", "-tp"] {
-            assert_eq!(EngineKind::Vllm.setting(flag), Some(Setting::Tp), "{flag}");
-        }
-        assert_eq!(EngineKind::Vllm.setting("--tp-nonsense"), None);
-        assert_eq!(setting_of_any("--num-shard"), Some(Setting::Tp));
     }
 }

@@ -4,10 +4,13 @@
 //! Seen nothing is not the same as free. Each setting is known, follows the advice or the job's
 //! GPUs, or is unknown; and a program that is neither an engine nor a tool is an unknown start.
 
+mod contained;
 mod launch;
 mod python;
 mod reading;
 mod srun;
+mod way;
+mod wrappers;
 
 use std::cell::Cell;
 
@@ -151,6 +154,27 @@ pub struct Start {
     pub model: Stated<String>,
 }
 
+impl Start {
+    /// `omnipilot run` hears of no advice there, so what it would have set is not known.
+    fn lose_advice(&mut self) {
+        self.under_run = false;
+        if self.tp == Stated::Advised {
+            self.tp = Stated::Unknown;
+        }
+        if self.format == Stated::Advised {
+            self.format = Stated::Unknown;
+        }
+        if self.context == Stated::Advised {
+            self.context = Stated::Unknown;
+        }
+    }
+
+    /// The engine takes every GPU that it sees where nobody states a degree.
+    pub fn takes_all(&self) -> bool {
+        matches!(self.program, Program::Engine { takes_all, .. } if takes_all)
+    }
+}
+
 /// All that a script starts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Starts {
@@ -245,7 +269,7 @@ pub fn starts(script: &str, outside: &Outside) -> Starts {
     let mut shell = Shell::new(reader);
     match interpreter(script) {
         Interpreter::Shell => shell.run(&mut state, script),
-        Interpreter::Python => python::script(&mut shell, &state, script, &launch::Way::plain(1)),
+        Interpreter::Python => python::script(&mut shell, &state, script, &way::Way::plain(1)),
         Interpreter::Other => shell.host.not_understood(1),
     }
     let mut found = shell.host.found;
@@ -308,14 +332,14 @@ impl Reader<'_> {
         self.found.list.push(start);
     }
 
-    fn keep_unknown(&mut self, state: &State, program: String, way: &launch::Way) {
+    fn keep_unknown(&mut self, state: &State, program: String, way: &way::Way) {
         let start = way.start(Program::Unknown(program));
         self.keep(state, start);
     }
 
     /// As [`Self::keep_unknown`], for a program whose words are known: what it is told of the advice
     /// it follows, whatever it is.
-    fn keep_told(&mut self, state: &State, words: &[Field], way: &launch::Way) {
+    fn keep_told(&mut self, state: &State, words: &[Field], way: &way::Way) {
         let told = |what| {
             words
                 .iter()
@@ -374,7 +398,7 @@ impl Host for Reader<'_> {
     }
 
     fn command(shell: &mut Shell<Self>, state: &mut State, call: &Call) -> Option<bool> {
-        let way = launch::Way::plain(call.line);
+        let way = way::Way::plain(call.line);
         launch::command(shell, state, &call.words, call.input.as_ref(), &way);
         None
     }
@@ -407,7 +431,7 @@ impl Host for Reader<'_> {
         if super::tools::is_environment(&code) {
             return false;
         }
-        let way = launch::Way::plain(line);
+        let way = way::Way::plain(line);
         self.keep_unknown(&State::default(), code, &way);
         true
     }
@@ -421,7 +445,7 @@ impl Host for Reader<'_> {
     }
 
     fn not_understood(&mut self, line: u32) {
-        let way = launch::Way::plain(line);
+        let way = way::Way::plain(line);
         self.keep_unknown(&State::default(), String::new(), &way);
     }
 }

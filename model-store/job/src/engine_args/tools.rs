@@ -263,7 +263,7 @@ pub(super) fn is_tool(program: &str) -> bool {
 
 /// True for words of a program that may hold an engine, but not so.
 pub(super) fn is_quiet(words: &[&str]) -> bool {
-    let Some(program) = words.first().map(|w| super::command::base(w)) else {
+    let Some(program) = words.first().map(|w| super::words::base(w)) else {
         return true;
     };
     let row = QUIET.iter().find(|(name, _)| *name == program);
@@ -303,5 +303,5 @@ pub(super) fn is_environment(name: &str) -> bool {
         "setup-env.sh",
         "init.sh",
     ];
-    NAMES.contains(&super::command::base(name))
+    NAMES.contains(&super::words::base(name))
 }

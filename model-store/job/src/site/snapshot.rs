@@ -427,7 +427,8 @@ mod tests {
         let mut bytes = sample().encode();
         bytes[16] = 9;
         let text = decode(&bytes).unwrap_err().to_string();
-        assert_eq!(text, "the snapshot x has format 9, this OmniPilot reads 7");
+        let told = format!("the snapshot x has format 9, this OmniPilot reads {FORMAT}");
+        assert_eq!(text, told);
     }
 
     #[test]

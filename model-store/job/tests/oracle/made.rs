@@ -198,12 +198,12 @@ fn spelled(dice: &mut Dice, made: &mut Made, d: u64) -> (String, String) {
         ),
         25 => plain(
             format!(
-                "nvidia-smi --query-gpu=name --format=csv,noheader | grep -q H100 || exit 1\nTP={d}"
+                "nvidia-smi --query-gpu=name --format=csv,noheader | grep H100 > /dev/null || exit 1\nTP={d}"
             ),
             "$TP",
         ),
         26 => plain(
-            format!("K=$(nvidia-smi -L | head -1)\n[[ $K == *H100* ]] || exit 1\nTP={d}"),
+            format!("K=$(nvidia-smi -L | sed -n 1p)\n[[ $K == *H100* ]] || exit 1\nTP={d}"),
             "$TP",
         ),
         27 => plain(
@@ -343,7 +343,7 @@ fn often(dice: &mut Dice, command: &str, alone: bool, one: u32) -> (String, u32)
             2 * one,
         ),
         11 => (
-            format!("{command}{apart}\nfirst=$!\nsleep 0.03\nkill $first\nwait $first\n{command}"),
+            format!("{command}{apart}\nfirst=$!\nwait $first\n{command}"),
             2 * one,
         ),
         12 => (

@@ -111,7 +111,11 @@ fn fault(folder: &Path, made: &Made) -> Option<String> {
         fs::write(folder.join(name), text).unwrap();
     }
     // The same job is advised fewer GPUs, or more.
-    let advised = if made.text.len() % 2 == 0 { 2 } else { 8 };
+    let advised = if made.text.len().is_multiple_of(2) {
+        2
+    } else {
+        8
+    };
     let fate = fate(folder, made, 0, advised);
     let before = run(
         folder,
@@ -167,7 +171,14 @@ fn unseen(folder: &Path, made: &Made, after: &[Ran], left: Left) -> Option<Strin
             Stated::Known { value, .. } => *value == ran.degree,
             Stated::Unsaid => ran.degree == 1,
             Stated::Gpus => ran.degree == left.gpus,
-            Stated::Advised => ran.degree == if left.told { left.gpus } else { 1 },
+            Stated::Advised => {
+                ran.degree
+                    == if left.told || s.takes_all() {
+                        left.gpus
+                    } else {
+                        1
+                    }
+            }
             Stated::Unknown => true,
         })
     };

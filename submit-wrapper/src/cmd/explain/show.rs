@@ -7,7 +7,7 @@ use model_store::advisor::contest::{Lever, What};
 use model_store::advisor::explain::{Explained, Explanation, NearRun};
 use model_store::advisor::memory::room;
 use model_store::advisor::words::count_of;
-use model_store::advisor::words::{self, grouped};
+use model_store::advisor::words::{self, grouped, grouped_count};
 use model_store::advisor::{Assessed, Preferences, Request, RunOutcome, Term, setup_of};
 use serde_json::{Value, json};
 
@@ -185,7 +185,7 @@ fn room_of(request: &Request, a: &Assessed) -> Option<String> {
         .collect();
     Some(format!(
         "KV cache of {q50} tokens [{lo}-{hi}], contexts up to {}; start {} s [{}-{}]: {} s",
-        grouped(room.longest[0]),
+        grouped_count(room.longest[0] as u64),
         grouped(begins.seconds.q50),
         grouped(begins.seconds.lo),
         grouped(begins.seconds.hi),

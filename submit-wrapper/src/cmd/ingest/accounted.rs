@@ -122,7 +122,8 @@ fn keep(
     left: &mut usize,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let given_up = super::unstarted::cancelled(rows);
+    let since = super::unstarted::again_of(rows, now);
+    let given_up = super::unstarted::cancelled(rows, &since);
     report.unstarted += store.save_unstarted(&given_up).map_err(exit::store)?;
     let over: Vec<&Row> = rows.iter().filter(|r| r.stage == Stage::Over).collect();
     let advised: Vec<AccountedJob> = over

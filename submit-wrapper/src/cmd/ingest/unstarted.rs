@@ -1,10 +1,12 @@
 //! Jobs under an advice that did not start: those that wait for a limit now, and those that were
 //! cancelled before they began. The honest price of advice.
 
+use std::collections::BTreeMap;
+
 use model_store::job_request::advice_in_comment;
 use model_store::store::{Unstarted, UnstartedKind};
 
-use crate::slurm::accounting::{Row, Stage, delimiter};
+use crate::slurm::accounting::{self, Row, Stage, delimiter};
 use crate::slurm::command;
 
 /// Beginnings of Slurm's reasons for which a job waits although GPUs may be free.
@@ -52,14 +54,42 @@ fn limited(text: &str, mark: &str, now: i64) -> Vec<Unstarted> {
     text.lines().filter_map(one).collect()
 }
 
+/// Most users in a call whose later jobs are asked for.
+const MOST_USERS: usize = 32;
+
+/// When an advised job was given up before it began.
+fn given_up(row: &Row) -> Option<i64> {
+    let is_given_up = row.stage == Stage::NeverRan && row.job.state == "CANCELLED";
+    let is_advised = row.job.advice_id.is_some();
+    row.job.ended.filter(|_| is_given_up && is_advised)
+}
+
+/// What those who gave up an advised job have submitted without one since: it may wait or run yet. An
+/// answer that fails tells of nothing.
+pub(super) fn again_of(rows: &[Row], now: i64) -> Vec<Row> {
+    let mut users: BTreeMap<&str, i64> = BTreeMap::new();
+    for row in rows.iter().filter(|row| given_up(row).is_some()) {
+        let first = users.entry(&row.job.user).or_insert(row.job.submit);
+        *first = row.job.submit.min(*first);
+    }
+    let recent = |(user, first): (&str, i64)| {
+        let asked = accounting::unadvised_of(user, now.saturating_sub(first));
+        asked.unwrap_or_default()
+    };
+    users
+        .into_iter()
+        .take(MOST_USERS)
+        .flat_map(recent)
+        .collect()
+}
+
 /// The advised jobs of these rows that were cancelled while they waited, and which of them came again
-/// without a tag: the same user's next job of that name.
-pub(super) fn cancelled(rows: &[Row]) -> Vec<Unstarted> {
+/// without a tag: the same user's next job of that name, among these rows or those of `since`.
+pub(super) fn cancelled(rows: &[Row], since: &[Row]) -> Vec<Unstarted> {
     let mut out = Vec::new();
     for row in rows {
         let job = &row.job;
-        let given_up = row.stage == Stage::NeverRan && job.state == "CANCELLED";
-        let Some(ended) = job.ended.filter(|_| given_up && job.advice_id.is_some()) else {
+        let Some(ended) = given_up(row) else {
             continue;
         };
         let of = |kind| Unstarted {
@@ -76,7 +106,7 @@ pub(super) fn cancelled(rows: &[Row]) -> Vec<Unstarted> {
                 && (job.submit..=ended + AGAIN_S).contains(&o.submit)
                 && o.job_id != job.job_id
         };
-        if rows.iter().any(|other| again(&other)) {
+        if rows.iter().chain(since).any(|other| again(&other)) {
             out.push(of(UnstartedKind::Resubmitted));
         }
     }
@@ -114,11 +144,20 @@ mod tests {
             reason: String::new(),
         };
         let given_up = row(1, Some("7f3a91aa"), 1000, Stage::NeverRan, "CANCELLED");
-        let kinds = |rows: &[Row]| cancelled(rows).iter().map(|u| u.kind).collect::<Vec<_>>();
+        let told = |rows: &[Row], since: &[Row]| {
+            let all = cancelled(rows, since);
+            all.iter().map(|u| u.kind).collect::<Vec<_>>()
+        };
+        let kinds = |rows: &[Row]| told(rows, &[]);
+        let runs = row(2, None, 1200, Stage::Running, "RUNNING");
         let soon = row(2, None, 1200, Stage::Over, "COMPLETED");
         let late = row(2, None, 9000, Stage::Over, "COMPLETED");
         assert_eq!(
             kinds(&[given_up.clone(), soon]),
+            [UnstartedKind::Cancelled, UnstartedKind::Resubmitted]
+        );
+        assert_eq!(
+            told(std::slice::from_ref(&given_up), &[runs]),
             [UnstartedKind::Cancelled, UnstartedKind::Resubmitted]
         );
         assert_eq!(kinds(&[given_up, late]), [UnstartedKind::Cancelled]);

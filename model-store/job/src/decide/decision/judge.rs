@@ -268,7 +268,8 @@ fn several(starts: &Starts, around: &Around) -> Result<Judged, String> {
             Stated::Known { value, .. } => *value,
             Stated::Unsaid => 1,
             // Nothing is told to several: each starts as it is written.
-            Stated::Advised if s.under_run => 1,
+            Stated::Advised if s.under_run && !s.takes_all() => 1,
+            Stated::Advised if s.under_run => number,
             Stated::Gpus => number,
             Stated::Advised | Stated::Unknown => return None,
         };

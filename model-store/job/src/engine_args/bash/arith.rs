@@ -30,7 +30,7 @@ pub(super) fn changed(text: &str) -> Vec<String> {
     let Some(tokens) = tokens(text) else {
         return Vec::new();
     };
-    let name = |t: &String| super::lex::is_name(t);
+    let name = |t: &String| super::ast::is_name(t);
     let assigns = |t: &String| {
         t == "++"
             || t == "--"
@@ -110,7 +110,7 @@ impl Sum<'_> {
         let name = self.peek().to_owned();
         let op = self.tokens.get(self.at + 1).cloned().unwrap_or_default();
         let assigns = ["=", "+=", "-=", "*=", "/=", "%="].contains(&op.as_str());
-        let out = if super::lex::is_name(&name) && assigns {
+        let out = if super::ast::is_name(&name) && assigns {
             self.at += 2;
             let right = self.whole();
             let new = match op.trim_end_matches('=') {
@@ -196,7 +196,7 @@ impl Sum<'_> {
         }
         let token = self.peek().to_owned();
         self.at += 1;
-        if super::lex::is_name(&token) {
+        if super::ast::is_name(&token) {
             let step = match self.peek() {
                 "++" => 1,
                 "--" => -1,

@@ -201,3 +201,9 @@ pub(in super::super) enum Op {
     /// Anything else.
     Other,
 }
+
+/// True for a name of a variable.
+pub(super) fn is_name(text: &str) -> bool {
+    let plain = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(plain)
+}

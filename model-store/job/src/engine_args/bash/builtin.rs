@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::ast::Node;
 use super::parse::parse;
-use super::run::{Call, Flow, Host, Shell, arguments};
+use super::shell::{Call, Flow, Host, Shell, arguments};
 use super::state::{State, Value};
 use super::test;
 use super::value::{Field, Follows, Piece, Text};
@@ -285,7 +285,7 @@ fn read(state: &mut State, name: &str, args: &[Field], input: Option<&Text>) {
     };
     for arg in args {
         match arg.word() {
-            Some(name) if super::lex::is_name(&name) => state.set(&name, value.clone()),
+            Some(name) if super::ast::is_name(&name) => state.set(&name, value.clone()),
             Some(_) => {}
             None => state.lose_all(),
         }

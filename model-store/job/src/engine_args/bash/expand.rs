@@ -3,7 +3,7 @@
 use super::arith;
 use super::ast::{Op, Param, Part, Script, Word};
 use super::lex::template;
-use super::run::{Host, Shell};
+use super::shell::{Host, Shell};
 use super::state::{State, Value};
 use super::test::matches;
 use super::value::{Field, Follows, Piece, Text, UNKNOWN};
@@ -230,7 +230,7 @@ impl<H: Host> Shell<H> {
                 value => Got::Is(value.clone()),
             };
         }
-        if state.lost || name.starts_with(UNKNOWN) || !super::lex::is_name(name) {
+        if state.lost || name.starts_with(UNKNOWN) || !super::ast::is_name(name) {
             return Got::Unknown;
         }
         match self.host.variable(name) {
@@ -265,7 +265,7 @@ impl<H: Host> Shell<H> {
             return unknown();
         };
         let name = known.trim();
-        if super::lex::is_name(name)
+        if super::ast::is_name(name)
             && let Some(text) = self.variable(state, name).filter(|t| t.follows().is_some())
         {
             return text;

@@ -35,12 +35,6 @@ fn ends_word(c: char) -> bool {
     )
 }
 
-/// True for a name of a variable.
-pub(super) fn is_name(text: &str) -> bool {
-    let plain = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(plain)
-}
-
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a str, line: u32, depth: u32) -> Option<Self> {
         (depth < DEEPEST).then_some(Self {
@@ -264,7 +258,8 @@ impl<'a> Lexer<'a> {
             Some('{') => {
                 let text = self.balanced('{', '}')?;
                 let inner = text.get(1..text.len().saturating_sub(1))?;
-                let param = param(inner, self.line, self.depth + 1)?;
+                let (line, depth) = (self.line, self.depth + 1);
+                let param = param(inner, &|text| operand(text, line, depth))?;
                 word.parts.push(Part::Param { param, quoted });
             }
             Some('\'') if !quoted => {

@@ -1,10 +1,12 @@
 //! What stands in `${...}`.
 
-use super::ast::{Op, Param};
-use super::lex::{is_name, operand};
+use super::ast::{Op, Param, Word, is_name};
+
+/// Reads a word behind an operator.
+type Operand<'a> = &'a dyn Fn(&str) -> Option<Word>;
 
 /// Reads the text between the braces.
-pub(super) fn param(text: &str, line: u32, depth: u32) -> Option<Param> {
+pub(super) fn param(text: &str, operand: Operand) -> Option<Param> {
     if let Some(name) = text.strip_prefix('#').filter(|t| !t.is_empty()) {
         let (name, index, rest) = head(name)?;
         let op = if rest.is_empty() {
@@ -20,7 +22,7 @@ pub(super) fn param(text: &str, line: u32, depth: u32) -> Option<Param> {
         return Some(Param { name, index, op });
     }
     let (name, index, rest) = head(text)?;
-    let op = op(rest, line, depth)?;
+    let op = op(rest, operand)?;
     Some(Param { name, index, op })
 }
 
@@ -49,8 +51,7 @@ fn head(text: &str) -> Option<(String, Option<String>, &str)> {
     }
 }
 
-fn op(rest: &str, line: u32, depth: u32) -> Option<Op> {
-    let word = |text: &str| operand(text, line, depth);
+fn op(rest: &str, word: Operand) -> Option<Op> {
     let colon = rest.starts_with(':');
     let after = rest.strip_prefix(':').unwrap_or(rest);
     let mut chars = after.chars();

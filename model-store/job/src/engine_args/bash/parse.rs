@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::ast::{Assign, Assigned, Item, Node, Redirect, Script, Simple, Word};
-use super::lex::{Lexer, is_name, script_of};
+use super::ast::{Assign, Assigned, Item, Node, Redirect, Script, Simple, Word, is_name};
+use super::lex::{Lexer, script_of};
 
 /// The tree of a script whose first line is `line`; `None` where it is not understood.
 pub(in super::super) fn parse(text: &str, line: u32) -> Option<Script> {

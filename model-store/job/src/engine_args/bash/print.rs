@@ -1,6 +1,6 @@
 //! What a few tools print, as far as scripts work out a degree or a list by them.
 
-use super::run::{Call, Host, Shell};
+use super::shell::{Call, Host, Shell};
 use super::state::State;
 use super::value::{Field, Follows, OF_GPUS, Piece, Text};
 
@@ -30,7 +30,7 @@ impl<H: Host> Shell<H> {
         let input = call.input.as_ref();
         let list = input.and_then(just).filter(|f| f.lists());
         let gpus = list.is_some();
-        match super::super::command::base(name) {
+        match crate::engine_args::words::base(name) {
             "echo" => Some(echoed(args)),
             "printf" => formatted(args),
             "cat" if args.is_empty() || has("-") => input.cloned(),
@@ -39,7 +39,7 @@ impl<H: Host> Shell<H> {
                 let target = args.iter().find(|a| !a.text.code().starts_with('-'));
                 if let Some(target) = target {
                     let text = input.cloned().filter(|_| !has("-a"));
-                    state.files.insert(super::run::key(&target.text), text);
+                    state.files.insert(super::shell::key(&target.text), text);
                 }
                 input.cloned()
             }

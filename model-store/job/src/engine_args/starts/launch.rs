@@ -2,143 +2,15 @@
 //! and files.
 
 use super::super::bash::{Field, Host, Shell, State, Text, arguments};
-use super::super::{container, engines, tools};
-use super::{
-    Interpreter, Own, Program, Reader, Start, Stated, Times, interpreter, python, reading, srun,
-};
-use crate::advisor::Limits;
+use super::super::words::base;
+use super::super::{engines, tools};
+use super::contained::{self, Inside};
+use super::way::Way;
+use super::wrappers::{WRAPPERS, Wrapper, options_end, runs_engine, skip};
+use super::{Interpreter, Own, Reader, Times, interpreter, python, reading, srun};
 
 /// Deepest chain of wrappers that is followed.
 const DEEPEST: u32 = 12;
-
-/// How a program is come to.
-#[derive(Clone, Debug)]
-pub(in super::super) struct Way {
-    pub(super) line: u32,
-    pub(super) times: Times,
-    pub(super) own: Own,
-    pub(super) het_groups: Vec<u32>,
-    /// Under `omnipilot run`; the text names the engine where the command says which.
-    pub(super) under_run: Option<Option<String>>,
-    /// In a container or on another machine: variables of the job do not reach it.
-    pub(super) apart: bool,
-    /// The variables of the advice are handed on there all the same.
-    pub(super) passes_advice: bool,
-    /// Under `omnipilot run`, which no variable of the advice reaches.
-    pub(super) lost_advice: bool,
-    pub(super) depth: u32,
-}
-
-impl Way {
-    pub(super) fn plain(line: u32) -> Self {
-        Self {
-            line,
-            times: Times::Once,
-            own: Own::All,
-            het_groups: vec![0],
-            under_run: None,
-            apart: false,
-            passes_advice: false,
-            lost_advice: false,
-            depth: 0,
-        }
-    }
-
-    pub(super) fn any_number(mut self) -> Self {
-        self.times = Times::Unknown;
-        self
-    }
-
-    /// A start on this way of which nothing else is known.
-    pub(super) fn start(&self, program: Program) -> Start {
-        Start {
-            line: self.line,
-            program,
-            times: self.times,
-            own: self.own.clone(),
-            together: false,
-            het_groups: self.het_groups.clone(),
-            under_run: false,
-            tp: Stated::Unknown,
-            pp: Stated::Unknown,
-            dp: Stated::Unknown,
-            nodes: Stated::Unknown,
-            format: Stated::Unknown,
-            own_checkpoint: false,
-            context: Stated::Unknown,
-            limits: Limits::default(),
-            model: Stated::Unknown,
-        }
-    }
-}
-
-/// A program that starts another one.
-struct Wrapper {
-    name: &'static str,
-    /// Options whose value is the next word.
-    takes: &'static [&'static str],
-    /// Words before the command that are no options.
-    words: usize,
-}
-
-const fn wrapper(name: &'static str, takes: &'static [&'static str], words: usize) -> Wrapper {
-    Wrapper { name, takes, words }
-}
-
-/// Programs that start the rest of their words, once.
-const WRAPPERS: [Wrapper; 38] = [
-    wrapper("env", &["-u", "--unset", "-C", "--chdir"], 0),
-    wrapper("exec", &["-a"], 0),
-    wrapper("command", &[], 0),
-    wrapper("builtin", &[], 0),
-    wrapper("time", &["-f", "-o", "--format", "--output"], 0),
-    wrapper("nohup", &[], 0),
-    wrapper("setsid", &[], 0),
-    wrapper("nice", &["-n", "--adjustment"], 0),
-    wrapper("ionice", &["-c", "-n", "--class", "--classdata"], 0),
-    wrapper("chrt", &[], 1),
-    wrapper("stdbuf", &["-i", "-o", "-e"], 0),
-    wrapper("unbuffer", &[], 0),
-    wrapper("timeout", &["-k", "-s", "--kill-after", "--signal"], 1),
-    wrapper("numactl", &["-N", "-m", "-i", "-C", "-p", "-l"], 0),
-    wrapper("taskset", &["-c", "--cpu-list", "-p"], 0),
-    wrapper("sudo", &["-u", "-g", "-h", "-p"], 0),
-    wrapper("flock", &["-w", "-E", "--timeout"], 1),
-    wrapper("catchsegv", &[], 0),
-    wrapper("strace", &["-o", "-e", "-p", "-s"], 0),
-    wrapper("nsys", &["-o", "-t", "--trace", "--output"], 1),
-    wrapper("ncu", &["-o", "--set"], 0),
-    wrapper("tini", &[], 0),
-    wrapper("dumb-init", &[], 0),
-    wrapper(
-        "uv",
-        &[
-            "--with",
-            "--python",
-            "-p",
-            "--project",
-            "--extra",
-            "--directory",
-            "--group",
-            "--env-file",
-        ],
-        1,
-    ),
-    wrapper("uvx", &["--with", "--python", "-p", "--from"], 0),
-    wrapper("conda", &["-n", "-p", "--name", "--prefix", "--cwd"], 1),
-    wrapper("mamba", &["-n", "-p", "--name", "--prefix"], 1),
-    wrapper("micromamba", &["-n", "-p", "-r", "--name", "--prefix"], 1),
-    wrapper("poetry", &["-C", "-P"], 1),
-    wrapper("pipenv", &[], 1),
-    wrapper("pixi", &["-e", "--environment", "--manifest-path"], 1),
-    wrapper("pdm", &["-p"], 1),
-    wrapper("hatch", &["-e"], 1),
-    wrapper("rye", &[], 1),
-    wrapper("trtllm-llmapi-launch", &[], 0),
-    wrapper("watch", &["-n", "-d"], 0),
-    wrapper("prlimit", &[], 0),
-    wrapper("systemd-run", &["-p", "-u", "--unit"], 0),
-];
 
 /// Follows a command to what it starts.
 pub(super) fn command(
@@ -151,7 +23,7 @@ pub(super) fn command(
     let Some(first) = words.first() else { return };
     let texts: Vec<String> = words.iter().map(|w| w.text.code()).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let name = super::super::command::base(texts[0]);
+    let name = base(texts[0]);
     let mut way = way.clone();
     way.depth += 1;
     if way.depth > DEEPEST {
@@ -205,7 +77,7 @@ pub(super) fn command(
             &way.any_number(),
         ),
         "docker" | "podman" | "nerdctl" | "podman-hpc" | "apptainer" | "singularity" | "enroot"
-        | "shifter" | "sarus" | "ch-run" => contained(shell, state, words, &texts, input, &way),
+        | "shifter" | "sarus" | "ch-run" => in_container(shell, state, words, &texts, input, &way),
         _ => match WRAPPERS.iter().find(|w| w.name == name) {
             Some(wrapper) => wrapped(shell, state, wrapper, words, input, &way),
             None => program(shell, state, words, &texts, input, &way),
@@ -251,62 +123,6 @@ fn wrapped(
     if detaches {
         shell.in_background(outer, from);
     }
-}
-
-/// How many words of a wrapper come before its command.
-fn skip(
-    words: &[Field],
-    takes: &[&str],
-    mut values: usize,
-    mut set: impl FnMut(&str, Text),
-) -> usize {
-    let mut at = 1;
-    while let Some(field) = words.get(at) {
-        let code = field.text.code();
-        if code == "--" {
-            return at + 1;
-        }
-        if code.starts_with('-') && code.len() > 1 {
-            at += 1 + usize::from(takes.contains(&code.as_str()));
-        } else if let Some((name, value)) = assignment(&field.text) {
-            set(&name, value);
-            at += 1;
-        } else if values > 0 {
-            values -= 1;
-            at += 1;
-        } else {
-            return at;
-        }
-    }
-    at
-}
-
-/// `NAME=value` as an argument.
-pub(super) fn assignment(text: &Text) -> Option<(String, Text)> {
-    let super::super::bash::Piece::Known(first) = text.0.first()? else {
-        return None;
-    };
-    let (name, value) = first.split_once('=')?;
-    let plain = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    if name.is_empty() || !name.chars().all(plain) {
-        return None;
-    }
-    let mut rest = Text::default();
-    if !value.is_empty() {
-        rest.append(Text::known(value));
-    }
-    rest.append(Text(text.0.iter().skip(1).cloned().collect()));
-    Some((name.to_owned(), rest))
-}
-
-/// True for `omnipilot run`, under whatever path or variable it is named.
-fn runs_engine(texts: &[&str]) -> bool {
-    let named = texts.first().is_some_and(|w| {
-        super::super::command::base(w)
-            .to_ascii_lowercase()
-            .contains("omnipilot")
-    });
-    named && texts.iter().skip(1).take(6).any(|w| *w == "run")
 }
 
 fn under_run(
@@ -446,6 +262,9 @@ fn on_the_way(shell: &mut Shell<Reader>, from: usize, way: &Way) {
         if start.own == Own::All {
             start.own = way.own.clone();
         }
+        if start.under_run && way.apart && !way.passes_advice {
+            start.lose_advice();
+        }
     }
 }
 
@@ -521,7 +340,7 @@ fn scanned(
         );
     }
     let inner = (1..texts.len()).find(|at| {
-        let name = super::super::command::base(texts[*at]);
+        let name = base(texts[*at]);
         matches!(
             name,
             "bash" | "sh" | "python" | "python3" | "srun" | "mpirun" | "torchrun"
@@ -612,24 +431,8 @@ fn terminal(
     shell.in_background(state, from);
 }
 
-/// How many words come before a text: the program, so many others, and options.
-fn options_end(words: &[Field], takes: &[&str], others: usize) -> usize {
-    let mut at = 1 + others;
-    while let Some(field) = words.get(at) {
-        let code = field.text.code();
-        if code == "--" {
-            return at + 1;
-        }
-        if !code.starts_with('-') || code.len() < 2 {
-            return at;
-        }
-        at += 1 + usize::from(takes.contains(&code.as_str()));
-    }
-    at
-}
-
 /// An image that starts an engine by itself, or a command in a container.
-fn contained(
+fn in_container(
     shell: &mut Shell<Reader>,
     state: &mut State,
     words: &[Field],
@@ -637,122 +440,25 @@ fn contained(
     input: Option<&Text>,
     way: &Way,
 ) {
-    let own = container_gpus(texts).unwrap_or_else(|| way.own.clone());
-    let docker = !matches!(
-        super::super::command::base(texts[0]),
-        "apptainer" | "singularity"
-    );
-    let clean = ["-e", "--cleanenv", "-C", "--contain-all", "--containall"];
-    let has = |all: &[&str]| texts.iter().any(|w| all.contains(w));
-    let named = has(&["--env-host"]) || texts.iter().any(|w| w.contains("SLURM_LLM_"));
+    let found = contained::contained(texts);
     let way = Way {
-        own,
-        apart: way.apart || docker || has(&clean),
-        passes_advice: way.passes_advice || named,
+        own: found.own.unwrap_or_else(|| way.own.clone()),
+        apart: way.apart || found.apart,
+        passes_advice: way.passes_advice || found.passes_advice,
         ..way.clone()
     };
     let from = shell.host.starts();
-    if let Some((kind, first)) = container::by_image(texts)
-        && let Some(engine) = engines::of_kind(kind)
-    {
-        reading::engine(
-            shell,
-            state,
-            engine,
-            words.get(first..).unwrap_or_default(),
-            &way,
-        );
-    } else {
-        let begins = (2..texts.len()).find(|at| {
-            let rest = texts.get(*at..).unwrap_or_default();
-            let name = super::super::command::base(texts[*at]);
-            let before = texts[at - 1];
-            let value =
-                before.starts_with("--") && !before.contains('=') && TAKES_VALUE.contains(&before);
-            !value
-                && (engines::at_start(rest, false).is_some()
-                    || matches!(
-                        name,
-                        "bash"
-                            | "sh"
-                            | "python"
-                            | "python3"
-                            | "env"
-                            | "trtllm-llmapi-launch"
-                            | "mpirun"
-                            | "torchrun"
-                            | "ray"
-                    )
-                    || runs_engine(rest)
-                    || (texts[*at].ends_with(".sh") && !texts[*at].contains(':')))
-        });
-        match begins {
-            Some(at) => command(
-                shell,
-                state,
-                words.get(at..).unwrap_or_default(),
-                input,
-                &way,
-            ),
-            None if only_a_tool(texts) => {}
-            None => {
-                let shown = texts.iter().take(2).copied().collect::<Vec<_>>().join(" ");
-                shell.host.keep_unknown(state, shown, &way);
-            }
+    let rest = |at: usize| words.get(at..).unwrap_or_default();
+    match found.starts {
+        Inside::Engine(engine, first) => reading::engine(shell, state, engine, rest(first), &way),
+        Inside::Command(at) => command(shell, state, rest(at), input, &way),
+        Inside::Tool => {}
+        Inside::Unknown => {
+            let shown = texts.iter().take(2).copied().collect::<Vec<_>>().join(" ");
+            shell.host.keep_unknown(state, shown, &way);
         }
     }
-    let detached = texts
-        .iter()
-        .any(|w| matches!(*w, "-d" | "--detach" | "-dit" | "-itd" | "-td"));
-    if detached {
+    if found.detached {
         shell.in_background(state, from);
     }
-}
-
-/// Options of containers that take a program's name or a path as their value.
-const TAKES_VALUE: [&str; 6] = [
-    "--entrypoint",
-    "--name",
-    "--hostname",
-    "--env",
-    "--volume",
-    "--bind",
-];
-
-/// True where the last words are a tool in a container, such as `apptainer exec x.sif nvidia-smi`.
-fn only_a_tool(texts: &[&str]) -> bool {
-    let image = texts
-        .iter()
-        .position(|w| w.ends_with(".sif") || w.contains("://"));
-    let program = image.and_then(|at| texts.get(at + 1));
-    program.is_some_and(|w| tools::is_tool(super::super::command::base(w)))
-}
-
-/// The GPUs that a container is given for itself.
-fn container_gpus(texts: &[&str]) -> Option<Own> {
-    let value = |flag: &str| {
-        texts
-            .iter()
-            .enumerate()
-            .find_map(|(i, w)| match w.strip_prefix(flag) {
-                Some("") => texts.get(i + 1).copied(),
-                Some(rest) => rest.strip_prefix('='),
-                None => None,
-            })
-    };
-    if let Some(gpus) = value("--gpus") {
-        return match gpus.trim_matches('"') {
-            "all" => None,
-            n => Some(n.parse().map_or(Own::Unknown, Own::Count)),
-        };
-    }
-    let named = texts.iter().any(|w| {
-        w.contains("CUDA_VISIBLE_DEVICES=")
-            || w.contains("NVIDIA_VISIBLE_DEVICES=")
-            || w.contains("nvidia.com/gpu=")
-    });
-    let all = texts
-        .iter()
-        .any(|w| w.contains("VISIBLE_DEVICES=all") || w.contains("nvidia.com/gpu=all"));
-    (named && !all).then_some(Own::Unknown)
 }

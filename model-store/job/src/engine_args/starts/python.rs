@@ -3,7 +3,7 @@
 use super::super::bash::Follows;
 use super::super::bash::{Field, Host, Piece, Shell, State, Text};
 use super::super::{engines, tools};
-use super::launch::Way;
+use super::way::Way;
 use super::{Own, Reader, reading};
 
 /// Words of a program that starts others, or the same one several times.

@@ -10,7 +10,7 @@ use super::super::command::{precision_of, values_of};
 use super::super::config_file;
 use super::super::engines::{self, Engine, Untold};
 use super::super::flags::Setting;
-use super::launch::Way;
+use super::way::Way;
 use super::{Own, Program, Reader, Start, Stated};
 
 /// The smallest share of the memory with which what fits is worked out; an engine that takes less

@@ -2,7 +2,7 @@
 
 use super::super::bash::{Field, Follows};
 use super::super::launcher;
-use super::launch::Way;
+use super::way::{Way, assignment};
 use super::{Own, Times};
 
 /// Short options of `srun` whose value may be the next word.
@@ -107,9 +107,7 @@ pub(super) fn read(name: &str, words: &[Field], way: &Way) -> Launched {
 fn option(words: &[Field], at: usize, code: &str, slurm: bool) -> (String, Option<Field>, usize) {
     let next = || words.get(at + 1).cloned();
     if let Some((flag, _)) = code.split_once('=').filter(|_| code.starts_with("--")) {
-        let value = words
-            .get(at)
-            .and_then(|f| super::launch::assignment(&without_dashes(f)));
+        let value = words.get(at).and_then(|f| assignment(&without_dashes(f)));
         let value = value.map(|(_, text)| Field {
             text,
             splits: false,
