@@ -56,12 +56,12 @@ fn measured(user: &str, n: u32, model: &str, gpu: &str, in_flight: f64, rate: f6
 }
 
 const LLAMA: &str = "meta-llama/Llama-3.1-8B-Instruct";
-const BIG: &str = "meta-llama/Llama-3.1-70B-Instruct";
+const BIG: &str = "Qwen/Qwen2.5-32B-Instruct";
 const LOADS: [f64; 5] = [4.0, 8.0, 16.0, 32.0, 64.0];
 
 /// What this engine delivers here; nothing else than a shape that grows with load and levels off.
 fn truth(model: &str, gpu: &str, in_flight: f64) -> f64 {
-    let size = if model == BIG { 6.0 } else { 1.0 };
+    let size = if model == BIG { 4.2 } else { 1.0 };
     let speed = if gpu == "H100-SXM" { 1.7 } else { 1.0 };
     speed / size * 5200.0 * in_flight / (in_flight + 40.0)
 }

@@ -137,7 +137,8 @@ mod tests {
         forget();
         assert!(!any_given());
         // What Slurm never gave out, and what comes on a compute node.
-        for number in [-1, 10, c_int::MAX] {
+        let beyond = c_int::try_from(COUNT).unwrap();
+        for number in [-1, beyond, c_int::MAX] {
             on_option(number, c"x".as_ptr(), 0);
         }
         on_option(0, core::ptr::null(), 0);

@@ -167,7 +167,7 @@ fn submitting_commands_get_the_options() {
             [
                 "name omnipilot, type spank, version 0x160500",
                 "init: 0",
-                "options: 10",
+                "options: 11",
                 "post_opt: 0"
             ],
             "untagged: nothing is read or said"
@@ -260,7 +260,7 @@ fn a_wrong_value_is_refused_with_its_reason_and_a_hint() {
         says(&ran),
         [
             "error: omnipilot: --llm-tp=zero is not a tensor-parallel degree from 1 to 64",
-            "error: omnipilot: hint: --llm-tp=4"
+            "error: omnipilot: hint: --llm-tp=4; pipeline stages follow where one node is too small"
         ]
     );
     let healed = run(

@@ -213,7 +213,7 @@ fn it_shows_terms_runs_and_what_is_not_counted() {
         "would win with",
         "nearest measured runs",
         "(published)",
-        "ranked by tokens, price; not counted: ",
+        "ranked by tokens, price, relaunch, saturation; not counted: ",
         "queue waits are not known",
         "not offered",
     ] {

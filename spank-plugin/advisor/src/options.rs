@@ -54,11 +54,11 @@ mod tests {
         let mut typed = Typed::default();
         assert!(!typed.given);
         typed.take("llm-model", "a");
-        typed.take("llm-gpu", "no type");
+        typed.take("llm-gpu", "no/type");
         typed.take("llm-tp", "nonsense");
         assert!(typed.given);
         assert_eq!(typed.options.model.as_deref(), Some("a"));
-        assert!(typed.wrong.unwrap().reason.contains("--llm-gpu=no type"));
+        assert!(typed.wrong.unwrap().reason.contains("--llm-gpu=no/type"));
     }
 
     proptest::proptest! {

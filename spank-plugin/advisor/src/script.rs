@@ -230,10 +230,7 @@ mod tests {
     #[test]
     fn a_command_keeps_its_words() {
         let found = command(b"srun\0-n1\0bash\0-c\0it's vllm serve\0", 2);
-        assert_eq!(
-            found,
-            Source::Text(r"'bash' '-c' 'it'\''s vllm serve'".into())
-        );
+        assert_eq!(found, Source::Text(r"bash -c 'it'\''s vllm serve'".into()));
     }
 
     #[test]
