@@ -31,7 +31,7 @@ pub(crate) struct Args {
 pub(crate) struct Job {
     /// Its number, and how Slurm shows it where it is one of an array.
     pub(crate) id: u64,
-    shown: String,
+    pub(crate) shown: String,
     /// Slurm's word for its state, such as `RUNNING`.
     pub(crate) state: String,
     /// Why it waits, or where it runs.
@@ -40,6 +40,16 @@ pub(crate) struct Job {
     ends: String,
     /// Id of the advice that it was submitted under.
     advice: Option<String>,
+}
+
+impl Job {
+    /// Its name for `scancel`: of an array this task alone, else all that the number stands for.
+    pub(crate) fn to_cancel(&self) -> String {
+        match self.shown.contains('_') {
+            true => self.shown.clone(),
+            false => self.id.to_string(),
+        }
+    }
 }
 
 /// What is shown of one engine, or of a job without one.
@@ -51,7 +61,7 @@ struct Row<'a> {
 
 /// Runs the verb.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
-    let jobs = mine(None)?;
+    let jobs = mine(false)?;
     let found = boards();
     // A job that was killed takes its board down no more.
     let (here, gone): (Vec<Found>, Vec<Found>) = found
@@ -81,15 +91,14 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Jobs of this user's, or one of them.
+/// Jobs of this user's. Tasks of an array that wait are one job, or with `each` a job each.
 ///
 /// # Errors
 /// What Slurm says.
-pub(crate) fn mine(only: Option<u64>) -> anyhow::Result<Vec<Job>> {
-    let only = only.map(|job| job.to_string());
+pub(crate) fn mine(each: bool) -> anyhow::Result<Vec<Job>> {
     let mut words = vec!["-h", "--me", "-o", "%A|%i|%T|%R|%e|%k"];
-    if let Some(job) = &only {
-        words.extend(["-j", job]);
+    if each {
+        words.push("-r");
     }
     let text = command::output("squeue", &words);
     let text = text.map_err(|e| exit::fail(e.to_string(), e.hint()))?;
@@ -97,7 +106,7 @@ pub(crate) fn mine(only: Option<u64>) -> anyhow::Result<Vec<Job>> {
 }
 
 /// One line of `squeue`. The comment comes last: it may hold anything.
-fn job(line: &str) -> Option<Job> {
+pub(super) fn job(line: &str) -> Option<Job> {
     let mut parts = line.splitn(6, '|').map(str::trim);
     let mut next = || parts.next().map(str::to_owned);
     Some(Job {
@@ -183,6 +192,7 @@ fn as_json(row: &Row) -> Value {
     let board = row.board;
     json!({
         "job": row.job.id,
+        "shown": row.job.shown,
         "slurm_state": row.job.state,
         "state": state(row),
         "place": row.job.place,
