@@ -12,6 +12,9 @@ use crate::draft;
 
 /// Number of the form of the file.
 const SCHEMA: u32 = 1;
+/// A reading says how it is now for so many intervals, and for this time at least, s.
+const FRESH_INTERVALS: f64 = 3.0;
+const FRESH_S: f64 = 120.0;
 /// Largest file that is read, bytes.
 const LARGEST: u64 = 64 * 1024;
 
@@ -43,6 +46,9 @@ pub(crate) struct Board {
     pub(crate) state: State,
     /// When it came to that.
     pub(crate) since: f64,
+    /// Seconds between two readings of its metrics; 0 where that is not known.
+    #[serde(default)]
+    pub(crate) interval_s: f64,
     /// When its metrics were last read.
     pub(crate) read_at: Option<f64>,
     /// Output tokens per second since the reading before.
@@ -63,10 +69,17 @@ impl Board {
             engine,
             state: State::Starting,
             since: now,
+            interval_s: 0.0,
             read_at: None,
             output_tok_s: None,
             in_flight: None,
         }
+    }
+
+    /// True where the last reading still says how it is now.
+    pub(crate) fn is_fresh(&self, now: f64) -> bool {
+        let lasts = FRESH_S.max(FRESH_INTERVALS * self.interval_s);
+        self.read_at.is_some_and(|at| now - at < lasts)
     }
 }
 
@@ -154,6 +167,17 @@ mod tests {
         assert_eq!(found[0].board, board);
         post.take_down();
         assert!(all(&folder).is_empty());
+    }
+
+    #[test]
+    fn a_reading_lasts_as_long_as_the_next_may_take() {
+        let asked = Asked::default();
+        let mut board = Board::starting(7, "gpu1".into(), "vllm".into(), asked, 1000.0);
+        assert!(!board.is_fresh(1000.0), "nothing was read");
+        board.read_at = Some(1000.0);
+        assert!(board.is_fresh(1119.0) && !board.is_fresh(1121.0));
+        board.interval_s = 300.0;
+        assert!(board.is_fresh(1899.0) && !board.is_fresh(1901.0));
     }
 
     #[test]

@@ -15,9 +15,6 @@ use crate::site::SiteArgs;
 use crate::slurm::command;
 use crate::{clock, exit};
 
-/// A reading older than this says nothing of now, s.
-const STALE_S: f64 = 120.0;
-
 /// Arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -175,11 +172,6 @@ fn expected(
     one.prediction(Target::OutputTokS).copied()
 }
 
-/// True where a reading still says how it is now.
-pub(crate) fn is_fresh(board: &Board, now: f64) -> bool {
-    board.read_at.is_some_and(|at| now - at < STALE_S)
-}
-
 fn state(row: &Row) -> String {
     match (row.job.state.as_str(), row.board.map(|b| b.state)) {
         ("RUNNING", Some(State::Ready)) => "ready".into(),
@@ -241,7 +233,7 @@ fn print(rows: &[Row]) {
 fn cells(row: &Row) -> [String; 8] {
     let board = row.board;
     let now = clock::now() as f64;
-    let fresh = board.filter(|b| is_fresh(b, now));
+    let fresh = board.filter(|b| b.is_fresh(now));
     let number = |x: Option<f64>| x.map_or_else(|| "-".into(), grouped);
     let address = board.and_then(|b| b.address.clone());
     [

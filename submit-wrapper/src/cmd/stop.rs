@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::status::{Job, boards, is_fresh, mine};
+use super::status::{Job, boards, mine};
+use crate::board::{Board, State};
 use crate::slurm::command;
 use crate::{clock, exit};
 
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Tasks that wait together are one row unless Slurm is told to list each.
     let jobs = mine(!args.job.contains('['))?;
     let job = the_one(&jobs, &args.job)?;
-    let left = drain(job, Duration::from_secs(args.wait.into()));
+    let left = drain(job.id, Duration::from_secs(args.wait.into()));
     let name = job.to_cancel();
     command::output("scancel", &[&name]).map_err(|e| exit::fail(e.to_string(), e.hint()))?;
     if args.json {
@@ -78,29 +79,74 @@ fn the_one<'a>(jobs: &'a [Job], text: &str) -> anyhow::Result<&'a Job> {
 }
 
 /// Waits until the job's engines have no request in flight; how many they had in the end, `None` where that is not known.
-fn drain(job: &Job, most: Duration) -> Option<f64> {
+fn drain(job: u64, most: Duration) -> Option<f64> {
     let begun = Instant::now();
     loop {
-        let left = in_flight(job.id);
-        if left.is_none_or(|n| n <= 0.0) || begun.elapsed() >= most {
-            return left;
+        let found = boards();
+        let own = found.iter().map(|f| &f.board).filter(|b| b.job == job);
+        let load = load(own, clock::now() as f64);
+        if load.is_idle() || begun.elapsed() >= most {
+            return load.known();
         }
         thread::sleep(LOOK.min(most.saturating_sub(begun.elapsed())));
     }
 }
 
-/// Requests in flight in all engines of the job; `None` where no engine says so now.
-fn in_flight(job: u64) -> Option<f64> {
-    let now = clock::now() as f64;
-    let all = boards();
-    let own = all.iter().map(|f| &f.board);
-    let own = own.filter(|b| b.job == job && is_fresh(b, now));
-    own.filter_map(|b| b.in_flight).reduce(|a, b| a + b)
+/// What the engines of a job are at.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Load {
+    /// Requests in flight in those that say so.
+    in_flight: Option<f64>,
+    /// One of them answers, and what it was last read to have in flight says nothing of now.
+    hidden: bool,
+}
+
+impl Load {
+    fn is_idle(self) -> bool {
+        !self.hidden && self.in_flight.is_none_or(|n| n <= 0.0)
+    }
+
+    fn known(self) -> Option<f64> {
+        self.in_flight.filter(|_| !self.hidden)
+    }
+}
+
+/// Adds up what the boards say at `now`. An engine that starts has no request in flight.
+fn load<'a>(boards: impl Iterator<Item = &'a Board>, now: f64) -> Load {
+    let mut all = Load::default();
+    for board in boards.filter(|b| b.state == State::Ready) {
+        match board.in_flight.filter(|_| board.is_fresh(now)) {
+            Some(n) => all.in_flight = Some(all.in_flight.unwrap_or(0.0) + n),
+            None => all.hidden = true,
+        }
+    }
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_that_was_not_read_of_late_is_not_taken_for_idle() {
+        let asked = model_store::outcome::Asked::default();
+        let starting = Board::starting(7, "gpu1".into(), "vllm".into(), asked, 1000.0);
+        let ready = |in_flight| Board {
+            state: State::Ready,
+            read_at: Some(1000.0),
+            in_flight: Some(in_flight),
+            ..starting.clone()
+        };
+        let of = |boards: &[Board], now| load(boards.iter(), now);
+        assert!(of(&[], 1000.0).is_idle(), "nothing is known of it");
+        assert!(of(std::slice::from_ref(&starting), 1000.0).is_idle());
+        let idle = of(&[ready(0.0), starting.clone()], 1001.0);
+        assert!(idle.is_idle() && idle.known() == Some(0.0));
+        let both = of(&[ready(3.0), ready(4.0)], 1001.0);
+        assert!(!both.is_idle() && both.known() == Some(7.0));
+        let stale = of(&[ready(0.0)], 2000.0);
+        assert!(!stale.is_idle() && stale.known().is_none());
+    }
 
     #[test]
     fn a_task_of_an_array_is_meant_alone() {

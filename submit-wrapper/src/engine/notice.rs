@@ -1,6 +1,6 @@
 //! Keeps the board of this engine up to date while it runs.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model_store::outcome::Asked;
 
@@ -23,16 +23,18 @@ pub(crate) struct Unposted {
     url: Option<String>,
     engine: String,
     asked: Asked,
+    interval_s: f64,
 }
 
 impl Unposted {
     /// Of this plan; `None` outside a job.
-    pub(crate) fn of(job: Option<u64>, plan: &Plan) -> Option<Self> {
+    pub(crate) fn of(job: Option<u64>, plan: &Plan, interval: Duration) -> Option<Self> {
         Some(Self {
             job: job?,
             url: plan.urls.as_ref().map(|urls| urls.ready.clone()),
             engine: plan.engine.clone(),
             asked: plan.asked.clone(),
+            interval_s: interval.as_secs_f64(),
         })
     }
 
@@ -44,6 +46,7 @@ impl Unposted {
         let address = self.url.and_then(|url| address(&url, &node));
         let mut board = Board::starting(self.job, node, self.engine, self.asked, now());
         board.address = address;
+        board.interval_s = self.interval_s;
         post.show(&board);
         Some(Notice {
             post,

@@ -86,7 +86,7 @@ impl Session {
         pass_on(&mut child, &log, started, &ended);
         let (sender, signals) = channel();
         listen(blocked, sender);
-        let notice = Unposted::of(job.id, &plan);
+        let notice = Unposted::of(job.id, &plan, times.interval);
         let mut watch = Watch::new(cut(times, started_at), notice);
         match &plan.urls {
             Some(urls) if foreign => warn(&format!(
