@@ -32,6 +32,9 @@ pub(crate) enum State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Board {
     schema: u32,
+    /// Name of the job's cluster: one home may serve several. Empty where it is not known.
+    #[serde(default)]
+    pub(crate) cluster: String,
     /// Slurm's number of the job.
     pub(crate) job: u64,
     /// Node that the engine runs on.
@@ -62,6 +65,7 @@ impl Board {
     pub(crate) fn starting(job: u64, node: String, engine: String, asked: Asked, now: f64) -> Self {
         Self {
             schema: SCHEMA,
+            cluster: String::new(),
             job,
             node,
             address: None,
@@ -126,6 +130,19 @@ pub(crate) struct Found {
     pub(crate) board: Board,
 }
 
+impl Found {
+    /// False where the board is known to be that of another cluster than this one.
+    pub(crate) fn may_be_of(&self, cluster: Option<&str>) -> bool {
+        let own = &self.board.cluster;
+        own.is_empty() || cluster.is_none_or(|cluster| cluster == own)
+    }
+
+    /// True where the board is known to be that of this cluster.
+    pub(crate) fn is_of(&self, cluster: Option<&str>) -> bool {
+        cluster.is_some_and(|cluster| cluster == self.board.cluster)
+    }
+}
+
 /// All boards of a folder, by job and file; what is none is passed over.
 pub(crate) fn all(folder: &Path) -> Vec<Found> {
     let Ok(entries) = std::fs::read_dir(folder) else {
@@ -178,6 +195,22 @@ mod tests {
         assert!(board.is_fresh(1119.0) && !board.is_fresh(1121.0));
         board.interval_s = 300.0;
         assert!(board.is_fresh(1899.0) && !board.is_fresh(1901.0));
+    }
+
+    #[test]
+    fn a_board_of_another_cluster_is_none_of_ours() {
+        let of = |cluster: &str| {
+            let asked = Asked::default();
+            let mut board = Board::starting(7, "gpu1".into(), "vllm".into(), asked, 1000.0);
+            board.cluster = cluster.into();
+            let file = PathBuf::new();
+            Found { file, board }
+        };
+        let told = |board: &str, here| (of(board).may_be_of(here), of(board).is_of(here));
+        assert_eq!(told("east", Some("east")), (true, true));
+        assert_eq!(told("east", Some("west")), (false, false));
+        assert_eq!(told("", Some("west")), (true, false));
+        assert_eq!(told("east", None), (true, false));
     }
 
     #[test]

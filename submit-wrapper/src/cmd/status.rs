@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::board::{self, Board, Found, State};
 use crate::site::SiteArgs;
-use crate::slurm::command;
+use crate::slurm::{command, conf};
 use crate::{clock, exit};
 
 /// Arguments.
@@ -59,12 +59,14 @@ struct Row<'a> {
 /// Runs the verb.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     let jobs = mine(false)?;
-    let found = boards();
+    let cluster = cluster();
+    let cluster = cluster.as_deref();
+    let found = boards(cluster);
     // A job that was killed takes its board down no more.
     let (here, gone): (Vec<Found>, Vec<Found>) = found
         .into_iter()
         .partition(|f| jobs.iter().any(|j| j.id == f.board.job));
-    for old in gone {
+    for old in gone.into_iter().filter(|old| old.is_of(cluster)) {
         let _ = std::fs::remove_file(old.file); // the next call tries again
     }
     let snapshot = site.config().ok().and_then(|config| {
@@ -116,10 +118,17 @@ pub(super) fn job(line: &str) -> Option<Job> {
     })
 }
 
-/// Boards of this user's engines.
-pub(crate) fn boards() -> Vec<Found> {
+/// Name of this cluster; `None` where Slurm does not say.
+pub(super) fn cluster() -> Option<String> {
+    Some(conf::ask().ok()?.get("ClusterName")?.to_owned())
+}
+
+/// Boards of this user's engines, without those of another cluster than this one.
+pub(super) fn boards(cluster: Option<&str>) -> Vec<Found> {
     let env = |name: &str| std::env::var(name).ok();
-    board::folder(env).map_or_else(Vec::new, |folder| board::all(&folder))
+    let all = board::folder(env).map_or_else(Vec::new, |folder| board::all(&folder));
+    let near = all.into_iter().filter(|found| found.may_be_of(cluster));
+    near.collect()
 }
 
 /// A row for each engine of a job; one for a job under an advice whose engine has not started.

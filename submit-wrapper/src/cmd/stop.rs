@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::status::{Job, boards, mine};
+use super::status::{Job, boards, cluster, mine};
 use crate::board::{Board, State};
 use crate::slurm::command;
 use crate::{clock, exit};
@@ -80,9 +80,9 @@ fn the_one<'a>(jobs: &'a [Job], text: &str) -> anyhow::Result<&'a Job> {
 
 /// Waits until the job's engines have no request in flight; how many they had in the end, `None` where that is not known.
 fn drain(job: u64, most: Duration) -> Option<f64> {
-    let begun = Instant::now();
+    let (begun, cluster) = (Instant::now(), cluster());
     loop {
-        let found = boards();
+        let found = boards(cluster.as_deref());
         let own = found.iter().map(|f| &f.board).filter(|b| b.job == job);
         let load = load(own, clock::now() as f64);
         if load.is_idle() || begun.elapsed() >= most {

@@ -46,6 +46,7 @@ impl Unposted {
         let address = self.url.and_then(|url| address(&url, &node));
         let mut board = Board::starting(self.job, node, self.engine, self.asked, now());
         board.address = address;
+        board.cluster = env("SLURM_CLUSTER_NAME").unwrap_or_default();
         board.interval_s = self.interval_s;
         post.show(&board);
         Some(Notice {
