@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model_store::outcome::Asked;
 
+use super::evidence::plain_name;
 use super::plan::Plan;
 use super::reading::Reading;
 use crate::board::{Board, Post, State, folder};
@@ -33,7 +34,10 @@ impl Unposted {
             job: job?,
             url: plan.urls.as_ref().map(|urls| urls.ready.clone()),
             engine: plan.engine.clone(),
-            asked: plan.asked.clone(),
+            asked: Asked {
+                model: plain_name(&plan.asked.model),
+                ..plan.asked.clone()
+            },
             interval_s: interval.as_secs_f64(),
         })
     }
@@ -127,6 +131,15 @@ mod tests {
             assert_eq!(address(url, "gpu3").as_deref(), Some(told));
         }
         assert_eq!(address("nothing", "gpu3"), None);
+    }
+
+    #[test]
+    fn no_password_of_an_address_is_shown() {
+        let command = ["vllm", "serve", "https://me:secret@host/m?token=x"];
+        let command = command.map(str::to_owned);
+        let plan = super::super::plan::plan(&command, &Default::default(), &|_| None).unwrap();
+        let unposted = Unposted::of(Some(7), &plan, Duration::from_secs(5)).unwrap();
+        assert_eq!(unposted.asked.model, "https://host/m");
     }
 
     #[test]
