@@ -131,11 +131,11 @@ mod tests {
     fn an_engine_that_was_not_read_of_late_is_not_taken_for_idle() {
         let asked = model_store::outcome::Asked::default();
         let starting = Board::starting(7, "gpu1".into(), "vllm".into(), asked, 1000.0);
-        let ready = |in_flight| Board {
-            state: State::Ready,
-            read_at: Some(1000.0),
-            in_flight: Some(in_flight),
-            ..starting.clone()
+        let ready = |in_flight| {
+            let mut board = starting.clone();
+            board.state = State::Ready;
+            (board.read_at, board.in_flight) = (Some(1000.0), Some(in_flight));
+            board
         };
         let of = |boards: &[Board], now| load(boards.iter(), now);
         assert!(of(&[], 1000.0).is_idle(), "nothing is known of it");
