@@ -17,6 +17,7 @@ use super::port::{local_port, other_job};
 use super::power::PowerMeter;
 use super::reading::Reading;
 use super::say::warn;
+use super::storage::storage_of;
 use super::tee::{SharedLog, locked};
 use super::window::{Cut, Windows};
 
@@ -43,6 +44,8 @@ pub(crate) struct Seen {
     pub(crate) version: Option<String>,
     /// Architecture of what is served.
     card: Option<ModelCard>,
+    /// Kind and mount of the file system of the weights; empty until it is known.
+    storage: String,
     windows: Windows,
 }
 
@@ -64,6 +67,7 @@ impl Watch {
             cache: [None; 3],
             version: None,
             card: None,
+            storage: String::new(),
             windows: Windows::new(cut),
         };
         Self {
@@ -71,6 +75,17 @@ impl Watch {
             notice,
             stop: None,
         }
+    }
+
+    /// Finds out what the weights lie on, in a thread of its own: their file system may hang.
+    pub(crate) fn look_at_storage(&self, weights: String) {
+        let seen = self.seen.clone();
+        let work = move || {
+            let storage = storage_of(&weights);
+            locked(&seen).storage = storage;
+        };
+        let thread = thread::Builder::new().name("storage".into());
+        let _ = thread.stack_size(256 * 1024).spawn(work); // costs a note of the record
     }
 
     /// Begins to watch an engine that was started at `started` with this folder or name.
@@ -136,6 +151,11 @@ impl Watch {
     /// Architecture of what is served.
     pub(crate) fn card(&self) -> Option<ModelCard> {
         locked(&self.seen).card.clone()
+    }
+
+    /// Kind and mount of the file system of the weights; empty where it is not known.
+    pub(crate) fn storage(&self) -> String {
+        locked(&self.seen).storage.clone()
     }
 
     /// Steady windows so far.
