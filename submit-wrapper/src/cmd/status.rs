@@ -278,7 +278,8 @@ mod tests {
 
     #[test]
     fn a_line_of_squeue_is_read_whatever_the_comment_holds() {
-        let read = job("12|10_2|RUNNING|gpu3|2026-01-02T03:04:05|mine|x omnipilot:abc12345").unwrap();
+        let read =
+            job("12|10_2|RUNNING|gpu3|2026-01-02T03:04:05|mine|x omnipilot:abc12345").unwrap();
         assert_eq!(
             (read.id, &*read.shown, &*read.state),
             (12, "10_2", "RUNNING")
