@@ -13,7 +13,7 @@ use super::first::{self, First};
 use super::http::{Client, Refusal};
 use super::notice::{Notice, Unposted};
 use super::plan::Urls;
-use super::port::{local_port, other_job};
+use super::port::{Other, local_port, other};
 use super::power::PowerMeter;
 use super::reading::Reading;
 use super::say::warn;
@@ -249,22 +249,25 @@ impl Watcher {
         }
     }
 
-    /// Whether it is another job's engine that answers.
+    /// Whether it is somebody else's engine that answers.
     fn another_has_the_port(&self) -> bool {
         let own = std::env::var("SLURM_JOB_ID").ok();
         let port = local_port(&self.urls.ready);
         let other = own
             .zip(port)
-            .and_then(|(own, port)| Some((port, other_job(port, &own)?)));
-        if let Some((port, job)) = &other {
-            warn(&format!(
-                "port {port} of this node is that of an engine of your job {job}, which gets what is meant for this one: this one is not measured"
-            ));
-            warn(
-                "  hint: `--port $((20000 + SLURM_JOB_ID % 10000))` gives each job a port of its own",
-            );
-        }
-        other.is_some()
+            .and_then(|(own, port)| Some((port, other(port, &own)?)));
+        let Some((port, other)) = other else {
+            return false;
+        };
+        let whose = match other {
+            Other::Job(job) => format!("an engine of your job {job}"),
+            Other::User(uid) => format!("a server of user {uid}"),
+        };
+        warn(&format!(
+            "port {port} of this node is that of {whose}, which gets what is meant for this engine: this one is not measured"
+        ));
+        warn("  hint: `--port $((20000 + SLURM_JOB_ID % 10000))` gives each job a port of its own");
+        true
     }
 
     fn wait_until_ready(&self) -> bool {
