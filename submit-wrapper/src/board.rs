@@ -2,13 +2,14 @@
 //! `omnipilot status`. It lies in no folder that others may write to.
 
 use std::fs::DirBuilder;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use model_store::outcome::Asked;
 use serde::{Deserialize, Serialize};
 
-use crate::draft;
+use crate::draft::Draft;
 
 /// Number of the form of the file.
 const SCHEMA: u32 = 1;
@@ -112,9 +113,13 @@ impl Post {
 
     /// Shows a board. What cannot be written costs the board alone.
     pub(crate) fn show(&self, board: &Board) {
-        if let Ok(text) = serde_json::to_string(board) {
-            let _ = draft::replace(&self.file, &text, 0o600); // the engine comes first
-        }
+        let _ = self.write(board); // the engine comes first
+    }
+
+    fn write(&self, board: &Board) -> io::Result<()> {
+        let mut draft = Draft::beside(&self.file)?;
+        draft.write_all(&serde_json::to_vec(board)?)?;
+        draft.put(&self.file, 0o600)
     }
 
     /// Takes it down.
