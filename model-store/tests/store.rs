@@ -790,6 +790,26 @@ fn a_backup_is_whole_while_the_store_is_written_and_brings_back_what_it_held() {
     );
 }
 
+/// In a folder where others may write, they may have put links under names that they guess.
+#[test]
+fn a_backup_is_written_through_no_link() {
+    let (dir, path) = place();
+    let store = Store::create(&path).unwrap();
+    let folder = dir.path().join("backups");
+    std::fs::create_dir(&folder).unwrap();
+    let precious = dir.path().join("precious");
+    std::fs::write(&precious, "precious").unwrap();
+    let guessed = format!(".copy.db.{}.part", std::process::id());
+    std::os::unix::fs::symlink(&precious, folder.join(&guessed)).unwrap();
+    // The way to the folder may be a link of one's own.
+    std::os::unix::fs::symlink(&folder, dir.path().join("way")).unwrap();
+    store.backup(&dir.path().join("way/copy.db")).unwrap();
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(folder.join(&guessed).is_symlink(), "left alone");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+    Store::open(&folder.join("copy.db")).unwrap();
+}
+
 #[test]
 fn what_is_no_sound_backup_is_not_restored() {
     let (dir, path) = place();

@@ -2,16 +2,20 @@
 //! `omnipilot status`. It lies in no folder that others may write to.
 
 use std::fs::DirBuilder;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use model_store::outcome::Asked;
 use serde::{Deserialize, Serialize};
 
-use crate::draft;
+use crate::draft::Draft;
 
 /// Number of the form of the file.
 const SCHEMA: u32 = 1;
+/// A reading says how it is now for so many intervals, and for this time at least, s.
+const FRESH_INTERVALS: f64 = 3.0;
+const FRESH_S: f64 = 120.0;
 /// Largest file that is read, bytes.
 const LARGEST: u64 = 64 * 1024;
 
@@ -29,6 +33,9 @@ pub(crate) enum State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Board {
     schema: u32,
+    /// Name of the job's cluster: one home may serve several. Empty where it is not known.
+    #[serde(default)]
+    pub(crate) cluster: String,
     /// Slurm's number of the job.
     pub(crate) job: u64,
     /// Node that the engine runs on.
@@ -43,6 +50,9 @@ pub(crate) struct Board {
     pub(crate) state: State,
     /// When it came to that.
     pub(crate) since: f64,
+    /// Seconds between two readings of its metrics; 0 where that is not known.
+    #[serde(default)]
+    pub(crate) interval_s: f64,
     /// When its metrics were last read.
     pub(crate) read_at: Option<f64>,
     /// Output tokens per second since the reading before.
@@ -56,6 +66,7 @@ impl Board {
     pub(crate) fn starting(job: u64, node: String, engine: String, asked: Asked, now: f64) -> Self {
         Self {
             schema: SCHEMA,
+            cluster: String::new(),
             job,
             node,
             address: None,
@@ -63,10 +74,17 @@ impl Board {
             engine,
             state: State::Starting,
             since: now,
+            interval_s: 0.0,
             read_at: None,
             output_tok_s: None,
             in_flight: None,
         }
+    }
+
+    /// True where the last reading still says how it is now.
+    pub(crate) fn is_fresh(&self, now: f64) -> bool {
+        let lasts = FRESH_S.max(FRESH_INTERVALS * self.interval_s);
+        self.read_at.is_some_and(|at| now - at < lasts)
     }
 }
 
@@ -95,9 +113,13 @@ impl Post {
 
     /// Shows a board. What cannot be written costs the board alone.
     pub(crate) fn show(&self, board: &Board) {
-        if let Ok(text) = serde_json::to_string(board) {
-            let _ = draft::replace(&self.file, &text, 0o600); // the engine comes first
-        }
+        let _ = self.write(board); // the engine comes first
+    }
+
+    fn write(&self, board: &Board) -> io::Result<()> {
+        let mut draft = Draft::beside(&self.file)?;
+        draft.write_all(&serde_json::to_vec(board)?)?;
+        draft.put(&self.file, 0o600)
     }
 
     /// Takes it down.
@@ -111,6 +133,19 @@ impl Post {
 pub(crate) struct Found {
     pub(crate) file: PathBuf,
     pub(crate) board: Board,
+}
+
+impl Found {
+    /// False where the board is known to be that of another cluster than this one.
+    pub(crate) fn may_be_of(&self, cluster: Option<&str>) -> bool {
+        let own = &self.board.cluster;
+        own.is_empty() || cluster.is_none_or(|cluster| cluster == own)
+    }
+
+    /// True where the board is known to be that of this cluster.
+    pub(crate) fn is_of(&self, cluster: Option<&str>) -> bool {
+        cluster.is_some_and(|cluster| cluster == self.board.cluster)
+    }
 }
 
 /// All boards of a folder, by job and file; what is none is passed over.
@@ -154,6 +189,33 @@ mod tests {
         assert_eq!(found[0].board, board);
         post.take_down();
         assert!(all(&folder).is_empty());
+    }
+
+    #[test]
+    fn a_reading_lasts_as_long_as_the_next_may_take() {
+        let asked = Asked::default();
+        let mut board = Board::starting(7, "gpu1".into(), "vllm".into(), asked, 1000.0);
+        assert!(!board.is_fresh(1000.0), "nothing was read");
+        board.read_at = Some(1000.0);
+        assert!(board.is_fresh(1119.0) && !board.is_fresh(1121.0));
+        board.interval_s = 300.0;
+        assert!(board.is_fresh(1899.0) && !board.is_fresh(1901.0));
+    }
+
+    #[test]
+    fn a_board_of_another_cluster_is_none_of_ours() {
+        let of = |cluster: &str| {
+            let asked = Asked::default();
+            let mut board = Board::starting(7, "gpu1".into(), "vllm".into(), asked, 1000.0);
+            board.cluster = cluster.into();
+            let file = PathBuf::new();
+            Found { file, board }
+        };
+        let told = |board: &str, here| (of(board).may_be_of(here), of(board).is_of(here));
+        assert_eq!(told("east", Some("east")), (true, true));
+        assert_eq!(told("east", Some("west")), (false, false));
+        assert_eq!(told("", Some("west")), (true, false));
+        assert_eq!(told("east", None), (true, false));
     }
 
     #[test]

@@ -321,6 +321,26 @@ fn a_contradiction_stops_before_the_engine() {
     assert_eq!(fs::read_dir(place.spool()).unwrap().count(), 0);
 }
 
+/// `--extra_llm_api_options <(make_yaml)`: what is read of a pipe is gone for the engine.
+#[test]
+fn settings_that_come_through_a_pipe_are_left_to_the_engine() {
+    let place = Place::new();
+    let program = place.dir.path().join("trtllm-serve");
+    fs::write(&program, "#!/bin/sh\ncat \"$3\"\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let line = r#"exec "$0" run -- "$1" m --extra_llm_api_options <(echo a: settings)"#;
+    let output = Command::new("bash")
+        .args(["-c", line, env!("CARGO_BIN_EXE_omnipilot")])
+        .arg(&program)
+        .env("SLURM_LLM_TP", "4")
+        .env("SLURM_JOB_ID", "4711")
+        .env("SLURM_LLM_SPOOL", place.spool())
+        .output()
+        .unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(out.contains("a: settings"), "{out}{}", stderr(&output));
+}
+
 #[test]
 fn failures_are_classed_and_exit_statuses_stay() {
     let cases = [
@@ -424,7 +444,7 @@ fn what_a_log_quotes_stays_out_of_the_record_and_of_our_own_words() {
     for (line, kept) in [
         (
             "vllm serve: error: unrecognized arguments: --api-kye sk-SECRET-0123456789",
-            "exit status 1",
+            "unrecognized arguments",
         ),
         (
             "(APIServer pid=77) ERROR 11-30 05:00:00 [serving_chat.py:203] Error in preprocessing prompt inputs: 'Patient SECRET, 078-05-1120'",

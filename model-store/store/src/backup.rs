@@ -1,11 +1,11 @@
 //! A copy of the store while it is in use, and the way back.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
+use tempfile::NamedTempFile;
 
 use super::{BUSY, Store, StoreError, check_identity, check_magic};
 
@@ -23,26 +23,17 @@ impl Store {
         if to.exists() {
             return Err(io(std::io::ErrorKind::AlreadyExists.into()));
         }
-        let part = beside(to);
-        let copy = || -> Result<u64, StoreError> {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            options.open(&part).map_err(io)?;
-            let mut target =
-                Connection::open(&part).map_err(|e| StoreError::from_sqlite(&part, e))?;
-            copy_all(&self.db, &mut target, &self.path)?;
-            check(&target, &part)?;
-            drop(target);
-            let file = File::open(&part).map_err(io)?;
-            file.sync_all().map_err(io)?;
-            // Not over a file that has come in between.
-            std::fs::hard_link(&part, to).map_err(io)?;
-            sync_folder(to).map_err(io)?;
-            Ok(file.metadata().map_err(io)?.len())
-        };
-        let made = copy();
-        let _ = std::fs::remove_file(&part);
-        made
+        let part = beside(to).map_err(io)?;
+        let mut target = Connection::open_with_flags(part.path(), TARGET)
+            .map_err(|e| StoreError::from_sqlite(part.path(), e))?;
+        copy_all(&self.db, &mut target, &self.path)?;
+        check(&target, part.path())?;
+        drop(target);
+        part.as_file().sync_all().map_err(io)?;
+        // Not over a file that has come in between.
+        let file = part.persist_noclobber(to).map_err(|e| io(e.error))?;
+        sync_folder(to).map_err(io)?;
+        Ok(file.metadata().map_err(io)?.len())
     }
 
     /// Puts a backup in the place of what the store holds, in one transaction: a command that is killed in between leaves the store as it was,
@@ -104,12 +95,24 @@ fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
     })
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
+/// How SQLite opens the copy, which was made before: through no link that somebody put in its place.
+const TARGET: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
+    .union(OpenFlags::SQLITE_OPEN_NOFOLLOW)
+    .union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+/// A new file under a name that nobody can guess, for its owner alone, in the folder of `path`; gone unless it is kept.
+fn beside(path: &Path) -> std::io::Result<NamedTempFile> {
+    // SQLite takes a link anywhere in the path for one.
+    let folder = folder_of(path).canonicalize()?;
+    let mut name = tempfile::Builder::new();
+    name.prefix(".").suffix(".part").tempfile_in(folder)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder_of(path))?.sync_all()
 }

@@ -16,8 +16,8 @@ use crate::engine::power::meter;
 use crate::engine::record::{Job, Place};
 use crate::engine::say::warn;
 use crate::engine::session::{Session, Times};
-use crate::exit;
 use crate::site::SiteArgs;
+use crate::{exit, input};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -86,7 +86,8 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
         ready_url: args.ready_url.clone(),
         metrics_url: args.metrics_url.clone(),
     };
-    let read = |name: &str| std::fs::read_to_string(name).ok();
+    // A pipe is the engine's to read.
+    let read = |name: &str| input::small_text(name.as_ref());
     if let Some(error) = overruled(&args.command, &wishes, &env, &read) {
         return Err(exit::with_code(
             exit::USAGE,

@@ -12,11 +12,8 @@ use serde_json::{Value, json};
 
 use crate::board::{self, Board, Found, State};
 use crate::site::SiteArgs;
-use crate::slurm::command;
+use crate::slurm::{command, conf};
 use crate::{clock, exit};
-
-/// A reading older than this says nothing of now, s.
-const STALE_S: f64 = 120.0;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -31,7 +28,7 @@ pub(crate) struct Args {
 pub(crate) struct Job {
     /// Its number, and how Slurm shows it where it is one of an array.
     pub(crate) id: u64,
-    shown: String,
+    pub(crate) shown: String,
     /// Slurm's word for its state, such as `RUNNING`.
     pub(crate) state: String,
     /// Why it waits, or where it runs.
@@ -40,6 +37,16 @@ pub(crate) struct Job {
     ends: String,
     /// Id of the advice that it was submitted under.
     advice: Option<String>,
+}
+
+impl Job {
+    /// Its name for `scancel`: of an array this task alone, else all that the number stands for.
+    pub(crate) fn to_cancel(&self) -> String {
+        match self.shown.contains('_') {
+            true => self.shown.clone(),
+            false => self.id.to_string(),
+        }
+    }
 }
 
 /// What is shown of one engine, or of a job without one.
@@ -51,13 +58,15 @@ struct Row<'a> {
 
 /// Runs the verb.
 pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
-    let jobs = mine(None)?;
-    let found = boards();
+    let jobs = mine(false)?;
+    let cluster = cluster();
+    let cluster = cluster.as_deref();
+    let found = boards(cluster);
     // A job that was killed takes its board down no more.
     let (here, gone): (Vec<Found>, Vec<Found>) = found
         .into_iter()
         .partition(|f| jobs.iter().any(|j| j.id == f.board.job));
-    for old in gone {
+    for old in gone.into_iter().filter(|old| old.is_of(cluster)) {
         let _ = std::fs::remove_file(old.file); // the next call tries again
     }
     let snapshot = site.config().ok().and_then(|config| {
@@ -81,15 +90,14 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Jobs of this user's, or one of them.
+/// Jobs of this user's. Tasks of an array that wait are one job, or with `each` a job each.
 ///
 /// # Errors
 /// What Slurm says.
-pub(crate) fn mine(only: Option<u64>) -> anyhow::Result<Vec<Job>> {
-    let only = only.map(|job| job.to_string());
+pub(crate) fn mine(each: bool) -> anyhow::Result<Vec<Job>> {
     let mut words = vec!["-h", "--me", "-o", "%A|%i|%T|%R|%e|%k"];
-    if let Some(job) = &only {
-        words.extend(["-j", job]);
+    if each {
+        words.push("-r");
     }
     let text = command::output("squeue", &words);
     let text = text.map_err(|e| exit::fail(e.to_string(), e.hint()))?;
@@ -97,7 +105,7 @@ pub(crate) fn mine(only: Option<u64>) -> anyhow::Result<Vec<Job>> {
 }
 
 /// One line of `squeue`. The comment comes last: it may hold anything.
-fn job(line: &str) -> Option<Job> {
+pub(super) fn job(line: &str) -> Option<Job> {
     let mut parts = line.splitn(6, '|').map(str::trim);
     let mut next = || parts.next().map(str::to_owned);
     Some(Job {
@@ -110,10 +118,17 @@ fn job(line: &str) -> Option<Job> {
     })
 }
 
-/// Boards of this user's engines.
-pub(crate) fn boards() -> Vec<Found> {
+/// Name of this cluster; `None` where Slurm does not say.
+pub(super) fn cluster() -> Option<String> {
+    Some(conf::ask().ok()?.get("ClusterName")?.to_owned())
+}
+
+/// Boards of this user's engines, without those of another cluster than this one.
+pub(super) fn boards(cluster: Option<&str>) -> Vec<Found> {
     let env = |name: &str| std::env::var(name).ok();
-    board::folder(env).map_or_else(Vec::new, |folder| board::all(&folder))
+    let all = board::folder(env).map_or_else(Vec::new, |folder| board::all(&folder));
+    let near = all.into_iter().filter(|found| found.may_be_of(cluster));
+    near.collect()
 }
 
 /// A row for each engine of a job; one for a job under an advice whose engine has not started.
@@ -166,11 +181,6 @@ fn expected(
     one.prediction(Target::OutputTokS).copied()
 }
 
-/// True where a reading still says how it is now.
-pub(crate) fn is_fresh(board: &Board, now: f64) -> bool {
-    board.read_at.is_some_and(|at| now - at < STALE_S)
-}
-
 fn state(row: &Row) -> String {
     match (row.job.state.as_str(), row.board.map(|b| b.state)) {
         ("RUNNING", Some(State::Ready)) => "ready".into(),
@@ -183,6 +193,7 @@ fn as_json(row: &Row) -> Value {
     let board = row.board;
     json!({
         "job": row.job.id,
+        "shown": row.job.shown,
         "slurm_state": row.job.state,
         "state": state(row),
         "place": row.job.place,
@@ -231,7 +242,7 @@ fn print(rows: &[Row]) {
 fn cells(row: &Row) -> [String; 8] {
     let board = row.board;
     let now = clock::now() as f64;
-    let fresh = board.filter(|b| is_fresh(b, now));
+    let fresh = board.filter(|b| b.is_fresh(now));
     let number = |x: Option<f64>| x.map_or_else(|| "-".into(), grouped);
     let address = board.and_then(|b| b.address.clone());
     [
@@ -267,7 +278,8 @@ mod tests {
 
     #[test]
     fn a_line_of_squeue_is_read_whatever_the_comment_holds() {
-        let read = job("12|10_2|RUNNING|gpu3|2026-01-02T03:04:05|mine|omnipilot:abc12345").unwrap();
+        let read =
+            job("12|10_2|RUNNING|gpu3|2026-01-02T03:04:05|mine|x omnipilot:abc12345").unwrap();
         assert_eq!(
             (read.id, &*read.shown, &*read.state),
             (12, "10_2", "RUNNING")

@@ -13,7 +13,7 @@
 //! log, verdict                   lines -> notes -> how it ended                 (pure)
 //! evidence   what of a line may leave the job                                    (pure)
 //! session    puts these together
-//! record     all of it -> the outcome file, by `spool`
+//! record     all of it -> the outcome file, by `spool`, in the thread of `scribe`
 //! ```
 //!
 //! Architecture invariant: nothing that is only for measuring can end, block or slow the engine or
@@ -39,6 +39,7 @@ mod reading;
 pub(crate) mod record;
 mod rules;
 pub(crate) mod say;
+mod scribe;
 pub(crate) mod session;
 mod spool;
 mod startup;

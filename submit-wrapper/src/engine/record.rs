@@ -1,6 +1,7 @@
 //! The record of one engine's life: what becomes the outcome file.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use model_store::advisor::{RunOutcome, StartLog};
 use model_store::consult::without_number;
@@ -10,8 +11,8 @@ use super::evidence;
 use super::log::{self, LogNotes};
 use super::plan::{Env, Plan};
 use super::say::warn;
+use super::scribe::Scribe;
 use super::spool::{self, Readers};
-use super::storage::storage_of;
 use super::supervise::Supervisor;
 use super::verdict::{End, Exit, verdict};
 use super::watch::Watch;
@@ -41,12 +42,10 @@ pub(crate) struct Recorder {
     job: Job,
     engine: String,
     is_server: bool,
-    /// Folder or name that the engine was given.
-    weights: Option<String>,
     asked: Asked,
     started_at: f64,
-    /// Where the file goes, and for whom; `None` = nowhere.
-    path: Option<(PathBuf, Readers)>,
+    /// Where the file goes; `None` = nowhere.
+    file: Option<(PathBuf, Scribe)>,
     /// The spool that it goes to.
     spool: Option<PathBuf>,
     warned: bool,
@@ -100,19 +99,15 @@ impl Recorder {
             Some(Place::Spool(dir)) => Some(dir.clone()),
             _ => None,
         };
-        let path = place.map(|place| match place {
-            Place::File(file) => (file, Readers::Nobody),
-            Place::Spool(dir) => (dir.join(name()), Readers::Service),
-        });
+        let file = place.map(|place| file(place, name));
         let (engine, asked) = (plan.engine.clone(), plan.asked.clone());
         Self {
             job,
             engine,
             is_server: plan.urls.is_some(),
-            weights: plan.weights.clone(),
             asked,
             started_at,
-            path,
+            file,
             spool,
             warned: false,
         }
@@ -174,7 +169,7 @@ impl Recorder {
         if start.is_empty() || start.unsound().is_some() {
             return None;
         }
-        start.storage = self.weights.as_deref().map(storage_of).unwrap_or_default();
+        start.storage = watch.storage();
         Some(start)
     }
 
@@ -195,20 +190,37 @@ impl Recorder {
         }
     }
 
-    /// Leaves the record in its place. A place that takes none costs one warning, nothing else.
-    pub(crate) fn leave(&mut self, outcome: &Outcome) {
-        let Some((path, readers)) = &self.path else {
-            return;
+    /// Leaves the record in its place; true once it is there. A place that takes none costs `patience` and one warning, nothing else.
+    pub(crate) fn leave(&mut self, outcome: &Outcome, patience: Duration) -> bool {
+        let Some((path, scribe)) = &mut self.file else {
+            return false;
         };
-        if let Err(error) = spool::write(path, *readers, outcome)
-            && !std::mem::replace(&mut self.warned, true)
-        {
+        let error = match scribe.write(outcome, patience) {
+            Some(Ok(())) => return true,
+            Some(Err(error)) => error.to_string(),
+            // The first of two records is not missed yet.
+            None if outcome.exit_code.is_none() && outcome.signal.is_none() => return false,
+            None => format!("no answer within {} s", patience.as_secs()),
+        };
+        if !std::mem::replace(&mut self.warned, true) {
             warn(&without_number(&format!(
                 "the outcome was not recorded in {}: {error}",
                 path.display()
             )));
         }
+        false
     }
+}
+
+/// The file of a place, with the one who writes it. `name` is that of a file in a spool.
+fn file(place: Place, name: impl Fn() -> String) -> (PathBuf, Scribe) {
+    let (path, readers) = match place {
+        Place::File(file) => (file, Readers::Nobody),
+        Place::Spool(dir) => (dir.join(name()), Readers::Service),
+    };
+    let to = path.clone();
+    let scribe = Scribe::new(move |outcome| spool::write(&to, readers, outcome));
+    (path, scribe)
 }
 
 /// What to tell people of an engine that did not end well: the reason, then a hint.

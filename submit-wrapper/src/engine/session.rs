@@ -5,6 +5,7 @@ use std::process::{Child, ExitCode};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use model_store::outcome::Outcome;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -26,6 +27,10 @@ const NOT_READY: u8 = 124;
 
 /// Exit status where the command is not there, as shells have it.
 const NOT_FOUND: u8 = 127;
+
+/// Longest time for which a record is waited for: one that is left early, while signals wait, and the last.
+const EARLY_RECORD: Duration = Duration::from_secs(1);
+const LAST_RECORD: Duration = Duration::from_secs(30);
 
 /// Times that the user sets.
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +91,11 @@ impl Session {
         pass_on(&mut child, &log, started, &ended);
         let (sender, signals) = channel();
         listen(blocked, sender);
-        let notice = Unposted::of(job.id, &plan);
+        let notice = Unposted::of(job.id, &plan, times.interval);
         let mut watch = Watch::new(cut(times, started_at), notice);
+        if let Some(weights) = plan.weights.clone() {
+            watch.look_at_storage(weights);
+        }
         match &plan.urls {
             Some(urls) if foreign => warn(&format!(
                 "{} answers already: the engine is not measured",
@@ -133,11 +141,13 @@ impl Session {
         end_rest(self.engine);
         self.wait_for_streams();
         let ended = Ended::of(&self.supervisor, elapsed_s, Some(exit));
-        let outcome = self.around.record(&ended);
+        let (outcome, left) = self.around.record(&ended, LAST_RECORD);
         for line in told(&outcome).iter().flatten() {
             warn(line);
         }
-        self.around.recorder.hand_over();
+        if left {
+            self.around.recorder.hand_over();
+        }
         if ended.gave_up_s.is_some() {
             ExitCode::from(NOT_READY)
         } else {
@@ -158,12 +168,13 @@ impl Session {
 }
 
 impl Around {
-    fn record(&mut self, ended: &Ended) -> model_store::outcome::Outcome {
-        let outcome = self
-            .recorder
-            .outcome(ended, &locked(&self.log), &self.watch);
-        self.recorder.leave(&outcome);
-        outcome
+    /// The record as of now, and whether it lies in its place.
+    fn record(&mut self, ended: &Ended, patience: Duration) -> (Outcome, bool) {
+        // A copy: who passes the engine's output on waits for the log.
+        let notes = locked(&self.log).clone();
+        let outcome = self.recorder.outcome(ended, &notes, &self.watch);
+        let left = self.recorder.leave(&outcome, patience);
+        (outcome, left)
     }
 }
 
@@ -178,7 +189,7 @@ impl Surroundings for Around {
 
     fn record_early(&mut self, supervisor: &Supervisor) {
         let elapsed_s = self.started.elapsed().as_secs_f64();
-        self.record(&Ended::of(supervisor, elapsed_s, None));
+        let _ = self.record(&Ended::of(supervisor, elapsed_s, None), EARLY_RECORD);
     }
 }
 

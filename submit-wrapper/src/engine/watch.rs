@@ -13,10 +13,11 @@ use super::first::{self, First};
 use super::http::{Client, Refusal};
 use super::notice::{Notice, Unposted};
 use super::plan::Urls;
-use super::port::{local_port, other_job};
+use super::port::{Other, local_port, other};
 use super::power::PowerMeter;
 use super::reading::Reading;
 use super::say::warn;
+use super::storage::storage_of;
 use super::tee::{SharedLog, locked};
 use super::window::{Cut, Windows};
 
@@ -43,6 +44,8 @@ pub(crate) struct Seen {
     pub(crate) version: Option<String>,
     /// Architecture of what is served.
     card: Option<ModelCard>,
+    /// Kind and mount of the file system of the weights; empty until it is known.
+    storage: String,
     windows: Windows,
 }
 
@@ -64,6 +67,7 @@ impl Watch {
             cache: [None; 3],
             version: None,
             card: None,
+            storage: String::new(),
             windows: Windows::new(cut),
         };
         Self {
@@ -71,6 +75,17 @@ impl Watch {
             notice,
             stop: None,
         }
+    }
+
+    /// Finds out what the weights lie on, in a thread of its own: their file system may hang.
+    pub(crate) fn look_at_storage(&self, weights: String) {
+        let seen = self.seen.clone();
+        let work = move || {
+            let storage = storage_of(&weights);
+            locked(&seen).storage = storage;
+        };
+        let thread = thread::Builder::new().name("storage".into());
+        let _ = thread.stack_size(256 * 1024).spawn(work); // costs a note of the record
     }
 
     /// Begins to watch an engine that was started at `started` with this folder or name.
@@ -136,6 +151,11 @@ impl Watch {
     /// Architecture of what is served.
     pub(crate) fn card(&self) -> Option<ModelCard> {
         locked(&self.seen).card.clone()
+    }
+
+    /// Kind and mount of the file system of the weights; empty where it is not known.
+    pub(crate) fn storage(&self) -> String {
+        locked(&self.seen).storage.clone()
     }
 
     /// Steady windows so far.
@@ -229,22 +249,25 @@ impl Watcher {
         }
     }
 
-    /// Whether it is another job's engine that answers.
+    /// Whether it is somebody else's engine that answers.
     fn another_has_the_port(&self) -> bool {
         let own = std::env::var("SLURM_JOB_ID").ok();
         let port = local_port(&self.urls.ready);
         let other = own
             .zip(port)
-            .and_then(|(own, port)| Some((port, other_job(port, &own)?)));
-        if let Some((port, job)) = &other {
-            warn(&format!(
-                "port {port} of this node is that of an engine of your job {job}, which gets what is meant for this one: this one is not measured"
-            ));
-            warn(
-                "  hint: `--port $((20000 + SLURM_JOB_ID % 10000))` gives each job a port of its own",
-            );
-        }
-        other.is_some()
+            .and_then(|(own, port)| Some((port, other(port, &own)?)));
+        let Some((port, other)) = other else {
+            return false;
+        };
+        let whose = match other {
+            Other::Job(job) => format!("an engine of your job {job}"),
+            Other::User(uid) => format!("a server of user {uid}"),
+        };
+        warn(&format!(
+            "port {port} of this node is that of {whose}, which gets what is meant for this engine: this one is not measured"
+        ));
+        warn("  hint: `--port $((20000 + SLURM_JOB_ID % 10000))` gives each job a port of its own");
+        true
     }
 
     fn wait_until_ready(&self) -> bool {

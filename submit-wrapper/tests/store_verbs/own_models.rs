@@ -65,7 +65,7 @@ fn a_users_tuning_in_a_folder_counts_as_the_model_that_it_is_of() {
         runs[0].case.model
     );
     assert!(
-        runs[0].notes.ends_with(", model=/home/alice/our-tuning"),
+        runs[0].notes.ends_with("; model=/home/alice/our-tuning"),
         "{}",
         runs[0].notes
     );
@@ -80,7 +80,7 @@ fn an_architecture_that_nobody_knows_is_kept_and_not_taken_for_another() {
     let runs = site.runs_here();
     assert_eq!(runs[0].case.model, "/home/alice/own");
     assert!(
-        runs[0].notes.contains("architecture=37x4096 h32k8d128"),
+        runs[0].notes.contains("; architecture=37x4096 h32k8d128"),
         "{}",
         runs[0].notes
     );

@@ -189,8 +189,12 @@ fn held_gpus<'a>(outcome: &Outcome, job: &'a AccountedJob) -> Result<(&'a str, u
 }
 
 fn check_times(outcome: &Outcome, job: &AccountedJob) -> Result<(), Verdict> {
+    // Accounting's own count leaves out the time for which the job was suspended.
     #[allow(clippy::cast_precision_loss)] // far below 2^53 s
-    let elapsed = job.elapsed_s as f64;
+    let counted = job.elapsed_s as f64;
+    let elapsed = job
+        .ended
+        .map_or(counted, |e| counted.max(seconds(e) - seconds(job.start)));
     if outcome.elapsed_s > elapsed + SKEW {
         return refuse("its engine ran longer than its job");
     }
@@ -399,4 +403,46 @@ fn seconds(unix: i64) -> f64 {
 #[allow(clippy::cast_possible_truncation)] // the claims were checked
 fn milliseconds(unix: f64) -> i64 {
     (unix * 1000.0) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_for_which_a_job_was_suspended_is_time_of_its_engine() {
+        let job = AccountedJob {
+            start: 1000,
+            ended: Some(2000),
+            // 600 s of them suspended.
+            elapsed_s: 400,
+            ..AccountedJob::default()
+        };
+        let ran = |elapsed_s, begins_at| Outcome {
+            schema: SCHEMA,
+            job_id: 7,
+            cluster: "c".into(),
+            advice_id: None,
+            uid: 1,
+            asked: Default::default(),
+            engine: "vllm".into(),
+            engine_version: String::new(),
+            started_at: 1000.0,
+            cold_start_s: None,
+            elapsed_s,
+            exit_code: Some(0),
+            signal: None,
+            outcome: Default::default(),
+            evidence: String::new(),
+            start: None,
+            windows: vec![Window {
+                begins_at,
+                seconds: 100.0,
+                ..Window::default()
+            }],
+        };
+        assert!(check_times(&ran(990.0, 1800.0), &job).is_ok());
+        assert!(check_times(&ran(1130.0, 1800.0), &job).is_err());
+        assert!(check_times(&ran(990.0, 2050.0), &job).is_err());
+    }
 }

@@ -1,10 +1,10 @@
 //! Jobs under an advice that did not start: those that wait for a limit now, and those that were
 //! cancelled before they began. The honest price of advice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model_store::job_request::advice_in_comment;
-use model_store::store::{Unstarted, UnstartedKind};
+use model_store::store::{AccountedJob, Unstarted, UnstartedKind};
 
 use crate::slurm::accounting::{self, Row, Stage, delimiter};
 use crate::slurm::command;
@@ -86,6 +86,7 @@ pub(super) fn again_of(rows: &[Row], now: i64) -> Vec<Row> {
 /// The advised jobs of these rows that were cancelled while they waited, and which of them came again
 /// without a tag: the same user's next job of that name, among these rows or those of `since`.
 pub(super) fn cancelled(rows: &[Row], since: &[Row]) -> Vec<Unstarted> {
+    let plain = Plain::of(rows.iter().chain(since));
     let mut out = Vec::new();
     for row in rows {
         let job = &row.job;
@@ -99,24 +100,39 @@ pub(super) fn cancelled(rows: &[Row], since: &[Row]) -> Vec<Unstarted> {
             seen_at: ended,
         };
         out.push(of(UnstartedKind::Cancelled));
-        let again = |other: &&Row| {
-            let o = &other.job;
-            o.advice_id.is_none()
-                && (o.user.as_str(), o.name.as_str()) == (job.user.as_str(), job.name.as_str())
-                && (job.submit..=ended + AGAIN_S).contains(&o.submit)
-                && o.job_id != job.job_id
-        };
-        if rows.iter().chain(since).any(|other| again(&other)) {
+        if plain.has_within(job, ended.saturating_add(AGAIN_S)) {
             out.push(of(UnstartedKind::Resubmitted));
         }
     }
     out
 }
 
+/// When jobs without an advice were submitted, and their numbers, by user and name.
+struct Plain<'a>(BTreeMap<(&'a str, &'a str), BTreeSet<(i64, u64)>>);
+
+impl<'a> Plain<'a> {
+    fn of(rows: impl Iterator<Item = &'a Row>) -> Self {
+        let mut all: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for job in rows.map(|row| &row.job).filter(|j| j.advice_id.is_none()) {
+            let of_name = all.entry((job.user.as_str(), job.name.as_str()));
+            of_name.or_default().insert((job.submit, job.job_id));
+        }
+        Self(all)
+    }
+
+    /// Whether one of the same user and name was submitted after `job` and no later than `until`.
+    fn has_within(&self, job: &AccountedJob, until: i64) -> bool {
+        let of_name = self.0.get(&(job.user.as_str(), job.name.as_str()));
+        let begin = (job.submit, 0);
+        let later = of_name.into_iter().flat_map(|all| all.range(begin..));
+        let mut soon = later.take_while(|(submit, _)| *submit <= until);
+        soon.any(|(_, id)| *id != job.job_id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model_store::store::AccountedJob;
 
     #[test]
     fn of_those_that_wait_the_limited_ones_count() {
