@@ -124,12 +124,22 @@ pub struct PoolShift {
     pub tp: u32,
     /// See [`Self::engine`].
     pub precision: Precision,
-    /// Starts.
-    pub n: u32,
+    /// Users whose starts say it. Fewer than three decide nothing: see [`Starts::pool`].
+    pub users: u32,
     /// Mean difference of one GPU, GiB, shrunk towards nothing.
     pub shift_gib: f64,
     /// Deviation about it, GiB.
     pub spread_gib: f64,
+}
+
+/// Users from whom on their starts decide what fits.
+const ENOUGH_USERS: u32 = 3;
+
+impl PoolShift {
+    /// True where so many users' starts say it that one of them alone cannot move it far.
+    pub const fn is_agreed(&self) -> bool {
+        self.users >= ENOUGH_USERS
+    }
 }
 
 /// How fast one file system gave the weights of first loads.
@@ -153,16 +163,17 @@ pub struct Starts {
 }
 
 impl Starts {
-    /// Shift and deviation of what is left for the KV cache of a setup, GiB: its own
-    /// configuration's, else its engine's.
-    pub fn pool(&self, s: &Setup) -> Option<(f64, f64)> {
+    /// How far what is left for the KV cache of a setup is off: its own configuration's, else its
+    /// engine's; what [`ENOUGH_USERS`] agree on first.
+    pub fn pool(&self, s: &Setup) -> Option<&PoolShift> {
         let of = |p: &&PoolShift, model: &str| p.engine == s.engine && p.model == model;
         let own = self.pools.iter().find(|p| {
             of(p, &s.card.name)
                 && (p.gpu.as_str(), p.tp, p.precision) == (s.gpu.name, s.tp, s.precision.pooled())
         });
-        let found = own.or_else(|| self.pools.iter().find(|p| of(p, "")))?;
-        Some((found.shift_gib, found.spread_gib))
+        let engine = self.pools.iter().find(|p| of(p, ""));
+        let agreed = [own, engine].into_iter().flatten().find(|p| p.is_agreed());
+        agreed.or(own).or(engine)
     }
 
     /// GB/s at which weights of this path are read: of the file system that holds it, else the
