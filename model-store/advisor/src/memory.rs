@@ -58,7 +58,8 @@ pub struct Memory {
     pub usable: f64,
     /// Weights.
     pub weights: f64,
-    /// Activations, CUDA graphs, communication buffers.
+    /// Activations, CUDA graphs, communication buffers, less what starts here left beyond that; negative
+    /// where they left more than all of it.
     pub working: f64,
     /// KV cache of one request at full length.
     pub one_request: f64,
@@ -120,7 +121,8 @@ pub fn memory(s: &Setup) -> Memory {
         Some(said) => (said.shift_gib.clamp(-reckoned, reckoned), reckoned),
         None => (0.0, reckoned),
     };
-    let usable = usable + shift;
+    // What the engine may use is as stated: the cache is larger where the engine works in less.
+    let working = working - shift;
     Memory {
         usable,
         weights,
@@ -349,7 +351,10 @@ pub(super) fn too_small(s: &Setup) -> String {
     };
     format!(
         "{:.1} GiB of weights, {:.1} GiB working memory and {:.1} GiB for one request on each GPU, {:.1} GiB usable{fits}",
-        m.weights, m.working, m.one_request, m.usable
+        m.weights,
+        m.working.max(0.0),
+        m.one_request,
+        m.usable
     )
 }
 
@@ -511,6 +516,34 @@ mod tests {
         Starts {
             pools: vec![pool],
             rates: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_engine_that_has_more_room_than_reckoned_is_not_refused_for_it() {
+        let catalogue = Catalogue::built_in();
+        let card = catalogue.find("google/gemma-2-27b-it").unwrap();
+        let limits = Limits {
+            sequences: Some(64),
+            ..Limits::default()
+        };
+        let reckoned = Setup {
+            engine_version: "0.11.0",
+            ..setup(card, GpuSpec::by_name("H100-SXM").unwrap(), limits)
+        };
+        let mut before = room(&reckoned).starts;
+        assert!(before > 0.5, "{before}");
+        for shift in [0.5, 2.0, 4.0, 8.4] {
+            let starts = starts(5, shift);
+            let found = Setup {
+                starts: Some(&starts),
+                ..reckoned.clone()
+            };
+            let (m, room) = (memory(&found), room(&found));
+            assert_eq!(m.usable, memory(&reckoned).usable);
+            assert!((m.left() - memory(&reckoned).left() - shift).abs() < 1e-9);
+            assert!(room.starts >= before - 1e-9, "{shift}: {}", room.starts);
+            before = room.starts;
         }
     }
 
