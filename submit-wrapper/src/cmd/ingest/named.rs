@@ -14,11 +14,13 @@ pub(super) fn by_architecture(runs: &mut [Run], asked: &Asked, catalogue: &Catal
         match catalogue.of_architecture(card) {
             Some(known) => {
                 let called = std::mem::replace(&mut run.case.model, known.name.clone());
-                run.notes.push_str(&format!(", model={called}"));
+                // Readers of notes part them at `;`.
+                let called = called.replace(';', ",");
+                run.notes.push_str(&format!("; model={called}"));
             }
             None => run
                 .notes
-                .push_str(&format!(", architecture={}", in_words(card))),
+                .push_str(&format!("; architecture={}", in_words(card))),
         }
     }
 }
