@@ -1,4 +1,4 @@
-//! What engines said of their own starts on this cluster, and how that corrects memory and cold start.
+//! What engines said of their own starts on this cluster, and how that corrects memory.
 
 use serde::{Deserialize, Serialize};
 
@@ -142,14 +142,15 @@ impl PoolShift {
     }
 }
 
-/// How fast one file system gave the weights of first loads.
+/// How fast one file system gave the weights of first loads. No estimate uses it: cold starts are learnt
+/// relative to the rate of unknown storage, so a rate beside that would count twice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadRate {
     /// Its kind and where it is mounted.
     pub storage: String,
     /// Loads.
     pub n: u32,
-    /// GB/s of a node, median.
+    /// GB/s of a node, median over users of each user's median.
     pub gb_s: f64,
 }
 
@@ -174,26 +175,6 @@ impl Starts {
         let engine = self.pools.iter().find(|p| of(p, ""));
         let agreed = [own, engine].into_iter().flatten().find(|p| p.is_agreed());
         agreed.or(own).or(engine)
-    }
-
-    /// GB/s at which weights of this path are read: of the file system that holds it, else the
-    /// median of all.
-    pub fn rate(&self, path: Option<&str>) -> Option<f64> {
-        let mount = |r: &ReadRate| {
-            r.storage
-                .split_once(':')
-                .map_or(String::new(), |(_, m)| m.into())
-        };
-        let holds = |r: &&ReadRate| path.is_some_and(|p| p.starts_with(mount(r).as_str()));
-        let own = self
-            .rates
-            .iter()
-            .filter(holds)
-            .max_by_key(|r| mount(r).len());
-        let mut all: Vec<f64> = self.rates.iter().map(|r| r.gb_s).collect();
-        all.sort_by(f64::total_cmp);
-        own.map(|r| r.gb_s)
-            .or_else(|| all.get(all.len() / 2).copied())
     }
 
     /// True where every figure is one that a machine could have.
@@ -230,26 +211,5 @@ mod tests {
             prop_assert_eq!(&StartLog::in_notes(&notes), &start);
             prop_assert_eq!(StartLog::in_notes(&text).unsound(), None);
         }
-    }
-
-    #[test]
-    fn the_longest_mount_that_holds_a_path_gives_its_rate() {
-        let rate = |storage: &str, gb_s| ReadRate {
-            storage: storage.into(),
-            n: 3,
-            gb_s,
-        };
-        let starts = Starts {
-            rates: vec![
-                rate("nfs:/", 0.1),
-                rate("lustre:/scratch", 2.0),
-                rate("xfs:/local", 4.0),
-            ],
-            ..Starts::default()
-        };
-        assert_eq!(starts.rate(Some("/scratch/models/x")), Some(2.0));
-        assert_eq!(starts.rate(Some("/home/x")), Some(0.1));
-        assert_eq!(starts.rate(None), Some(2.0));
-        assert_eq!(Starts::default().rate(None), None);
     }
 }
