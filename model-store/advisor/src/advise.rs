@@ -8,7 +8,7 @@ use super::feasible::infeasible;
 use super::gpu::{GpuSpec, gpu_name_of_gres};
 use super::highest_load::assess_at_best;
 use super::knowledge::{Knowledge, SiteGpu};
-use super::memory::room;
+use super::memory::{agreed, room};
 use super::model::Model;
 use super::physics::physics;
 use super::queue::QueueWaits;
@@ -223,7 +223,7 @@ fn next_that_runs(known: Knowledge, request: &Request) -> Option<Configuration> 
         };
         let wanted = free.pins.context.unwrap_or(0);
         let bar = |at: &dyn Startable| at.bar(&c.gres, c.gpus_per_node(), c.nodes());
-        room(&s).starts >= LIKELY
+        room(&agreed(&s)).starts >= LIKELY
             && infeasible(&s, c.quantise_at_load).is_none()
             && longest_context(&s).is_none_or(|most| most >= wanted)
             && known.startable.and_then(bar).is_none()

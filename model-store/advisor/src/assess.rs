@@ -5,8 +5,9 @@ use super::candidates::setup;
 use super::case::Workload;
 use super::feasible::infeasible;
 use super::knowledge::Knowledge;
+use super::memory::{agreed, memory};
 use super::model::{Model, Step};
-use super::physics::{memory, physics};
+use super::physics::physics;
 use super::rank::{Limit, limits};
 use super::request::Request;
 use super::run::Target;
@@ -198,7 +199,7 @@ fn short_of_context(request: &Request, longest: Option<u32>) -> Option<String> {
 /// start that one request of full length fits into the KV cache.
 pub fn longest_context(s: &Setup) -> Option<u32> {
     const GRAIN: f64 = 1024.0;
-    let fits = memory(s).kv_tokens * 0.9;
+    let fits = memory(&agreed(s)).kv_tokens * 0.9;
     let short = fits < f64::from(s.card.max_context);
     short.then(|| ((fits / GRAIN).floor() * GRAIN).max(s.context().ceil()) as u32)
 }

@@ -8,7 +8,7 @@ use super::cluster::{ClusterState, GpuPool};
 use super::feasible::infeasible;
 use super::gpu::{GpuSpec, gpu_name_of_gres};
 use super::knowledge::{Knowledge, SiteGpu};
-use super::physics::memory;
+use super::memory::{agreed, memory};
 use super::request::{Layout, Request};
 use super::setup::Setup;
 
@@ -92,7 +92,7 @@ fn degrees(per_node: u32, pin: Option<u32>) -> Vec<u32> {
 
 fn fits(request: &Request, c: &Configuration) -> bool {
     setup(request, c).is_some_and(|s| {
-        let m = memory(&s);
+        let m = memory(&agreed(&s));
         m.needed() <= m.usable
     })
 }

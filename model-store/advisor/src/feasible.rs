@@ -1,7 +1,7 @@
 //! Hard rules: what no engine can run, with the reason in numbers.
 
 use super::case::Precision;
-use super::memory::{memory, room, too_small, weights_gib};
+use super::memory::{agreed, memory, room, too_small, weights_gib};
 use super::setup::Setup;
 
 /// Rows of weights that a block- or group-quantised checkpoint scales together.
@@ -102,6 +102,7 @@ fn context(s: &Setup) -> Option<String> {
 const UNLIKELY: f64 = 0.1;
 
 fn fits(s: &Setup) -> Option<String> {
+    let s = &agreed(s);
     (room(s).starts < UNLIKELY).then(|| too_small(s))
 }
 

@@ -11,6 +11,7 @@ use super::chance::normal;
 use super::numbers::grouped_count;
 use super::setup::Setup;
 use super::stack::inner;
+use super::starts::{PoolShift, Starts};
 use super::version::version;
 use super::working::{batched_tokens, working};
 
@@ -57,7 +58,8 @@ pub struct Memory {
     pub usable: f64,
     /// Weights.
     pub weights: f64,
-    /// Activations, CUDA graphs, communication buffers.
+    /// Activations, CUDA graphs, communication buffers, less what starts here left beyond that; negative
+    /// where they left more than all of it.
     pub working: f64,
     /// KV cache of one request at full length.
     pub one_request: f64,
@@ -114,8 +116,13 @@ pub fn memory(s: &Setup) -> Memory {
     let squares = [SPREAD_GIB, of_weights, of_work, of_share].map(|x| x * x);
     let cache = Cache::of(s);
     let reckoned = squares.iter().sum::<f64>().sqrt();
-    let (shift, spread) = s.starts.and_then(|x| x.pool(s)).unwrap_or((0.0, reckoned));
-    let usable = usable + shift;
+    let (shift, spread) = match s.starts.and_then(|x| x.pool(s)) {
+        Some(said) if said.is_agreed() => (said.shift_gib, said.spread_gib),
+        Some(said) => (said.shift_gib.clamp(-reckoned, reckoned), reckoned),
+        None => (0.0, reckoned),
+    };
+    // What the engine may use is as stated: the cache is larger where the engine works in less.
+    let working = working - shift;
     Memory {
         usable,
         weights,
@@ -123,6 +130,16 @@ pub fn memory(s: &Setup) -> Memory {
         one_request: cache.request(s.limits.context.map_or(s.context(), f64::from)) / GIB,
         kv_tokens: cache.longest((usable - weights - working).max(0.0) * GIB),
         spread,
+    }
+}
+
+/// The setup without what too few users say of memory: what is refused, and which context is told to an
+/// engine, follows it. One user's claim moves neither.
+pub(super) fn agreed<'a>(s: &Setup<'a>) -> Setup<'a> {
+    let said = |starts: &&Starts| starts.pool(s).is_some_and(PoolShift::is_agreed);
+    Setup {
+        starts: s.starts.filter(said),
+        ..s.clone()
     }
 }
 
@@ -334,7 +351,10 @@ pub(super) fn too_small(s: &Setup) -> String {
     };
     format!(
         "{:.1} GiB of weights, {:.1} GiB working memory and {:.1} GiB for one request on each GPU, {:.1} GiB usable{fits}",
-        m.weights, m.working, m.one_request, m.usable
+        m.weights,
+        m.working.max(0.0),
+        m.one_request,
+        m.usable
     )
 }
 
@@ -479,6 +499,79 @@ mod tests {
         let reason = too_small(&of(32_000));
         assert!(reason.contains("7.8 GiB for one request"), "{reason}");
         assert!(reason.contains("; a context of 18,"), "{reason}");
+    }
+
+    /// Starts of so many users that left so much more for the cache of any configuration of vLLM.
+    fn starts(users: u32, shift_gib: f64) -> Starts {
+        let pool = PoolShift {
+            engine: "vllm".into(),
+            model: String::new(),
+            gpu: String::new(),
+            tp: 0,
+            precision: Precision::Bf16,
+            users,
+            shift_gib,
+            spread_gib: 0.5,
+        };
+        Starts {
+            pools: vec![pool],
+            rates: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_engine_that_has_more_room_than_reckoned_is_not_refused_for_it() {
+        let catalogue = Catalogue::built_in();
+        let card = catalogue.find("google/gemma-2-27b-it").unwrap();
+        let limits = Limits {
+            sequences: Some(64),
+            ..Limits::default()
+        };
+        let reckoned = Setup {
+            engine_version: "0.11.0",
+            ..setup(card, GpuSpec::by_name("H100-SXM").unwrap(), limits)
+        };
+        let mut before = room(&reckoned).starts;
+        assert!(before > 0.5, "{before}");
+        for shift in [0.5, 2.0, 4.0, 8.4] {
+            let starts = starts(5, shift);
+            let found = Setup {
+                starts: Some(&starts),
+                ..reckoned.clone()
+            };
+            let (m, room) = (memory(&found), room(&found));
+            assert_eq!(m.usable, memory(&reckoned).usable);
+            assert!((m.left() - memory(&reckoned).left() - shift).abs() < 1e-9);
+            assert!(room.starts >= before - 1e-9, "{shift}: {}", room.starts);
+            before = room.starts;
+        }
+    }
+
+    #[test]
+    fn what_two_users_say_moves_memory_by_its_deviation_at_most_and_decides_nothing() {
+        let catalogue = Catalogue::built_in();
+        let card = catalogue.find("Qwen/Qwen3-32B").unwrap();
+        let reckoned = setup(
+            card,
+            GpuSpec::by_name("H100-SXM").unwrap(),
+            Limits::default(),
+        );
+        let at_first = memory(&reckoned);
+        for (users, shift) in [(1, -9.0), (2, -9.0), (2, 9.0), (3, 9.0)] {
+            let starts = starts(users, shift);
+            let said = Setup {
+                starts: Some(&starts),
+                ..reckoned.clone()
+            };
+            let moved = memory(&said).left() - at_first.left();
+            if users < 3 {
+                assert!((moved.abs() - at_first.spread).abs() < 1e-9, "{moved}");
+                assert_eq!(memory(&agreed(&said)), at_first);
+            } else {
+                assert!((moved - shift).abs() < 1e-9, "{moved}");
+                assert_eq!(memory(&agreed(&said)), memory(&said));
+            }
+        }
     }
 
     proptest! {

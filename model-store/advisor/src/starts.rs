@@ -1,4 +1,4 @@
-//! What engines said of their own starts on this cluster, and how that corrects memory and cold start.
+//! What engines said of their own starts on this cluster, and how that corrects memory.
 
 use serde::{Deserialize, Serialize};
 
@@ -124,22 +124,33 @@ pub struct PoolShift {
     pub tp: u32,
     /// See [`Self::engine`].
     pub precision: Precision,
-    /// Starts.
-    pub n: u32,
+    /// Users whose starts say it. Fewer than three decide nothing: see [`Starts::pool`].
+    pub users: u32,
     /// Mean difference of one GPU, GiB, shrunk towards nothing.
     pub shift_gib: f64,
     /// Deviation about it, GiB.
     pub spread_gib: f64,
 }
 
-/// How fast one file system gave the weights of first loads.
+/// Users from whom on their starts decide what fits.
+const ENOUGH_USERS: u32 = 3;
+
+impl PoolShift {
+    /// True where so many users' starts say it that one of them alone cannot move it far.
+    pub const fn is_agreed(&self) -> bool {
+        self.users >= ENOUGH_USERS
+    }
+}
+
+/// How fast one file system gave the weights of first loads. No estimate uses it: cold starts are learnt
+/// relative to the rate of unknown storage, so a rate beside that would count twice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadRate {
     /// Its kind and where it is mounted.
     pub storage: String,
     /// Loads.
     pub n: u32,
-    /// GB/s of a node, median.
+    /// GB/s of a node, median over users of each user's median.
     pub gb_s: f64,
 }
 
@@ -153,36 +164,17 @@ pub struct Starts {
 }
 
 impl Starts {
-    /// Shift and deviation of what is left for the KV cache of a setup, GiB: its own
-    /// configuration's, else its engine's.
-    pub fn pool(&self, s: &Setup) -> Option<(f64, f64)> {
+    /// How far what is left for the KV cache of a setup is off: its own configuration's, else its
+    /// engine's; what [`ENOUGH_USERS`] agree on first.
+    pub fn pool(&self, s: &Setup) -> Option<&PoolShift> {
         let of = |p: &&PoolShift, model: &str| p.engine == s.engine && p.model == model;
         let own = self.pools.iter().find(|p| {
             of(p, &s.card.name)
                 && (p.gpu.as_str(), p.tp, p.precision) == (s.gpu.name, s.tp, s.precision.pooled())
         });
-        let found = own.or_else(|| self.pools.iter().find(|p| of(p, "")))?;
-        Some((found.shift_gib, found.spread_gib))
-    }
-
-    /// GB/s at which weights of this path are read: of the file system that holds it, else the
-    /// median of all.
-    pub fn rate(&self, path: Option<&str>) -> Option<f64> {
-        let mount = |r: &ReadRate| {
-            r.storage
-                .split_once(':')
-                .map_or(String::new(), |(_, m)| m.into())
-        };
-        let holds = |r: &&ReadRate| path.is_some_and(|p| p.starts_with(mount(r).as_str()));
-        let own = self
-            .rates
-            .iter()
-            .filter(holds)
-            .max_by_key(|r| mount(r).len());
-        let mut all: Vec<f64> = self.rates.iter().map(|r| r.gb_s).collect();
-        all.sort_by(f64::total_cmp);
-        own.map(|r| r.gb_s)
-            .or_else(|| all.get(all.len() / 2).copied())
+        let engine = self.pools.iter().find(|p| of(p, ""));
+        let agreed = [own, engine].into_iter().flatten().find(|p| p.is_agreed());
+        agreed.or(own).or(engine)
     }
 
     /// True where every figure is one that a machine could have.
@@ -219,26 +211,5 @@ mod tests {
             prop_assert_eq!(&StartLog::in_notes(&notes), &start);
             prop_assert_eq!(StartLog::in_notes(&text).unsound(), None);
         }
-    }
-
-    #[test]
-    fn the_longest_mount_that_holds_a_path_gives_its_rate() {
-        let rate = |storage: &str, gb_s| ReadRate {
-            storage: storage.into(),
-            n: 3,
-            gb_s,
-        };
-        let starts = Starts {
-            rates: vec![
-                rate("nfs:/", 0.1),
-                rate("lustre:/scratch", 2.0),
-                rate("xfs:/local", 4.0),
-            ],
-            ..Starts::default()
-        };
-        assert_eq!(starts.rate(Some("/scratch/models/x")), Some(2.0));
-        assert_eq!(starts.rate(Some("/home/x")), Some(0.1));
-        assert_eq!(starts.rate(None), Some(2.0));
-        assert_eq!(Starts::default().rate(None), None);
     }
 }

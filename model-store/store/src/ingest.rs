@@ -173,6 +173,18 @@ impl Store {
         known().map_err(|e| self.wrap(e))
     }
 
+    /// Whether there is a run of this run of a job, from a file of it or from accounting alone.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn has_run_of(&self, job: &AccountedJob) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM jobs j JOIN runs r ON r.job = j.id \
+                   WHERE j.cluster = ? AND j.job_id = ? AND j.submit = ? AND j.start = ?";
+        let values = params![job.cluster, job.job_id, job.submit, job.start];
+        let found = || self.db.prepare_cached(sql)?.exists(values);
+        found().map_err(|e| self.wrap(e))
+    }
+
     /// Remembers refused files, in one transaction. Once it has returned, they may be deleted.
     ///
     /// # Errors

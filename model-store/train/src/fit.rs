@@ -11,7 +11,7 @@ use crate::advisor::kernel::Process;
 use crate::advisor::model::{Model, TargetModel, fill_spread_slots};
 use crate::advisor::site::SiteRun;
 use crate::advisor::support::Envelope;
-use crate::advisor::{Catalogue, Evidence, Origin, Run, Target};
+use crate::advisor::{Catalogue, Evidence, Origin, Run, Starts, Target};
 
 use super::bins::Binned;
 use super::boost::Plan;
@@ -37,7 +37,7 @@ const HOME_WEIGHT: f64 = 3.0;
 /// Called after each target with how many of how many are done.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// Trains a model on runs.
+/// Trains a model on runs. What starts say comes beside it, from [`learn_starts`](super::learn_starts).
 ///
 /// Deterministic: the same runs give the same model whatever their order and the number of
 /// threads (as many as the machine offers, at most one a target).
@@ -72,7 +72,7 @@ pub fn train(runs: &[Run], catalogue: &Catalogue, progress: Progress) -> (Model,
         codes,
         targets,
         launch,
-        starts: super::starts::learn(&prepared.samples),
+        starts: Starts::default(),
         envelope: envelope(&prepared),
         sources: sources(&prepared.samples, |s| !s.is_home()),
         ours: sources(&prepared.samples, |s| s.is_home()),
@@ -111,7 +111,7 @@ pub(super) fn physics_alone(runs: &[Run], catalogue: &Catalogue) -> Model {
     Model {
         targets,
         launch: super::launch::table(&prepared.samples),
-        starts: super::starts::learn(&prepared.samples),
+        starts: Starts::default(),
         envelope: envelope(&prepared),
         sources: sources(&prepared.samples, |s| !s.is_home()),
         ours: sources(&prepared.samples, |s| s.is_home()),

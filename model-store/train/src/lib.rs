@@ -41,3 +41,4 @@ mod table;
 
 pub use fit::{Progress, settle, train};
 pub use report::{Report, TargetReport};
+pub use starts::learn as learn_starts;

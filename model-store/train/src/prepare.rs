@@ -85,13 +85,13 @@ pub(super) fn prepare<'a>(runs: &'a [Run], catalogue: &'a Catalogue) -> Prepared
     }
 }
 
-fn by_content(a: &Run, b: &Run) -> std::cmp::Ordering {
+pub(super) fn by_content(a: &Run, b: &Run) -> std::cmp::Ordering {
     (a.origin, &a.source, &a.run_id, &a.source_ref)
         .cmp(&(b.origin, &b.source, &b.run_id, &b.source_ref))
         .then_with(|| format!("{a:?}").cmp(&format!("{b:?}")))
 }
 
-fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, String> {
+pub(super) fn sample<'a>(run: &'a Run, catalogue: &'a Catalogue) -> Result<Sample<'a>, String> {
     if run.notes.starts_with("SUSPECT") {
         return Err("its own source doubts it (`SUSPECT` in the notes)".into());
     }

@@ -1,17 +1,18 @@
 //! What this cluster's own starts say: how far the KV cache that engines report is from what is
 //! reckoned, and how fast its file systems give weights.
 //!
-//! A start may be one user's claim, so no single one moves an engine as a whole: configurations count
-//! alike, by their median, and no shift exceeds [`MOST`] of a GPU's memory.
+//! A start may be one user's claim, so each user counts once: what is learnt is the median over users of
+//! each user's median. No shift exceeds [`MOST`] of a GPU's memory. What fewer than three users say
+//! decides nothing: see [`PoolShift::users`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::advisor::memory::{kv_gib_of_tokens, memory};
 use crate::advisor::{
-    Limits, Origin, PoolShift, Precision, ReadRate, RunOutcome, StartLog, Starts,
+    Catalogue, Limits, Origin, PoolShift, Precision, ReadRate, Run, RunOutcome, StartLog, Starts,
 };
 
-use super::prepare::Sample;
+use super::prepare::{Sample, by_content, sample};
 
 /// Largest shift, as a share of a GPU's memory.
 const MOST: f64 = 0.15;
@@ -26,40 +27,49 @@ const OTHERS_GIB: f64 = 0.4;
 const CACHED_GB_S: f64 = 3.0;
 
 type Key = (String, String, String, u32, Precision);
+/// What each user's starts say.
+type Said<'a> = BTreeMap<&'a str, Vec<f64>>;
 
-/// Learns from the runs of this cluster; a start with many windows counts once.
-pub(super) fn learn(samples: &[Sample]) -> Starts {
+/// Learns from the runs of this cluster, each with the user whose job measured it. A start with many
+/// windows counts once; runs of no known user count as those of one. The order of the runs does not matter.
+pub fn learn(measured: &[(&Run, Option<&str>)], catalogue: &Catalogue) -> Starts {
     let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
-    let mut pools: BTreeMap<Key, Vec<f64>> = BTreeMap::new();
-    let mut rates: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    let home = |s: &&Sample| {
-        s.run.origin == Origin::ThisCluster && s.run.measured.outcome == RunOutcome::Ok
+    let mut pools: BTreeMap<Key, Said> = BTreeMap::new();
+    let mut rates: BTreeMap<String, Said> = BTreeMap::new();
+    let home = |(run, _): &(&Run, Option<&str>)| {
+        run.origin == Origin::ThisCluster && run.measured.outcome == RunOutcome::Ok
     };
-    for s in samples.iter().filter(home) {
-        let log = StartLog::in_notes(&s.run.notes);
-        let job = s
-            .run
-            .source_ref
-            .split(" window ")
-            .next()
-            .unwrap_or_default();
-        if log.is_empty() || !seen.insert((&s.run.source, job)) {
+    let mut starts: Vec<_> = measured.iter().copied().filter(home).collect();
+    starts.sort_by(|a, b| by_content(a.0, b.0).then_with(|| a.1.cmp(&b.1)));
+    for (run, user) in starts {
+        let log = StartLog::in_notes(&run.notes);
+        let job = run.source_ref.split(" window ").next();
+        let start = (run.source.as_str(), job.unwrap_or_default());
+        if log.is_empty() || seen.contains(&start) {
             continue;
         }
-        if let Some(off) = off_by(s, &log) {
-            pools.entry(key(s)).or_default().push(off);
+        let Ok(s) = sample(run, catalogue) else {
+            continue;
+        };
+        seen.insert(start);
+        let user = user.unwrap_or_default();
+        if let Some(off) = off_by(&s, &log) {
+            let said = pools.entry(key(&s)).or_default();
+            said.entry(user).or_default().push(off);
         }
-        if let Some(rate) = read_rate(s, &log) {
-            rates.entry(log.storage.clone()).or_default().push(rate);
+        if let Some(rate) = read_rate(&s, &log) {
+            let said = rates.entry(log.storage.clone()).or_default();
+            said.entry(user).or_default().push(rate);
         }
     }
     Starts {
         pools: shifts(&pools),
         rates: rates
             .into_iter()
-            .filter_map(|(storage, mut all)| {
-                let n = u32::try_from(all.len()).unwrap_or(u32::MAX);
-                let gb_s = first_load(&mut all)?;
+            .filter_map(|(storage, said)| {
+                let n = said.values().map(Vec::len).sum::<usize>();
+                let n = u32::try_from(n).unwrap_or(u32::MAX);
+                let gb_s = over_users(&said, |own| first_load(&mut own.to_vec()))?;
                 Some(ReadRate { storage, n, gb_s })
             })
             .collect(),
@@ -81,6 +91,8 @@ fn off_by(s: &Sample, log: &StartLog) -> Option<f64> {
     let mut setup = s.setup.clone();
     setup.starts = None;
     setup.limits = Limits::in_notes(&s.run.notes);
+    // A share that nobody stated may be any, so the cache says nothing of what the rest takes.
+    setup.limits.memory_share?;
     let measured = match (log.kv_gib, log.kv_tokens) {
         (Some(gib), _) => gib,
         (None, Some(tokens)) => kv_gib_of_tokens(&setup, tokens),
@@ -106,29 +118,37 @@ fn first_load(all: &mut Vec<f64>) -> Option<f64> {
     median(all)
 }
 
-fn shifts(pools: &BTreeMap<Key, Vec<f64>>) -> Vec<PoolShift> {
+/// Of each configuration, then of each engine.
+fn shifts(pools: &BTreeMap<Key, Said>) -> Vec<PoolShift> {
     let mut out = Vec::new();
-    let mut engines: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for ((engine, model, gpu, tp, precision), all) in pools {
-        let n = all.len() as f64;
-        let Some(middle) = median(&mut all.clone()) else {
+    let mut engines: BTreeMap<&str, (usize, Said)> = BTreeMap::new();
+    for ((engine, model, gpu, tp, precision), said) in pools {
+        let Some(middle) = Middle::of(said) else {
             continue;
         };
-        engines.entry(engine).or_default().push(middle);
+        let (configurations, all) = engines.entry(engine).or_default();
+        *configurations += 1;
+        for (user, own) in said {
+            all.entry(user)
+                .or_default()
+                .extend(median(&mut own.clone()));
+        }
+        let starts: usize = said.values().map(Vec::len).sum();
+        let n = starts as f64;
         out.push(PoolShift {
             engine: engine.clone(),
             model: model.clone(),
             gpu: gpu.clone(),
             tp: *tp,
             precision: *precision,
-            n: all.len() as u32,
-            shift_gib: middle * n / (n + WORTH * REPEATED_GIB),
-            spread_gib: REPEATED_GIB + spread(all, middle) + REPEATED_GIB / n,
+            users: said.len() as u32,
+            shift_gib: middle.at * n / (n + WORTH * REPEATED_GIB),
+            spread_gib: REPEATED_GIB + middle.spread + REPEATED_GIB / n,
         });
     }
-    for (engine, mut all) in engines {
-        let n = all.len() as f64;
-        let Some(middle) = median(&mut all) else {
+    for (engine, (configurations, said)) in engines {
+        let n = configurations as f64;
+        let Some(middle) = Middle::of(&said) else {
             continue;
         };
         out.push(PoolShift {
@@ -137,18 +157,39 @@ fn shifts(pools: &BTreeMap<Key, Vec<f64>>) -> Vec<PoolShift> {
             gpu: String::new(),
             tp: 0,
             precision: Precision::Bf16,
-            n: all.len() as u32,
-            shift_gib: middle * (n - 1.0).max(0.0) / (n + WORTH),
-            spread_gib: OTHERS_GIB + spread(&all, middle) + 1.0 / n,
+            users: said.len() as u32,
+            shift_gib: middle.at * (n - 1.0).max(0.0) / (n + WORTH),
+            spread_gib: OTHERS_GIB + middle.spread + 1.0 / n,
         });
     }
     out
 }
 
-/// Median distance from the middle, as the deviation of a normal distribution.
-fn spread(all: &[f64], middle: f64) -> f64 {
-    let mut away: Vec<f64> = all.iter().map(|x| (x - middle).abs()).collect();
-    median(&mut away).unwrap_or(0.0) * 1.4826
+/// The middle of what users say, each of whom counts once.
+struct Middle {
+    at: f64,
+    /// Median distance from it, as the deviation of a normal distribution.
+    spread: f64,
+}
+
+impl Middle {
+    fn of(said: &Said) -> Option<Self> {
+        let at = over_users(said, |own| median(&mut own.to_vec()))?;
+        let away = over_users(said, |own| {
+            let mut away: Vec<f64> = own.iter().map(|x| (x - at).abs()).collect();
+            median(&mut away)
+        })?;
+        Some(Self {
+            at,
+            spread: away * 1.4826,
+        })
+    }
+}
+
+/// The median over users of what each one's figures come to.
+fn over_users(said: &Said, of: impl Fn(&[f64]) -> Option<f64>) -> Option<f64> {
+    let mut all: Vec<f64> = said.values().filter_map(|own| of(own)).collect();
+    median(&mut all)
 }
 
 fn median(all: &mut [f64]) -> Option<f64> {
@@ -163,21 +204,23 @@ fn median(all: &mut [f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advisor::feasible::infeasible;
+    use crate::advisor::{Case, Measured, Setup, Variant, Workload};
     use proptest::prelude::*;
 
-    fn pools(offs: &[(&str, &[f64])]) -> BTreeMap<Key, Vec<f64>> {
-        let key = |model: &str| {
-            (
+    fn pools<'a>(offs: &[(&str, &'a str, &[f64])]) -> BTreeMap<Key, Said<'a>> {
+        let mut out: BTreeMap<Key, Said> = BTreeMap::new();
+        for (model, user, all) in offs {
+            let key = (
                 "vllm".into(),
-                model.into(),
+                (*model).into(),
                 "H200".into(),
                 1,
                 Precision::Bf16,
-            )
-        };
-        offs.iter()
-            .map(|(model, all)| (key(model), all.to_vec()))
-            .collect()
+            );
+            out.entry(key).or_default().insert(user, all.to_vec());
+        }
+        out
     }
 
     fn of<'a>(all: &'a [PoolShift], model: &str) -> &'a PoolShift {
@@ -186,28 +229,131 @@ mod tests {
 
     #[test]
     fn one_configuration_corrects_itself_and_several_their_engine() {
-        let one = shifts(&pools(&[("a", &[-2.0, -2.1, -1.9])]));
+        let one = shifts(&pools(&[("a", "u", &[-2.0, -2.1, -1.9])]));
         assert!((of(&one, "a").shift_gib + 2.0).abs() < 0.15);
         assert_eq!(of(&one, "").shift_gib, 0.0, "one says nothing of others");
-        let more = shifts(&pools(&[("a", &[-2.0]), ("b", &[-1.8]), ("c", &[-2.2])]));
+        let more = shifts(&pools(&[
+            ("a", "u", &[-2.0]),
+            ("b", "v", &[-1.8]),
+            ("c", "w", &[-2.2]),
+        ]));
         assert!(of(&more, "").shift_gib < -0.9);
+        assert_eq!((of(&more, "a").users, of(&more, "").users), (1, 3));
+    }
+
+    const BIG: &str = "meta-llama/Llama-3.1-70B-Instruct";
+
+    /// A start that left so much for the KV cache of one GPU.
+    fn start(job: u32, engine: &str, notes: &str) -> Run {
+        Run {
+            run_id: job.to_string(),
+            origin: Origin::ThisCluster,
+            source: "cluster:c".into(),
+            source_ref: format!("job {job} window 0"),
+            case: Case {
+                model: BIG.into(),
+                params_b: None,
+                active_params_b: None,
+                gpu_mem_gb: None,
+                pp: 1,
+                dp: 1,
+                kv_precision: None,
+                workload: Workload::ClosedLoop,
+                request_rate: None,
+                engine_version: String::new(),
+                variant: Variant::default(),
+                gpu: "H100-SXM".into(),
+                tp: Some(2),
+                precision: Some(Precision::Bf16),
+                isl: Some(1000.0),
+                osl: Some(100.0),
+                concurrency: Some(8.0),
+                engine: engine.into(),
+            },
+            measured: Measured {
+                outcome: RunOutcome::Ok,
+                ..Measured::default()
+            },
+            notes: format!("state COMPLETED; {notes}"),
+        }
+    }
+
+    /// What is refused with these starts, over contexts.
+    fn decided(starts: Option<&Starts>) -> Vec<Option<String>> {
+        let catalogue = Catalogue::built_in();
+        let case = start(0, "vllm", "").case;
+        let setup = Setup::of_case(&case, "", &catalogue).unwrap();
+        let of = |isl: f64| Setup {
+            isl,
+            starts,
+            limits: Limits {
+                memory_share: Some(0.9),
+                context: Some(isl as u32),
+                ..Limits::default()
+            },
+            ..setup.clone()
+        };
+        let lengths = [1e3, 4e3, 8e3, 16e3, 32e3, 64e3, 128e3].map(of);
+        lengths.iter().map(|s| infeasible(s, false)).collect()
+    }
+
+    #[test]
+    fn what_one_user_says_of_his_starts_refuses_nothing_and_allows_nothing() {
+        let catalogue = Catalogue::built_in();
+        let before = decided(None);
+        for kv_gib in [0.01, 0.5, 12.0, 40.0] {
+            let notes = format!("kv_gib={kv_gib}; gpu_memory_utilization=0.9");
+            let runs = [1, 2, 3].map(|job| start(job, "vllm", &notes));
+            let learnt = |users: [&str; 3]| {
+                let said = runs.iter().zip(users).map(|(run, user)| (run, Some(user)));
+                let mut said: Vec<_> = said.collect();
+                let found = learn(&said, &catalogue);
+                said.reverse();
+                assert_eq!(learn(&said, &catalogue), found);
+                found
+            };
+            let one = learnt(["alice"; 3]);
+            assert!(!one.pools.is_empty());
+            assert_eq!(decided(Some(&one)), before, "{kv_gib}");
+            assert_eq!(decided(Some(&learnt(["alice", "bob", "bob"]))), before);
+            let three = learnt(["alice", "bob", "carol"]);
+            assert_ne!(decided(Some(&three)), before, "{kv_gib}");
+        }
+    }
+
+    #[test]
+    fn a_start_whose_share_of_the_memory_is_not_known_says_nothing_of_the_cache() {
+        let catalogue = Catalogue::built_in();
+        for engine in ["vllm", "sglang", "tensorrt-llm"] {
+            let of = |notes| learn(&[(&start(1, engine, notes), None)], &catalogue).pools;
+            assert_eq!(of("kv_tokens=20000"), []);
+            assert!(!of("kv_tokens=20000; gpu_memory_utilization=0.9").is_empty());
+        }
     }
 
     proptest! {
-        /// Of five configurations one that somebody made up moves the engine by no more than honest ones do.
+        /// However often one of five users says what, and of how many configurations: what is learnt lies among what
+        /// the others said.
         #[test]
-        fn a_single_claim_moves_no_engine_beyond_what_others_say(
-            honest in prop::collection::vec(-1.0..1.0f64, 4), made_up in -12.0..12.0f64,
+        fn one_user_moves_nothing_beyond_what_others_say(
+            honest in prop::collection::vec(-1.0..1.0f64, 4),
+            made_up in prop::collection::vec(-12.0..12.0f64, 1..40),
         ) {
-            let names = ["a", "b", "c", "d"];
+            let users = ["alice", "bob", "carol", "dave"];
             let singles: Vec<[f64; 1]> = honest.iter().map(|x| [*x]).collect();
-            let mut all: Vec<(&str, &[f64])> =
-                names.iter().copied().zip(singles.iter().map(|s| s.as_slice())).collect();
-            let last = [made_up];
-            all.push(("e", &last));
+            let mut all: Vec<(&str, &str, &[f64])> =
+                users.iter().zip(&singles).map(|(u, x)| ("a", *u, &x[..])).collect();
+            all.push(("a", "mallory", &made_up));
+            let others: Vec<String> = (0..made_up.len()).map(|n| format!("of his own {n}")).collect();
+            for (model, x) in others.iter().zip(made_up.chunks(1)) {
+                all.push((model, "mallory", x));
+            }
             let found = shifts(&pools(&all));
             let most = honest.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-            prop_assert!(of(&found, "").shift_gib.abs() <= most + 1e-9);
+            for found in [of(&found, "a"), of(&found, "")] {
+                prop_assert!(found.shift_gib.abs() <= most + 1e-9);
+                prop_assert!(found.spread_gib <= 1.5 + 1.4826 * 2.0 * most);
+            }
         }
     }
 }

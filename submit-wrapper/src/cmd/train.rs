@@ -12,7 +12,7 @@ use model_store::snapshot::Snapshot;
 use model_store::store::{ModelState, PublishedModel, Store, StoredRun, content_hash};
 use model_store::train::gate::{self, Judgement};
 use model_store::train::select::{Choice, Policy, Selector};
-use model_store::train::{Report, TargetReport, train};
+use model_store::train::{Report, TargetReport, learn_starts, train};
 use serde_json::json;
 
 use crate::clock;
@@ -169,11 +169,15 @@ fn known_to(champion: Option<&Champion>, stored: &[StoredRun]) -> BTreeSet<[u8; 
 
 fn fit(selected: Selected, catalogue: &Catalogue, champion: Option<Champion>) -> Found {
     let known = known_to(champion.as_ref(), &selected.runs);
+    let said = selected.runs.iter();
+    let said: Vec<_> = said.map(|s| (&s.run, s.user.as_deref())).collect();
+    let starts = learn_starts(&said, catalogue);
     let runs: Vec<Run> = selected.runs.into_iter().map(|s| s.run).collect();
     let runs = runs.as_slice();
     let progress = Progress::start("training");
     let told = |done, of| progress.say(format!("training: {done} of {of} targets"));
-    let (model, mut report) = train(runs, catalogue, &told);
+    let (mut model, mut report) = train(runs, catalogue, &told);
+    model.starts = starts;
     report.left_out.extend(selected.left_out);
     progress.say("fitting without the held-out cells");
     let gate = gate::fit_for_gate(runs, catalogue);

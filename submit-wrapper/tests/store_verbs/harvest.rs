@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model_store::advisor::{Precision, RunOutcome, StartLog, Workload};
 use model_store::outcome::Window;
+use model_store::store::AccountedJob;
 
 use crate::site::{BEGAN, COMMENT, Site, TRES, outcome, row, with};
 
@@ -268,6 +269,18 @@ fn a_tagged_job_without_a_file_tells_of_its_launch_until_a_file_comes() {
     assert_eq!(runs.len(), 1);
     assert_eq!(runs[0].source_ref, "job 7 accounting");
     assert_eq!(runs[0].measured.outcome, RunOutcome::Ok);
+    // By this its advice is not made again; another run of the job, after a requeue, has none.
+    let job = |start| AccountedJob {
+        cluster: "omnipilot".into(),
+        job_id: 7,
+        submit: BEGAN,
+        start,
+        ..AccountedJob::default()
+    };
+    let store = site.store();
+    assert!(store.has_run_of(&job(BEGAN)).unwrap());
+    assert!(!store.has_run_of(&job(BEGAN + 200)).unwrap());
+    drop(store);
     // The file comes late and says more.
     site.accounting(&[told]);
     site.put("a.json", &outcome(&site, 7));

@@ -1,6 +1,6 @@
 //! Models of a site's own and of its users: what jobs measured of them is learnt from.
 
-use model_store::advisor::ModelCard;
+use model_store::advisor::{ModelCard, StartLog};
 
 use crate::site::{COMMENT, Site, TRES, outcome, row};
 
@@ -9,6 +9,15 @@ const LLAMA: &str = include_str!("../../../model-store/tests/configs/Llama-3.1-8
 const JOBS: u64 = 6;
 /// Of which so many of one user are learnt from in one cell.
 const SHARE: u64 = 4;
+
+fn start() -> StartLog {
+    StartLog {
+        kv_tokens: Some(200_000.0),
+        memory_share: Some(0.5),
+        storage: "lustre:/scratch".into(),
+        ..StartLog::default()
+    }
+}
 
 /// Outcomes of so many jobs with a model of this name and, as the engine's folder had it, card.
 fn serve(site: &Site, model: &str, card: Option<&ModelCard>) {
@@ -21,6 +30,7 @@ fn serve(site: &Site, model: &str, card: Option<&ModelCard>) {
         told.asked.model = model.into();
         told.asked.card = card.cloned();
         told.windows[0].output_tok_s = 1900.0 + job as f64;
+        told.start = Some(start());
         site.put(&format!("{job}.json"), &told);
     }
     assert_eq!(site.ingest()["runs"], JOBS);
@@ -69,6 +79,8 @@ fn a_users_tuning_in_a_folder_counts_as_the_model_that_it_is_of() {
         "{}",
         runs[0].notes
     );
+    // The name stands beside what the engine said of its start.
+    assert!(runs.iter().all(|r| StartLog::in_notes(&r.notes) == start()));
     assert_eq!(learnt(&site), SHARE);
 }
 
@@ -84,6 +96,7 @@ fn an_architecture_that_nobody_knows_is_kept_and_not_taken_for_another() {
         "{}",
         runs[0].notes
     );
+    assert_eq!(StartLog::in_notes(&runs[0].notes), start());
     assert_eq!(learnt(&site), 0);
 }
 

@@ -2,6 +2,7 @@
 //! what was served without a tag.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use model_store::advisor::{
     Case, Configuration, Measured, Origin, Precision, Run, RunOutcome, Variant, Workload,
@@ -12,6 +13,7 @@ use model_store::options::RawOptions;
 use model_store::store::{AccountedJob, AccountingGap, Demand, Store, Wait};
 
 use super::Report;
+use super::answers::Ledger;
 use crate::cmd::explain::Advices;
 use crate::slurm::accounting::{self, Row, Stage};
 use crate::slurm::command::CommandError;
@@ -34,6 +36,8 @@ const SERVED_S: u64 = 3600;
 const START_S: u64 = 1800;
 /// Advices that one call makes again; what is beyond is met again as long as it lies in the overlap.
 const MOST_REMADE: usize = 200;
+/// And those of one user: nobody's jobs keep others' from being looked at.
+const OF_ONE_USER: usize = 20;
 
 /// Most of accounting that is asked for at once, s: sites bound how long a time may be asked for.
 const STEP: i64 = FIRST_LOOK + OVERLAP;
@@ -58,12 +62,12 @@ pub(super) fn read(config: &Config, store: &mut Store, report: &mut Report) -> a
     let mut step = STEP;
     let waiting = super::unstarted::waiting(now);
     report.unstarted += store.save_unstarted(&waiting).map_err(exit::store)?;
-    let mut left = MOST_REMADE;
+    let mut remaking = Remaking::default();
     while from < now {
         let to = (from + step).min(now);
         match accounting::ended_between(now - from + SEAM, now - to) {
             Ok(rows) => {
-                keep(config, store, &rows, (to, now), &mut left, report)?;
+                keep(config, store, &rows, (to, now), &mut remaking, report)?;
                 step = (step * 2).min(STEP);
                 from = to;
             }
@@ -119,7 +123,7 @@ fn keep(
     store: &mut Store,
     rows: &[Row],
     (to, now): (i64, i64),
-    left: &mut usize,
+    remaking: &mut Remaking,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let since = super::unstarted::again_of(rows, now);
@@ -142,25 +146,7 @@ fn keep(
         .filter_map(|row| super::wishes::explored(row))
         .collect();
     store.wish(&explored).map_err(exit::store)?;
-    // A file that has not come within the overlap will be preferred when it comes.
-    let silent = |row: &&&Row| row.job.ended.is_some_and(|end| end < now - OVERLAP / 2);
-    let advices = Advices::of(config, store);
-    let mut behind = |row: &Row| {
-        *left = left.checked_sub(1)?;
-        let id = row.job.advice_id.as_deref()?;
-        advices
-            .as_ref()?
-            .behind(row.job.job_id, &row.job.user, &row.submit_line, id)
-    };
-    let launches: Vec<(AccountedJob, Run)> = over
-        .iter()
-        .filter(silent)
-        .filter_map(|row| {
-            let known = launched(row, &mut behind)?;
-            let run = launch(row, known, |gres| prices::gpu_of(config, gres))?;
-            Some((row.job.clone(), run))
-        })
-        .collect();
+    let launches = launches(config, store, &over, now, remaking)?;
     report.launches += store.add_launches(&launches).map_err(exit::store)?;
     store
         .save_accounting(&advised, &waits, &demand, (WATERMARK, to))
@@ -169,6 +155,61 @@ fn keep(
     report.waits += waits.len();
     report.demand += demand.len();
     Ok(())
+}
+
+/// What one call has made of advice again.
+#[derive(Default)]
+struct Remaking {
+    made: usize,
+    /// Of each user, by number.
+    of_users: BTreeMap<u32, usize>,
+    time: Ledger,
+}
+
+impl Remaking {
+    /// Makes the advice to a job again, where neither the call nor the job's user has had enough of that.
+    fn of<T>(&mut self, job: &AccountedJob, make: impl FnOnce() -> Option<T>) -> Option<T> {
+        let user = job.uid.unwrap_or(u32::MAX);
+        let own = self.of_users.entry(user).or_default();
+        if self.made >= MOST_REMADE || *own >= OF_ONE_USER || self.time.is_spent(user) {
+            return None;
+        }
+        self.made += 1;
+        *own += 1;
+        let begun = Instant::now();
+        let made = make();
+        self.time.charge(user, begun.elapsed());
+        made
+    }
+}
+
+/// What jobs under an advice that left no file tell of their launch.
+fn launches(
+    config: &Config,
+    store: &Store,
+    over: &[&Row],
+    now: i64,
+    remaking: &mut Remaking,
+) -> anyhow::Result<Vec<(AccountedJob, Run)>> {
+    let advices = Advices::of(config, store);
+    let mut behind = |row: &Row| {
+        let (job, advices) = (&row.job, advices.as_ref()?);
+        let id = job.advice_id.as_deref()?;
+        let make = || advices.behind(job.job_id, &job.user, &row.submit_line, id);
+        remaking.of(job, make)
+    };
+    // A file that has not come within the overlap will be preferred when it comes.
+    let silent = |row: &Row| row.job.ended.is_some_and(|end| end < now - OVERLAP / 2);
+    let mut out = Vec::new();
+    for row in over.iter().filter(|row| silent(row)) {
+        if row.job.advice_id.is_none() || store.has_run_of(&row.job).map_err(exit::store)? {
+            continue;
+        }
+        let run = launched(row, &mut behind)
+            .and_then(|known| launch(row, known, |gres| prices::gpu_of(config, gres)));
+        out.extend(run.map(|run| (row.job.clone(), run)));
+    }
+    Ok(out)
 }
 
 /// How long a job with GPUs of one type waited for them. Requeued runs count from when they could begin
@@ -338,6 +379,34 @@ mod tests {
             submit_line: line.into(),
             reason: "None".into(),
         }
+    }
+
+    #[test]
+    fn one_user_takes_a_part_of_the_advice_that_a_call_makes_again() {
+        let mut remaking = Remaking::default();
+        let mut made_of = |uid: u32, jobs: usize| {
+            let job = AccountedJob {
+                uid: Some(uid),
+                ..AccountedJob::default()
+            };
+            let made = (0..jobs).filter_map(|_| remaking.of(&job, || Some(())));
+            made.count()
+        };
+        assert_eq!(made_of(1000, 300), OF_ONE_USER);
+        assert_eq!(made_of(1001, 7), 7);
+        let others: usize = (2000..2100).map(|uid| made_of(uid, 20)).sum();
+        assert_eq!(others, MOST_REMADE - OF_ONE_USER - 7);
+    }
+
+    #[test]
+    fn who_has_had_his_time_gets_no_advice_made_again() {
+        let mut remaking = Remaking::default();
+        let job = AccountedJob::default();
+        assert_eq!(remaking.of(&job, || Some(1)), Some(1));
+        remaking
+            .time
+            .charge(u32::MAX, std::time::Duration::from_secs(11));
+        assert_eq!(remaking.of(&job, || Some(1)), None);
     }
 
     #[test]

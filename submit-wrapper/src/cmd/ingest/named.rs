@@ -14,7 +14,7 @@ pub(super) fn by_architecture(runs: &mut [Run], asked: &Asked, catalogue: &Catal
         match catalogue.of_architecture(card) {
             Some(known) => {
                 let called = std::mem::replace(&mut run.case.model, known.name.clone());
-                // What follows a semicolon is a note of its own.
+                // Readers of notes part them at `;`.
                 let called = called.replace(';', ",");
                 run.notes.push_str(&format!("; model={called}"));
             }
