@@ -6,7 +6,7 @@ use crate::engine_args::{Own, Program, Start, Starts, Stated};
 use crate::job_request::{Asked, Given, JobOption, nodes_asked};
 use crate::options::RawOptions;
 
-use super::known::{on_node, tasks_on_node};
+use super::known::{by_task, on_node, tasks_on_node};
 use super::rules::{self, Cell, Rule};
 
 /// A context that no model has: the model's own counts.
@@ -304,16 +304,6 @@ fn several(starts: &Starts, around: &Around) -> Result<Judged, String> {
     })
 }
 
-/// A request for GPUs by task, which binds them to tasks.
-fn by_task(given: &Given) -> bool {
-    let task = given
-        .get(JobOption::TresPerTask)
-        .is_some_and(|t| t.contains("gpu"));
-    given.get(JobOption::GpusPerTask).is_some()
-        || given.get(JobOption::NtasksPerGpu).is_some()
-        || task
-}
-
 /// The number of GPUs stays. `told` is true where no engine is seen that the variables could change.
 fn as_asked(rule: Rule, around: &Around, why: &str, told: bool) -> Result<Judged, String> {
     let rule = if told {
@@ -334,7 +324,9 @@ fn as_asked(rule: Rule, around: &Around, why: &str, told: bool) -> Result<Judged
             Some(count.ok_or_else(|| format!("{why}, so its GPUs are left as asked"))?)
         }
     };
-    if number.is_some() && by_task(around.given) && around.given.get(JobOption::Ntasks).is_some() {
+    let tasks = around.given.get(JobOption::Ntasks).is_some()
+        || tasks_on_node(around.given).is_none_or(|n| n > 1);
+    if number.is_some() && by_task(around.given) && tasks {
         return Err(format!("{why}, so the GPUs of each task are left as asked"));
     }
     let pins = Pins {

@@ -125,6 +125,16 @@ fn counts(given: &Given, option: JobOption, all: bool) -> Variable {
     }
 }
 
+/// True where GPUs are asked for by task, which binds them to tasks.
+pub(super) fn by_task(given: &Given) -> bool {
+    let task = given
+        .get(JobOption::TresPerTask)
+        .is_some_and(|t| t.contains("gpu"));
+    given.get(JobOption::GpusPerTask).is_some()
+        || given.get(JobOption::NtasksPerGpu).is_some()
+        || task
+}
+
 /// Tasks of the job, where its request tells.
 fn tasks(given: &Given) -> Option<u32> {
     number_of(given, JobOption::Ntasks).or_else(|| {
@@ -146,6 +156,8 @@ pub(super) fn tasks_on_node(given: &Given) -> Option<u32> {
     ) {
         (Some(_), _) => number_of(given, JobOption::Ntasks).map(|n| n.div_ceil(nodes)),
         (None, Some(_)) if given.get(JobOption::NtasksPerGpu).is_some() => None,
+        // Slurm makes as many tasks as all GPUs are enough for.
+        (None, _) if by_task(given) && given.get(JobOption::Gpus).is_some() => None,
         (None, _) => Some(1),
     }
 }
