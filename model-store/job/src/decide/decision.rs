@@ -18,6 +18,7 @@ use crate::advisor::{
     Advice, ClusterState, GpuSpec, Pins, Precision, SiteGpu, Startable, Verdict, words,
 };
 use crate::config::Config;
+use crate::constraint::{Adapted, adapt};
 use crate::consult::{Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
 use crate::engine_args::Starts;
 use crate::job_request::{Asked, Given, JobOption, asked, nodes_asked};
@@ -407,6 +408,9 @@ impl<'a> Site<'a> {
         }
         let asked = self.asked.as_ref().and_then(|asked| asked.gpu.clone());
         let stated = submission.options.pins.gpu.is_some();
+        if self.asked.is_some() && asked.is_none() && !stated {
+            self.keep_constrained(submission, judged.rule.kind, &mut reached);
+        }
         let same = judged.rule.kind == Cell::Asked || self.features_are_asked(submission);
         if let (true, Some(asked), false) = (same, &asked, stated) {
             reached
@@ -419,6 +423,24 @@ impl<'a> Site<'a> {
                 .retain(|pool| self.no_smaller(&pool.gres, &asked));
         }
         reached
+    }
+
+    /// Where a type stays and the request names none, it is one that the constraint allows.
+    fn keep_constrained(&self, submission: &Submission, kind: Cell, reached: &mut ClusterState) {
+        let Some(constraint) = submission.given.get(JobOption::Constraint) else {
+            return;
+        };
+        let types = self.config.rules("", &self.gpu_types()).types;
+        let allows = |gres: &str| adapt(constraint, gres, &types) == Adapted::Same;
+        let all = reached.pools.iter().map(|pool| pool.gres.clone());
+        let allowed: Vec<String> = all.filter(|gres| allows(gres)).collect();
+        reached.pools.retain(|pool| match kind {
+            Cell::Asked => allowed.contains(&pool.gres),
+            Cell::Larger => {
+                !allowed.is_empty() && allowed.iter().all(|old| self.no_smaller(&pool.gres, old))
+            }
+            _ => true,
+        });
     }
 
     /// True where the job's constraint names features that are no GPU types, and which nodes have
