@@ -42,6 +42,18 @@ fn known(n: u32) -> Option<u32> {
 }
 
 #[test]
+fn the_command_behind_an_image_is_what_runs() {
+    let start = one("apptainer run --nv /images/vllm.sif bash ./serve.sh 8000");
+    assert_eq!(start.tp.known(), known(2));
+    for command in ["python3 own.py", "bash own.sh", "./own.sh"] {
+        let start = one(&format!("apptainer run --nv /images/vllm.sif {command}"));
+        assert!(matches!(start.program, Program::Unknown(_)), "{start:?}");
+    }
+    let start = one("apptainer run --nv /images/vllm.sif org/m -tp 4");
+    assert_eq!(start.tp.known(), known(4));
+}
+
+#[test]
 fn a_degree_is_known_where_the_text_tells() {
     for (script, tp) in [
         (
