@@ -189,6 +189,7 @@ pub fn may_change(submission: &Submission) -> Result<Change, String> {
         given: submission.given,
         asked: asked.as_ref(),
         options: submission.options,
+        largest: None,
     };
     let judged = judge(starts.as_ref(), &around)?;
     Ok(Change {
@@ -396,6 +397,7 @@ impl<'a> Site<'a> {
             given: submission.given,
             asked: self.asked.as_ref(),
             options: submission.options,
+            largest: self.reached.pools.iter().map(|pool| pool.per_node).max(),
         };
         judge(starts, &around)
     }

@@ -33,6 +33,8 @@ pub(super) struct Around<'a> {
     pub(super) given: &'a Given,
     pub(super) asked: Option<&'a Asked>,
     pub(super) options: &'a RawOptions,
+    /// The most GPUs that a node has where the job may run; `None` where that is not known.
+    pub(super) largest: Option<u32>,
 }
 
 /// Judges what a script starts; `None` for a script that cannot be read.
@@ -160,20 +162,30 @@ fn own_layout(start: &Start, starts: &Starts, around: &Around) -> Result<(), Str
             ));
         }
     }
-    let nodes = nodes_asked(around.given).unwrap_or(1);
-    let asked = around.asked.and_then(|a| a.count);
-    let wider = nodes > 1
-        && match (&start.tp, asked) {
-            (Stated::Known { value, .. }, Some(asked)) => *value > asked,
-            (Stated::Known { .. }, None) => starts.joins_nodes && !start.under_run,
-            _ => false,
-        };
+    let wider = start.tp.known().is_some_and(|tp| is_wider(tp, start, starts, around));
     if own(&start.nodes) || wider {
         return Err(
             "the script's engine runs over several nodes, so its GPUs are left as asked".into(),
         );
     }
     Ok(())
+}
+
+/// True where an engine of this degree runs over several nodes.
+fn is_wider(tp: u32, start: &Start, starts: &Starts, around: &Around) -> bool {
+    let beyond_a_node = around.largest.is_some_and(|largest| tp > largest);
+    let given = around.given;
+    let nodes = nodes_asked(given).unwrap_or(1);
+    match around.asked.and_then(|a| a.count) {
+        Some(asked) if nodes > 1 => tp > asked,
+        None if nodes > 1 => starts.joins_nodes && (!start.under_run || beyond_a_node),
+        // Slurm chooses the nodes.
+        _ => {
+            let one = given.get(JobOption::Nodes).is_some_and(|n| n.trim() == "1");
+            let whole = given.get(JobOption::Gpus).is_some() || tasks_on_node(given) != Some(1);
+            !one && whole && starts.joins_nodes && beyond_a_node
+        }
+    }
 }
 
 /// True where one engine at a time uses the GPUs of a node, and all that are started one after
