@@ -241,7 +241,11 @@ pub fn prices_of(snapshot: &Snapshot, config: &Config, given: &Given) -> Option<
 }
 
 /// Two names of the catalogue that differ: the tag's, and that of every engine in the script.
-fn other_model(snapshot: &Snapshot, submission: &Submission, starts: &Starts) -> Option<Decision> {
+fn other_model(
+    snapshot: &Snapshot,
+    submission: &Submission,
+    starts: &Starts,
+) -> Option<Vec<String>> {
     let tag = submission.options.model.as_deref()?;
     let catalogue = &snapshot.body.catalogue;
     let site = |name: &str| {
@@ -262,21 +266,18 @@ fn other_model(snapshot: &Snapshot, submission: &Submission, starts: &Starts) ->
     if !names.iter().all(other) {
         return None;
     }
-    Some(Decision::Refuse {
-        code: exit_code::USAGE,
-        message: vec![
-            format!(
-                "--llm-model={}, but the script's engine serves {}",
-                shorten(tag),
-                shorten(first)
-            ),
-            "hint: name the model that the script serves, or leave the tag away".into(),
-        ],
-    })
+    Some(vec![
+        format!(
+            "--llm-model={}, but the script's engine serves {}",
+            shorten(tag),
+            shorten(first)
+        ),
+        "hint: name the model that the script serves, or leave the tag away".into(),
+    ])
 }
 
 /// An option that contradicts the script's own text: neither can be kept without breaking the other.
-fn contradiction(submission: &Submission, script: &Pins) -> Option<Decision> {
+fn contradiction(submission: &Submission, script: &Pins) -> Option<Vec<String>> {
     let typed = &submission.options.pins;
     let tp = typed
         .tp
@@ -300,10 +301,19 @@ fn contradiction(submission: &Submission, script: &Pins) -> Option<Decision> {
         (None, None) => return None,
     };
     let hint = "hint: leave it out of the command and start that by `omnipilot run -- COMMAND`, or leave the option away";
-    Some(Decision::Refuse {
+    Some(vec![reason, hint.into()])
+}
+
+/// A job whose options and script contradict each other: refused, or told so where only that was
+/// asked for.
+fn contradicted(submission: &Submission, message: Vec<String>) -> Decision {
+    if submission.options.mode == AdviceMode::Check {
+        return check(message, "refused");
+    }
+    Decision::Refuse {
         code: exit_code::USAGE,
-        message: vec![reason, hint.into()],
-    })
+        message,
+    }
 }
 
 /// What the site published.
@@ -365,15 +375,15 @@ impl<'a> Site<'a> {
         if submission.options.mode == AdviceMode::Explore {
             return self.explore(submission, vec![EXPLORED.into()]);
         }
-        if let Some(refused) = starts.and_then(|s| other_model(self.snapshot, submission, s)) {
-            return refused;
+        if let Some(message) = starts.and_then(|s| other_model(self.snapshot, submission, s)) {
+            return contradicted(submission, message);
         }
         let judged = match self.judged(submission, starts) {
             Ok(judged) => judged,
             Err(reason) => return Decision::left(&reason),
         };
-        if let Some(refused) = contradiction(submission, &judged.pins) {
-            return refused;
+        if let Some(message) = contradiction(submission, &judged.pins) {
+            return contradicted(submission, message);
         }
         let reached = self.within(submission, &judged);
         if let Some(left) = self.held_by_constraint(submission) {
