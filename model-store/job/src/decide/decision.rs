@@ -256,7 +256,9 @@ fn other_model(
             .any(|m| m.name.eq_ignore_ascii_case(name))
     };
     let tagged = catalogue.find(tag).filter(|_| !site(tag))?;
-    let names: Vec<String> = starts.list.iter().filter_map(|s| s.model.known()).collect();
+    // One whose model is not known may serve the tag's.
+    let names: Option<Vec<String>> = starts.list.iter().map(|s| s.model.known()).collect();
+    let names = names?;
     let other = |name: &String| {
         catalogue
             .find(name)
