@@ -112,7 +112,12 @@ fn of_the_user(submission: &Submission, name: &str) -> Variable {
 }
 
 fn looked_up(submission: &Submission, name: &str) -> Variable {
-    (submission.environment)(name).map_or(Variable::Unset, Variable::Is)
+    match (submission.environment)(name) {
+        // The file's variables come to the job alone.
+        _ if submission.given.get(JobOption::ExportFile).is_some() => Variable::Unknown,
+        Some(value) => Variable::Is(value),
+        None => Variable::Unset,
+    }
 }
 
 /// A request for GPUs in this form, where `all` says that it is the node's.
