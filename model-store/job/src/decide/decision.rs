@@ -704,23 +704,33 @@ impl<'a> Site<'a> {
             message.truncate(3);
             message.push(line);
         }
-        let own = match judged.rule.variables {
-            Cell::Request => {
-                let mut own = stated(submission, None, advice.id.clone(), &self.config.spool);
-                own.push((env::GPU.to_owned(), rewrite.allocation.gpu.clone()));
-                own
-            }
-            _ => {
-                let own = rewrite.environment.into_iter();
-                own.map(|(name, value)| (name.to_owned(), value)).collect()
-            }
-        };
+        let gpu = rewrite.allocation.gpu;
+        let own = self.told(submission, judged, advice, gpu, rewrite.environment);
         Decision::Rewrite {
             edits: plan.edits,
             comment: rewrite.comment,
             environment: own.into_iter().chain(plan.environment).collect(),
             message,
         }
+    }
+
+    /// The job's variables: those of the advice, or where these could change an engine what was
+    /// asked for and the GPU type.
+    fn told(
+        &self,
+        submission: &Submission,
+        judged: &Judged,
+        advice: &Advice,
+        gpu: String,
+        advised: Vec<(&'static str, String)>,
+    ) -> Vec<(String, String)> {
+        if judged.rule.variables != Cell::Request {
+            let own = advised.into_iter();
+            return own.map(|(name, value)| (name.to_owned(), value)).collect();
+        }
+        let mut own = stated(submission, None, advice.id.clone(), &self.config.spool);
+        own.push((env::GPU.to_owned(), gpu));
+        own
     }
 
     /// GPU types of the cluster, as it was last observed and as the configuration names them.
