@@ -63,6 +63,13 @@ pub fn is_left_alone(config: &Config, mode: AdviceMode) -> bool {
     mode == AdviceMode::Off && config.policies().never(PolicyMode::Enforce)
 }
 
+/// True where a policy enforces the advice on a submission: Slurm is not asked then whether it
+/// would rather have the job as written.
+pub fn is_enforced(snapshot: &Snapshot, config: &Config, given: &Given) -> bool {
+    let place = Place::of(given, &snapshot.body.cluster);
+    config.policies().of(place.member(given)).mode == PolicyMode::Enforce
+}
+
 /// What is to be done with the job. Messages have at most four lines and no prefix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Decision {
