@@ -305,7 +305,11 @@ fn slurms_word_counts_unless_a_policy_enforces_the_advice() {
     let file = |name: &str| folder.path().join(name);
     std::fs::write(file("sbatch"), SBATCH).unwrap();
     std::fs::set_permissions(file("sbatch"), Permissions::from_mode(0o755)).unwrap();
-    std::fs::write(file("job.sh"), "#!/bin/bash\nomnipilot run -- vllm serve m\n").unwrap();
+    std::fs::write(
+        file("job.sh"),
+        "#!/bin/bash\nomnipilot run -- vllm serve m\n",
+    )
+    .unwrap();
     let submitted = |policy: &str| {
         let text = format!(
             "store = {store:?}\nsnapshot = {:?}\nspool = {:?}\n[[policy]]\nmode = \"{policy}\"\n",

@@ -214,7 +214,9 @@ mod tests {
         assert!(refused("--llm-model=m --llm-gpu=a100:4 job.sh"));
         assert!(refused("--llm-model=m --llm-advice=of --llm-tp=2 job.sh"));
         assert!(!refused("--llm-gpu=a100:4 job.sh"));
-        assert!(!refused("--llm-model=m --llm-slo=600,50 --llm-advice=off job.sh"));
+        assert!(!refused(
+            "--llm-model=m --llm-slo=600,50 --llm-advice=off job.sh"
+        ));
     }
 
     #[test]

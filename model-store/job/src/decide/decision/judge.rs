@@ -162,7 +162,10 @@ fn own_layout(start: &Start, starts: &Starts, around: &Around) -> Result<(), Str
             ));
         }
     }
-    let wider = start.tp.known().is_some_and(|tp| is_wider(tp, start, starts, around));
+    let wider = start
+        .tp
+        .known()
+        .is_some_and(|tp| is_wider(tp, start, starts, around));
     if own(&start.nodes) || wider {
         return Err(
             "the script's engine runs over several nodes, so its GPUs are left as asked".into(),

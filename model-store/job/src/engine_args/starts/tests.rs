@@ -61,7 +61,8 @@ fn programs_that_a_colon_parts_run_at_the_same_time() {
 
 #[test]
 fn a_function_that_differs_by_branch_may_have_any_of_its_bodies() {
-    let script = "if [ -e x ]; then f() { vllm serve m -tp 1; }; else f() { vllm serve m -tp 4; }; fi; f";
+    let script =
+        "if [ -e x ]; then f() { vllm serve m -tp 1; }; else f() { vllm serve m -tp 4; }; fi; f";
     let seen: Vec<_> = of(script).list.iter().map(|s| s.tp.known()).collect();
     assert_eq!(seen, [known(1), known(4)]);
     assert_eq!(one(&script.replace("-tp 1", "-tp 4")).tp.known(), known(4));
