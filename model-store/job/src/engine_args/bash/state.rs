@@ -115,7 +115,7 @@ impl State {
         for (name, bodies) in &other.functions {
             let mine = self.functions.entry(name.clone()).or_default();
             for body in bodies {
-                if !mine.contains(body) {
+                if !mine.iter().any(|m| Rc::ptr_eq(m, body) || m == body) {
                     mine.push(body.clone());
                 }
             }
