@@ -509,7 +509,8 @@ fn decide_with(job: &[(&str, &str)], script: &str, change: impl Fn(&mut Snapshot
     }
     change(&mut snapshot);
     let mut options = RawOptions::default();
-    for (name, value) in LLAMA_70B {
+    let typed = job.iter().filter(|(name, _)| name.starts_with("llm-"));
+    for (name, value) in LLAMA_70B.iter().chain(typed) {
         options.set(name, value).unwrap();
     }
     let option = |name: &str| {
@@ -666,6 +667,47 @@ fn a_policy_decides_what_advice_may_do() {
         message.contains("names its nodes") && message.contains("hint: "),
         "{message}"
     );
+}
+
+#[test]
+fn where_an_answer_alone_is_asked_for_a_contradiction_refuses_nothing() {
+    let other = "vllm serve Qwen/Qwen2.5-7B-Instruct -tp 2";
+    for script in ["vllm serve m -tp 4", other] {
+        let job = [("llm-advice", "check"), ("llm-tp", "2")];
+        let decision = decide_with(&job, script, |_| {});
+        let Decision::Check { message } = &decision else {
+            panic!("{decision:?}");
+        };
+        let told = message.join("\n");
+        assert!(told.contains("but the script's engine"), "{told}");
+        assert!(told.contains("it would be refused"), "{told}");
+    }
+}
+
+#[test]
+fn on_the_gpus_asked_for_a_job_beside_an_unknown_program_hears_of_no_degree() {
+    let seen = |snapshot: &mut Snapshot| snapshot.body.cluster.observed_at = Some(0);
+    let degree = |script: &str| {
+        let decision = decide_with(&[("gres", "gpu:h200:4")], script, seen);
+        let Decision::Rewrite {
+            edits, environment, ..
+        } = decision
+        else {
+            panic!("{decision:?}");
+        };
+        assert!(edits.is_empty(), "{edits:?}");
+        let of = |name: &str| {
+            let pair = environment.iter().find(|(n, _)| n == name);
+            pair.map(|(_, value)| value.clone())
+        };
+        assert_eq!(of("SLURM_LLM_GPU").as_deref(), Some("h200"));
+        of("SLURM_LLM_TP")
+    };
+    let engine = "omnipilot run -- vllm serve m";
+    assert_eq!(degree(engine).as_deref(), Some("4"));
+    let beside =
+        format!("CUDA_VISIBLE_DEVICES=1,2,3 python train.py &\nCUDA_VISIBLE_DEVICES=0 {engine}");
+    assert_eq!(degree(&beside), None);
 }
 
 #[test]

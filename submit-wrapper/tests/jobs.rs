@@ -1,8 +1,11 @@
 //! Batch scripts as people write them, each with what is to become of it: the decision that the
-//! plugin carries out and `omnipilot submit --dry-run` must say so, and the same.
+//! plugin carries out and `omnipilot submit --dry-run` must say so, and the same. And when Slurm's own
+//! word on the changed form counts.
 #![allow(clippy::unwrap_used, reason = "a failed test is to stop")]
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -284,4 +287,48 @@ fn every_script_is_treated_as_it_deserves_on_both_roads() {
     }
     println!("{counts:?}");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// An `sbatch` that would not take a job on an H100, and shows what it is given.
+const SBATCH: &str = "#!/bin/sh
+case \"$*\" in
+*--test-only*h100*) echo 'sbatch: error: no such node' >&2; exit 1 ;;
+*--test-only*) exit 0 ;;
+esac
+echo \"$@\"
+";
+
+#[test]
+fn slurms_word_counts_unless_a_policy_enforces_the_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = site(folder.path());
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("sbatch"), SBATCH).unwrap();
+    std::fs::set_permissions(file("sbatch"), Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(
+        file("job.sh"),
+        "#!/bin/bash\nomnipilot run -- vllm serve m\n",
+    )
+    .unwrap();
+    let submitted = |policy: &str| {
+        let text = format!(
+            "store = {store:?}\nsnapshot = {:?}\nspool = {:?}\n[[policy]]\nmode = \"{policy}\"\n",
+            store.with_extension("snapshot"),
+            file("spool"),
+        );
+        std::fs::write(file("site.toml"), text).unwrap();
+        let out = Command::new(env!("CARGO_BIN_EXE_omnipilot"))
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()))
+            .args(["--config", "site.toml", "submit", "--llm-gpu=h100"])
+            .arg("--llm-model=meta-llama/Llama-3.1-8B-Instruct")
+            .args(["--gres=gpu:a100:2", "job.sh"])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    assert!(submitted("rewrite").contains("gpu:a100:2"));
+    assert!(submitted("enforce").contains("gpu:h100:"));
 }

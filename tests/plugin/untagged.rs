@@ -140,6 +140,14 @@ fn without_a_model_the_other_options_do_nothing() {
         "true",
     );
     assert_eq!(crate::site::gpus(&record), "gpu:a100:2");
+    // A value that is wrong harms as little, with the advice off too.
+    for tag in [
+        &["--llm-gpu=a100:4"][..],
+        &[crate::site::MODEL, "--llm-advice=off", "--llm-slo=600,50"],
+    ] {
+        let record = site.held(&[tag, &["--gres=gpu:a100:2"]].concat(), "true");
+        assert_eq!(crate::site::gpus(&record), "gpu:a100:2");
+    }
     let record = site.held(
         &[crate::site::MODEL, "--llm-advice=off", "--gres=gpu:a100:2"],
         "true",

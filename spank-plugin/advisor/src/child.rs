@@ -106,7 +106,7 @@ fn answer(submission: &Submission, config: &Config, pipe: &mut File) -> Decision
         who: &who,
     };
     let decision = decide(&snapshot, config, &known);
-    if config.ask_slurm {
+    if config.ask_slurm && !decision::is_enforced(&snapshot, config, known.given) {
         let patience_s = || decision::patience(&snapshot, config, &known);
         return asked::last_word(decision, submission, script.as_deref(), patience_s);
     }

@@ -2,7 +2,8 @@
 
 use std::ffi::CString;
 
-use model_store::options::{OPTIONS, OptionError, RawOptions};
+use model_store::options::{AdviceMode, OPTIONS, OptionError, RawOptions};
+use plugin_contract::options::MODEL;
 use plugin_contract::question::Question;
 
 use crate::ffi;
@@ -14,8 +15,8 @@ pub(crate) struct Typed {
     pub(crate) options: RawOptions,
     /// The first value that was not, in the order of the table.
     pub(crate) wrong: Option<OptionError>,
-    /// True where any option was given at all.
-    pub(crate) given: bool,
+    /// True where a model is named, be it one that is not taken: without one nobody asks for advice.
+    pub(crate) tagged: bool,
 }
 
 impl Typed {
@@ -30,8 +31,13 @@ impl Typed {
         typed
     }
 
+    /// True where a wrong value does no harm: no model is named, or the advice is off.
+    pub(crate) fn asks_for_nothing(&self) -> bool {
+        !self.tagged || self.options.mode == AdviceMode::Off
+    }
+
     fn take(&mut self, name: &str, value: &str) {
-        self.given = true;
+        self.tagged |= name == OPTIONS[MODEL].name;
         if let Err(error) = self.options.set(name, value) {
             self.wrong.get_or_insert(error);
         }
@@ -52,11 +58,11 @@ mod tests {
     #[test]
     fn the_first_wrong_value_of_the_table_is_told() {
         let mut typed = Typed::default();
-        assert!(!typed.given);
-        typed.take("llm-model", "a");
         typed.take("llm-gpu", "no/type");
         typed.take("llm-tp", "nonsense");
-        assert!(typed.given);
+        assert!(!typed.tagged && typed.asks_for_nothing());
+        typed.take("llm-model", "a");
+        assert!(typed.tagged && !typed.asks_for_nothing());
         assert_eq!(typed.options.model.as_deref(), Some("a"));
         assert!(typed.wrong.unwrap().reason.contains("--llm-gpu=no/type"));
     }

@@ -26,11 +26,11 @@ pub(crate) fn decide(question: &Question) -> Then {
         rewrite::take_back(&mut job);
     }
     let typed = Typed::of(question);
-    if !typed.given || is_step(question) {
+    if !typed.tagged || is_step(question) {
         return Then::Continue;
     }
     guard::inject(Place::Command);
-    if let Some(wrong) = &typed.wrong {
+    if let Some(wrong) = typed.wrong.as_ref().filter(|_| !typed.asks_for_nothing()) {
         say::lines(
             Level::Error,
             &[wrong.reason.clone(), format!("hint: {}", wrong.hint)],

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use model_store::carry_out::{Job, MOST_LINES, Part, Then, Tone, VERBOSE, carry_out, no_advice};
 use model_store::config::{Config, OnFault};
 use model_store::consult::{Fault, exit_code};
-use model_store::decision::{self, Decision, decide, is_left_alone};
+use model_store::decision::{self, Decision, decide, is_enforced, is_left_alone};
 use model_store::job_request::{GPU_OPTIONS, JobOption, JobRequest, mark_comment, without_gpus};
 use model_store::job_rewrite::{Edit, GpuForm};
 use model_store::options::OPTIONS;
@@ -83,7 +83,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             };
         }
     };
-    let mut patience_s = f64::INFINITY;
+    let (mut patience_s, mut enforced) = (f64::INFINITY, false);
     for (component, asked) in all.iter().zip(&requests) {
         let (number, options) = (asked.component, &asked.options);
         if options.model.is_none() {
@@ -103,6 +103,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             who: &who::me(&config, others(&requests, number)),
         };
         let decision = decide(&snapshot, &config, &known);
+        enforced |= is_enforced(&snapshot, &config, known.given);
         if !args.dry_run {
             wish::leave(&config.spool, options, &decision);
         }
@@ -121,7 +122,7 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
             Then::End(code) => return Ok(ExitCode::from(code)),
         }
     }
-    if !args.dry_run && launch.changes_options() {
+    if !args.dry_run && !enforced && launch.changes_options() {
         let mut as_written = Launch::new(&all, &last, launch.script.clone(), false, false);
         let written = || as_written.shown();
         if let Some(why) = against(&launch.shown(), written, patience_s, now()) {

@@ -83,6 +83,7 @@ job_options! {
     Hold "hold",
     Array "array",
     Export "export",
+    ExportFile "export-file",
 }
 
 /// Those beside `--gres` that ask for nothing but GPUs. `--tres-per-task` may ask for other things

@@ -7,7 +7,8 @@
 use super::job_request::{Given, JobRequest};
 use super::sbatch_line::{SbatchLine, directives};
 use super::sbatch_options::{is_free_text, variable_of};
-use crate::options::{OPTIONS, OptionError, RawOptions};
+use crate::options::{AdviceMode, OPTIONS, OptionError, RawOptions};
+use plugin_contract::options::MODEL;
 
 /// The variables of whoever submits.
 #[derive(Clone, Copy)]
@@ -114,7 +115,8 @@ impl Component {
     /// What it asks for.
     ///
     /// # Errors
-    /// The first value of an option of ours that is not taken, in the order of the table.
+    /// The first value of an option of ours that is not taken, in the order of the table, where a
+    /// model is named and the advice is not off.
     pub fn request(&self, number: u32, variables: Variables) -> Result<JobRequest, OptionError> {
         self.request_and(number, &[], variables)
     }
@@ -141,7 +143,7 @@ impl Component {
         more: &[(&'static str, String)],
         variables: Variables,
     ) -> Result<RawOptions, OptionError> {
-        let mut options = RawOptions::default();
+        let (mut options, mut wrong, mut tagged) = (RawOptions::default(), None, false);
         for spec in &OPTIONS {
             let more = more.iter().rev().find(|(name, _)| *name == spec.name);
             let value = more
@@ -149,11 +151,16 @@ impl Component {
                 .or_else(|| self.typed.value_of(spec.name))
                 .or_else(|| (variables.ours)(spec.variable))
                 .or_else(|| self.directives.value_of(spec.name));
-            if let Some(value) = value {
-                options.set(spec.name, &value)?;
+            let Some(value) = value else { continue };
+            tagged |= spec.name == OPTIONS[MODEL].name;
+            if let Err(error) = options.set(spec.name, &value) {
+                wrong.get_or_insert(error);
             }
         }
-        Ok(options)
+        match wrong {
+            Some(error) if tagged && options.mode != AdviceMode::Off => Err(error),
+            _ => Ok(options),
+        }
     }
 }
 
@@ -196,6 +203,20 @@ mod tests {
         );
         let (kept, tail) = all[0].typed.split_without(&[]);
         assert_eq!((kept, tail), (words("--hold"), words("job.sh")));
+    }
+
+    #[test]
+    fn a_wrong_value_counts_where_advice_is_asked_for() {
+        let refused = |line: &str| {
+            let all = components(parts(&words(line)), None);
+            all[0].request(0, Variables::UNKNOWN).is_err()
+        };
+        assert!(refused("--llm-model=m --llm-gpu=a100:4 job.sh"));
+        assert!(refused("--llm-model=m --llm-advice=of --llm-tp=2 job.sh"));
+        assert!(!refused("--llm-gpu=a100:4 job.sh"));
+        assert!(!refused(
+            "--llm-model=m --llm-slo=600,50 --llm-advice=off job.sh"
+        ));
     }
 
     #[test]

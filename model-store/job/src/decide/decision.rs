@@ -18,6 +18,7 @@ use crate::advisor::{
     Advice, ClusterState, GpuSpec, Pins, Precision, SiteGpu, Startable, Verdict, words,
 };
 use crate::config::Config;
+use crate::constraint::{Adapted, adapt};
 use crate::consult::{Consulted, Fault, Here, Refusal, Rewrite, consult_here, exit_code};
 use crate::engine_args::Starts;
 use crate::job_request::{Asked, Given, JobOption, asked, nodes_asked};
@@ -60,6 +61,13 @@ pub struct Submission<'a> {
 /// the configuration.
 pub fn is_left_alone(config: &Config, mode: AdviceMode) -> bool {
     mode == AdviceMode::Off && config.policies().never(PolicyMode::Enforce)
+}
+
+/// True where a policy enforces the advice on a submission: Slurm is not asked then whether it
+/// would rather have the job as written.
+pub fn is_enforced(snapshot: &Snapshot, config: &Config, given: &Given) -> bool {
+    let place = Place::of(given, &snapshot.body.cluster);
+    config.policies().of(place.member(given)).mode == PolicyMode::Enforce
 }
 
 /// What is to be done with the job. Messages have at most four lines and no prefix.
@@ -188,6 +196,7 @@ pub fn may_change(submission: &Submission) -> Result<Change, String> {
         given: submission.given,
         asked: asked.as_ref(),
         options: submission.options,
+        largest: None,
     };
     let judged = judge(starts.as_ref(), &around)?;
     Ok(Change {
@@ -239,7 +248,11 @@ pub fn prices_of(snapshot: &Snapshot, config: &Config, given: &Given) -> Option<
 }
 
 /// Two names of the catalogue that differ: the tag's, and that of every engine in the script.
-fn other_model(snapshot: &Snapshot, submission: &Submission, starts: &Starts) -> Option<Decision> {
+fn other_model(
+    snapshot: &Snapshot,
+    submission: &Submission,
+    starts: &Starts,
+) -> Option<Vec<String>> {
     let tag = submission.options.model.as_deref()?;
     let catalogue = &snapshot.body.catalogue;
     let site = |name: &str| {
@@ -250,7 +263,9 @@ fn other_model(snapshot: &Snapshot, submission: &Submission, starts: &Starts) ->
             .any(|m| m.name.eq_ignore_ascii_case(name))
     };
     let tagged = catalogue.find(tag).filter(|_| !site(tag))?;
-    let names: Vec<String> = starts.list.iter().filter_map(|s| s.model.known()).collect();
+    // One whose model is not known may serve the tag's.
+    let names: Option<Vec<String>> = starts.list.iter().map(|s| s.model.known()).collect();
+    let names = names?;
     let other = |name: &String| {
         catalogue
             .find(name)
@@ -260,21 +275,18 @@ fn other_model(snapshot: &Snapshot, submission: &Submission, starts: &Starts) ->
     if !names.iter().all(other) {
         return None;
     }
-    Some(Decision::Refuse {
-        code: exit_code::USAGE,
-        message: vec![
-            format!(
-                "--llm-model={}, but the script's engine serves {}",
-                shorten(tag),
-                shorten(first)
-            ),
-            "hint: name the model that the script serves, or leave the tag away".into(),
-        ],
-    })
+    Some(vec![
+        format!(
+            "--llm-model={}, but the script's engine serves {}",
+            shorten(tag),
+            shorten(first)
+        ),
+        "hint: name the model that the script serves, or leave the tag away".into(),
+    ])
 }
 
 /// An option that contradicts the script's own text: neither can be kept without breaking the other.
-fn contradiction(submission: &Submission, script: &Pins) -> Option<Decision> {
+fn contradiction(submission: &Submission, script: &Pins) -> Option<Vec<String>> {
     let typed = &submission.options.pins;
     let tp = typed
         .tp
@@ -298,10 +310,19 @@ fn contradiction(submission: &Submission, script: &Pins) -> Option<Decision> {
         (None, None) => return None,
     };
     let hint = "hint: leave it out of the command and start that by `omnipilot run -- COMMAND`, or leave the option away";
-    Some(Decision::Refuse {
+    Some(vec![reason, hint.into()])
+}
+
+/// A job whose options and script contradict each other: refused, or told so where only that was
+/// asked for.
+fn contradicted(submission: &Submission, message: Vec<String>) -> Decision {
+    if submission.options.mode == AdviceMode::Check {
+        return check(message, "refused");
+    }
+    Decision::Refuse {
         code: exit_code::USAGE,
-        message: vec![reason, hint.into()],
-    })
+        message,
+    }
 }
 
 /// What the site published.
@@ -363,15 +384,15 @@ impl<'a> Site<'a> {
         if submission.options.mode == AdviceMode::Explore {
             return self.explore(submission, vec![EXPLORED.into()]);
         }
-        if let Some(refused) = starts.and_then(|s| other_model(self.snapshot, submission, s)) {
-            return refused;
+        if let Some(message) = starts.and_then(|s| other_model(self.snapshot, submission, s)) {
+            return contradicted(submission, message);
         }
         let judged = match self.judged(submission, starts) {
             Ok(judged) => judged,
             Err(reason) => return Decision::left(&reason),
         };
-        if let Some(refused) = contradiction(submission, &judged.pins) {
-            return refused;
+        if let Some(message) = contradiction(submission, &judged.pins) {
+            return contradicted(submission, message);
         }
         let reached = self.within(submission, &judged);
         if let Some(left) = self.held_by_constraint(submission) {
@@ -395,6 +416,7 @@ impl<'a> Site<'a> {
             given: submission.given,
             asked: self.asked.as_ref(),
             options: submission.options,
+            largest: self.reached.pools.iter().map(|pool| pool.per_node).max(),
         };
         judge(starts, &around)
     }
@@ -407,6 +429,9 @@ impl<'a> Site<'a> {
         }
         let asked = self.asked.as_ref().and_then(|asked| asked.gpu.clone());
         let stated = submission.options.pins.gpu.is_some();
+        if self.asked.is_some() && asked.is_none() && !stated {
+            self.keep_constrained(submission, judged.rule.kind, &mut reached);
+        }
         let same = judged.rule.kind == Cell::Asked || self.features_are_asked(submission);
         if let (true, Some(asked), false) = (same, &asked, stated) {
             reached
@@ -419,6 +444,24 @@ impl<'a> Site<'a> {
                 .retain(|pool| self.no_smaller(&pool.gres, &asked));
         }
         reached
+    }
+
+    /// Where a type stays and the request names none, it is one that the constraint allows.
+    fn keep_constrained(&self, submission: &Submission, kind: Cell, reached: &mut ClusterState) {
+        let Some(constraint) = submission.given.get(JobOption::Constraint) else {
+            return;
+        };
+        let types = self.config.rules("", &self.gpu_types()).types;
+        let allows = |gres: &str| adapt(constraint, gres, &types) == Adapted::Same;
+        let all = reached.pools.iter().map(|pool| pool.gres.clone());
+        let allowed: Vec<String> = all.filter(|gres| allows(gres)).collect();
+        reached.pools.retain(|pool| match kind {
+            Cell::Asked => allowed.contains(&pool.gres),
+            Cell::Larger => {
+                !allowed.is_empty() && allowed.iter().all(|old| self.no_smaller(&pool.gres, old))
+            }
+            _ => true,
+        });
     }
 
     /// True where the job's constraint names features that are no GPU types, and which nodes have
@@ -668,23 +711,33 @@ impl<'a> Site<'a> {
             message.truncate(3);
             message.push(line);
         }
-        let own = match judged.rule.variables {
-            Cell::Request => {
-                let mut own = stated(submission, None, advice.id.clone(), &self.config.spool);
-                own.push((env::GPU.to_owned(), rewrite.allocation.gpu.clone()));
-                own
-            }
-            _ => {
-                let own = rewrite.environment.into_iter();
-                own.map(|(name, value)| (name.to_owned(), value)).collect()
-            }
-        };
+        let gpu = rewrite.allocation.gpu;
+        let own = self.told(submission, judged, advice, gpu, rewrite.environment);
         Decision::Rewrite {
             edits: plan.edits,
             comment: rewrite.comment,
             environment: own.into_iter().chain(plan.environment).collect(),
             message,
         }
+    }
+
+    /// The job's variables: those of the advice, or where these could change an engine what was
+    /// asked for and the GPU type.
+    fn told(
+        &self,
+        submission: &Submission,
+        judged: &Judged,
+        advice: &Advice,
+        gpu: String,
+        advised: Vec<(&'static str, String)>,
+    ) -> Vec<(String, String)> {
+        if judged.rule.variables != Cell::Request {
+            let own = advised.into_iter();
+            return own.map(|(name, value)| (name.to_owned(), value)).collect();
+        }
+        let mut own = stated(submission, None, advice.id.clone(), &self.config.spool);
+        own.push((env::GPU.to_owned(), gpu));
+        own
     }
 
     /// GPU types of the cluster, as it was last observed and as the configuration names them.

@@ -1,8 +1,8 @@
 //! `vllm serve --config FILE`: the settings of such a file as arguments. vLLM and SGLang read YAML
 //! whose keys are their long flags, and let the command line overrule it.
 //!
-//! Only plain `key: value` lines at the left margin are taken: no engine's setting that matters
-//! here is a list or a map.
+//! Only plain `key: value` lines at the left margin are taken. Of a setting that is a list, a map or
+//! a text of several lines it is said that it is there, with the value `{}`.
 
 /// Most settings that are taken from a file.
 const MOST: usize = 1000;
@@ -15,7 +15,10 @@ pub(super) fn arguments(yaml: &str) -> Vec<String> {
 fn setting(line: &str) -> Option<String> {
     let (key, value) = line.trim_end().split_once(':')?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let value = scalar(value)?;
+    if !(value.is_empty() || value.starts_with([' ', '\t'])) {
+        return None;
+    }
+    let value = scalar(value).unwrap_or_else(|| "{}".into());
     (!key.is_empty() && key.chars().all(plain)).then(|| format!("--{key}={value}"))
 }
 
@@ -50,6 +53,8 @@ mod tests {
                 "--port=12312",
                 "--tensor-parallel-size=4",
                 "--quantization=fp8",
+                "--lora-modules={}",
+                "--uvicorn={}",
                 "--url=http://x#y"
             ]
         );

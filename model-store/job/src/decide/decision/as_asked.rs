@@ -54,11 +54,12 @@ impl Site<'_> {
         if submission.options.mode == AdviceMode::Check {
             return check(message, "so, without a change of its options");
         }
-        let own = rewrite.environment.into_iter();
+        let gpu = rewrite.allocation.gpu;
+        let advice = &consulted.advice;
         Decision::Rewrite {
             edits: Vec::new(),
             comment: rewrite.comment,
-            environment: own.map(|(name, value)| (name.to_owned(), value)).collect(),
+            environment: self.told(submission, &judged, advice, gpu, rewrite.environment),
             message,
         }
     }

@@ -6,7 +6,7 @@ use crate::engine_args::{Own, Program, Start, Starts, Stated};
 use crate::job_request::{Asked, Given, JobOption, nodes_asked};
 use crate::options::RawOptions;
 
-use super::known::{on_node, tasks_on_node};
+use super::known::{by_task, on_node, tasks_on_node};
 use super::rules::{self, Cell, Rule};
 
 /// A context that no model has: the model's own counts.
@@ -33,6 +33,8 @@ pub(super) struct Around<'a> {
     pub(super) given: &'a Given,
     pub(super) asked: Option<&'a Asked>,
     pub(super) options: &'a RawOptions,
+    /// The most GPUs that a node has where the job may run; `None` where that is not known.
+    pub(super) largest: Option<u32>,
 }
 
 /// Judges what a script starts; `None` for a script that cannot be read.
@@ -160,20 +162,33 @@ fn own_layout(start: &Start, starts: &Starts, around: &Around) -> Result<(), Str
             ));
         }
     }
-    let nodes = nodes_asked(around.given).unwrap_or(1);
-    let asked = around.asked.and_then(|a| a.count);
-    let wider = nodes > 1
-        && match (&start.tp, asked) {
-            (Stated::Known { value, .. }, Some(asked)) => *value > asked,
-            (Stated::Known { .. }, None) => starts.joins_nodes && !start.under_run,
-            _ => false,
-        };
+    let wider = start
+        .tp
+        .known()
+        .is_some_and(|tp| is_wider(tp, start, starts, around));
     if own(&start.nodes) || wider {
         return Err(
             "the script's engine runs over several nodes, so its GPUs are left as asked".into(),
         );
     }
     Ok(())
+}
+
+/// True where an engine of this degree runs over several nodes.
+fn is_wider(tp: u32, start: &Start, starts: &Starts, around: &Around) -> bool {
+    let beyond_a_node = around.largest.is_some_and(|largest| tp > largest);
+    let given = around.given;
+    let nodes = nodes_asked(given).unwrap_or(1);
+    match around.asked.and_then(|a| a.count) {
+        Some(asked) if nodes > 1 => tp > asked,
+        None if nodes > 1 => starts.joins_nodes && (!start.under_run || beyond_a_node),
+        // Slurm chooses the nodes.
+        _ => {
+            let one = given.get(JobOption::Nodes).is_some_and(|n| n.trim() == "1");
+            let whole = given.get(JobOption::Gpus).is_some() || tasks_on_node(given) != Some(1);
+            !one && whole && starts.joins_nodes && beyond_a_node
+        }
+    }
 }
 
 /// True where one engine at a time uses the GPUs of a node, and all that are started one after
@@ -304,16 +319,6 @@ fn several(starts: &Starts, around: &Around) -> Result<Judged, String> {
     })
 }
 
-/// A request for GPUs by task, which binds them to tasks.
-fn by_task(given: &Given) -> bool {
-    let task = given
-        .get(JobOption::TresPerTask)
-        .is_some_and(|t| t.contains("gpu"));
-    given.get(JobOption::GpusPerTask).is_some()
-        || given.get(JobOption::NtasksPerGpu).is_some()
-        || task
-}
-
 /// The number of GPUs stays. `told` is true where no engine is seen that the variables could change.
 fn as_asked(rule: Rule, around: &Around, why: &str, told: bool) -> Result<Judged, String> {
     let rule = if told {
@@ -334,7 +339,9 @@ fn as_asked(rule: Rule, around: &Around, why: &str, told: bool) -> Result<Judged
             Some(count.ok_or_else(|| format!("{why}, so its GPUs are left as asked"))?)
         }
     };
-    if number.is_some() && by_task(around.given) && around.given.get(JobOption::Ntasks).is_some() {
+    let tasks = around.given.get(JobOption::Ntasks).is_some()
+        || tasks_on_node(around.given).is_none_or(|n| n > 1);
+    if number.is_some() && by_task(around.given) && tasks {
         return Err(format!("{why}, so the GPUs of each task are left as asked"));
     }
     let pins = Pins {

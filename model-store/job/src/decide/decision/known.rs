@@ -112,7 +112,12 @@ fn of_the_user(submission: &Submission, name: &str) -> Variable {
 }
 
 fn looked_up(submission: &Submission, name: &str) -> Variable {
-    (submission.environment)(name).map_or(Variable::Unset, Variable::Is)
+    match (submission.environment)(name) {
+        // The file's variables come to the job alone.
+        _ if submission.given.get(JobOption::ExportFile).is_some() => Variable::Unknown,
+        Some(value) => Variable::Is(value),
+        None => Variable::Unset,
+    }
 }
 
 /// A request for GPUs in this form, where `all` says that it is the node's.
@@ -123,6 +128,16 @@ fn counts(given: &Given, option: JobOption, all: bool) -> Variable {
         Some(value) if value.trim().parse::<u32>().is_ok() && all => Variable::Gpus,
         Some(_) => Variable::Unknown,
     }
+}
+
+/// True where GPUs are asked for by task, which binds them to tasks.
+pub(super) fn by_task(given: &Given) -> bool {
+    let task = given
+        .get(JobOption::TresPerTask)
+        .is_some_and(|t| t.contains("gpu"));
+    given.get(JobOption::GpusPerTask).is_some()
+        || given.get(JobOption::NtasksPerGpu).is_some()
+        || task
 }
 
 /// Tasks of the job, where its request tells.
@@ -146,6 +161,8 @@ pub(super) fn tasks_on_node(given: &Given) -> Option<u32> {
     ) {
         (Some(_), _) => number_of(given, JobOption::Ntasks).map(|n| n.div_ceil(nodes)),
         (None, Some(_)) if given.get(JobOption::NtasksPerGpu).is_some() => None,
+        // Slurm makes as many tasks as all GPUs are enough for.
+        (None, _) if by_task(given) && given.get(JobOption::Gpus).is_some() => None,
         (None, _) => Some(1),
     }
 }

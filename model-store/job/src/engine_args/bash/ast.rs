@@ -7,7 +7,7 @@ use std::rc::Rc;
 pub(in super::super) type Script = Vec<Item>;
 
 /// One list entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) struct Item {
     pub(in super::super) node: Node,
     /// It ends in `&`.
@@ -15,7 +15,7 @@ pub(in super::super) struct Item {
 }
 
 /// A command.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Node {
     Simple(Simple),
     Pipe(Vec<Node>),
@@ -60,7 +60,7 @@ pub(in super::super) enum Node {
 }
 
 /// Assignments, words and redirections.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(in super::super) struct Simple {
     /// Line on which it begins, from 1.
     pub(in super::super) line: u32,
@@ -70,7 +70,7 @@ pub(in super::super) struct Simple {
 }
 
 /// `NAME=value`, `NAME+=value`, `NAME[index]=value`, `NAME=(values)`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) struct Assign {
     pub(in super::super) name: String,
     pub(in super::super) index: Option<String>,
@@ -78,14 +78,14 @@ pub(in super::super) struct Assign {
     pub(in super::super) value: Assigned,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Assigned {
     Word(Word),
     Array(Vec<Word>),
 }
 
 /// What a redirection does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Redirect {
     /// `< FILE`
     In(Word),
@@ -100,7 +100,7 @@ pub(in super::super) enum Redirect {
 }
 
 /// One word.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(in super::super) struct Word {
     pub(in super::super) parts: Vec<Part>,
 }
@@ -131,7 +131,7 @@ impl Word {
 }
 
 /// Part of a word. `quoted` keeps what it becomes in one field.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Part {
     Text {
         text: String,
@@ -155,7 +155,7 @@ pub(in super::super) enum Part {
 }
 
 /// `$NAME`, `${NAME...}`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) struct Param {
     pub(in super::super) name: String,
     /// `[@]`, `[*]` or `[index]`.
@@ -164,7 +164,7 @@ pub(in super::super) struct Param {
 }
 
 /// What becomes of a parameter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Op {
     Plain,
     /// `${#NAME}`

@@ -305,7 +305,8 @@ fn alias(state: &mut State, args: &[Field]) {
         };
         let text = format!("{} \"$@\"", value.code());
         if let Some(script) = parse(&text, 1) {
-            state.functions.insert(name, Rc::new(Node::Group(script)));
+            let body = Rc::new(Node::Group(script));
+            state.functions.insert(name, vec![body]);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The walk through a script.
 
+use std::rc::Rc;
+
 use super::ast::{Assign, Assigned, Item, Node, Redirect, Script, Simple};
 use super::parse::parse;
 use super::shell::{Call, Flow, Host, Shell, arguments, key};
@@ -128,7 +130,7 @@ impl<H: Host> Shell<H> {
             } => self.while_(state, *until, condition, body),
             Node::Case { word, arms } => self.case(state, word, arms),
             Node::Function { name, body } => {
-                state.functions.insert(name.clone(), body.clone());
+                state.functions.insert(name.clone(), vec![body.clone()]);
                 Flow::Next
             }
             Node::Test(words) => {
@@ -649,9 +651,9 @@ impl<H: Host> Shell<H> {
         self.status = None;
         self.out = None;
         let name = call.words.first().and_then(Field::word).unwrap_or_default();
-        if let Some(body) = state.functions.get(&name).cloned() {
+        if let Some(bodies) = state.functions.get(&name).cloned() {
             let from = self.host.starts();
-            let flow = self.function(state, &body, call);
+            let flow = self.any_of(state, &bodies, call);
             // A function that stands in for an engine counts as the engine.
             if self.host.starts() == from && self.host.is_known(&call.words) {
                 self.status = H::command(self, state, call);
@@ -666,6 +668,20 @@ impl<H: Host> Shell<H> {
         self.status = H::command(self, state, call);
         self.out = out;
         Flow::Next
+    }
+
+    /// A function of which one of these bodies counts.
+    fn any_of(&mut self, state: &mut State, bodies: &[Rc<Node>], call: &Call) -> Flow {
+        if let [body] = bodies {
+            return self.function(state, body, call);
+        }
+        let mut ways = Vec::new();
+        for body in bodies {
+            let mut inner = state.clone();
+            let flow = self.function(&mut inner, body, call);
+            ways.push((inner, flow));
+        }
+        self.either(state, ways)
     }
 
     fn function(&mut self, state: &mut State, body: &Node, call: &Call) -> Flow {

@@ -29,7 +29,8 @@ pub(in super::super) struct Var {
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct State {
     pub(in super::super) vars: BTreeMap<String, Var>,
-    pub(super) functions: BTreeMap<String, Rc<Node>>,
+    /// Bodies of functions; several where it depends on a branch which one counts.
+    pub(super) functions: BTreeMap<String, Vec<Rc<Node>>>,
     /// `$1` and so on; `None` where they are not known.
     pub(in super::super) arguments: Option<Vec<Text>>,
     /// Something that cannot be read may have set any variable.
@@ -111,10 +112,13 @@ impl State {
             }
             var.exported |= other.vars.get(name).is_some_and(|o| o.exported);
         }
-        for (name, body) in &other.functions {
-            self.functions
-                .entry(name.clone())
-                .or_insert_with(|| body.clone());
+        for (name, bodies) in &other.functions {
+            let mine = self.functions.entry(name.clone()).or_default();
+            for body in bodies {
+                if !mine.iter().any(|m| Rc::ptr_eq(m, body) || m == body) {
+                    mine.push(body.clone());
+                }
+            }
         }
         if self.arguments != other.arguments {
             self.arguments = None;

@@ -46,7 +46,8 @@ pub(super) fn contained(texts: &[&str]) -> Contained {
 }
 
 fn inside(texts: &[&str]) -> Inside {
-    let image = container::by_image(texts);
+    // An image may as well run the command behind it.
+    let image = container::by_image(texts).filter(|(_, first)| !begins(texts, *first));
     if let Some((engine, first)) =
         image.and_then(|(kind, first)| Some((engines::of_kind(kind)?, first)))
     {
@@ -81,6 +82,7 @@ fn begins(texts: &[&str], at: usize) -> bool {
     let word = texts[at];
     engines::at_start(rest, false).is_some()
         || PROGRAMS.contains(&base(word))
+        || base(word).starts_with("python3.")
         || runs_engine(rest)
         || (word.ends_with(".sh") && !word.contains(':'))
 }

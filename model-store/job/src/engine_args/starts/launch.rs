@@ -53,15 +53,7 @@ pub(super) fn command(
     }
     match name {
         "srun" | "mpirun" | "mpiexec" | "prun" | "orterun" | "mpiexec.hydra" => {
-            let launched = srun::read(name, words, &way);
-            let rest = words.get(launched.taken..).unwrap_or_default();
-            // A file of programs, or what an image starts.
-            if rest.is_empty() {
-                shell
-                    .host
-                    .keep_unknown(state, name.to_owned(), &launched.way);
-            }
-            command(shell, state, rest, input, &launched.way);
+            launchers(shell, state, words, input, &way);
         }
         "bash" | "sh" | "zsh" | "dash" | "ksh" => self_shell(shell, state, words, input, &way),
         "python" | "python3" => python::command(shell, state, words, input, &way),
@@ -83,6 +75,54 @@ pub(super) fn command(
             None => program(shell, state, words, &texts, input, &way),
         },
     }
+}
+
+/// `srun A : B`, `mpirun A : B`: programs that run at the same time.
+fn launchers(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    input: Option<&Text>,
+    way: &Way,
+) {
+    let Some((launcher, rest)) = words.split_first() else {
+        return;
+    };
+    let from = shell.host.starts();
+    let parts = rest.split(|w| w.word().as_deref() == Some(":"));
+    for (component, part) in (0..).zip(parts) {
+        if component > 0 {
+            shell.in_background(state, from);
+        }
+        let words = [std::slice::from_ref(launcher), part].concat();
+        launched(shell, state, &words, input, way, component);
+    }
+}
+
+/// One program behind its launcher's options; `component` counts those that `:` parts.
+fn launched(
+    shell: &mut Shell<Reader>,
+    state: &mut State,
+    words: &[Field],
+    input: Option<&Text>,
+    way: &Way,
+    component: u32,
+) {
+    let code = words.first().map_or_else(String::new, |w| w.text.code());
+    let name = base(&code);
+    let mut launched = srun::read(name, words, way);
+    // Without a word of the component, nobody knows whether it is the first or this one.
+    if name == "srun" && component > 0 && launched.way.het_groups == [0] {
+        launched.way.het_groups.push(component);
+    }
+    let rest = words.get(launched.taken..).unwrap_or_default();
+    // A file of programs, or what an image starts.
+    if rest.is_empty() {
+        shell
+            .host
+            .keep_unknown(state, name.to_owned(), &launched.way);
+    }
+    command(shell, state, rest, input, &launched.way);
 }
 
 /// The rest of a wrapper's words.

@@ -42,6 +42,45 @@ fn known(n: u32) -> Option<u32> {
 }
 
 #[test]
+fn programs_that_a_colon_parts_run_at_the_same_time() {
+    let found = of("srun --het-group=0 vllm serve a -tp 4 : --het-group=1 vllm serve b -tp 1").list;
+    let seen: Vec<_> = found
+        .iter()
+        .map(|s| (s.tp.known(), s.het_groups.clone(), s.together))
+        .collect();
+    assert_eq!(
+        seen,
+        [(known(4), vec![0], false), (known(1), vec![1], false)]
+    );
+    let found = of("mpirun -np 1 vllm serve a -tp 4 : -np 2 ./own --flag").list;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0].tp.known(), known(4));
+    assert!(matches!(found[1].program, Program::Unknown(_)));
+    assert!(found.iter().all(|s| s.together));
+}
+
+#[test]
+fn a_function_that_differs_by_branch_may_have_any_of_its_bodies() {
+    let script =
+        "if [ -e x ]; then f() { vllm serve m -tp 1; }; else f() { vllm serve m -tp 4; }; fi; f";
+    let seen: Vec<_> = of(script).list.iter().map(|s| s.tp.known()).collect();
+    assert_eq!(seen, [known(1), known(4)]);
+    assert_eq!(one(&script.replace("-tp 1", "-tp 4")).tp.known(), known(4));
+}
+
+#[test]
+fn the_command_behind_an_image_is_what_runs() {
+    let start = one("apptainer run --nv /images/vllm.sif bash ./serve.sh 8000");
+    assert_eq!(start.tp.known(), known(2));
+    for command in ["python3 own.py", "bash own.sh", "./own.sh"] {
+        let start = one(&format!("apptainer run --nv /images/vllm.sif {command}"));
+        assert!(matches!(start.program, Program::Unknown(_)), "{start:?}");
+    }
+    let start = one("apptainer run --nv /images/vllm.sif org/m -tp 4");
+    assert_eq!(start.tp.known(), known(4));
+}
+
+#[test]
 fn a_degree_is_known_where_the_text_tells() {
     for (script, tp) in [
         (

@@ -1,0 +1,7 @@
+#!/bin/bash
+# expect: left over several nodes
+# model: meta-llama/Llama-3.1-70B-Instruct
+#SBATCH --gpus=16
+srun --ntasks-per-node=1 ray start --address "$HEAD:6379" --block &
+sleep 30
+vllm serve meta-llama/Llama-3.1-70B-Instruct --tensor-parallel-size 16
