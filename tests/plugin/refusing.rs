@@ -29,7 +29,7 @@ fn wrong_values_are_refused_before_anything_is_read() {
         "--llm-slo=soon",
         "--llm-isl=many",
         "--llm-advice=please",
-        "--llm-gpu=a b",
+        "--llm-gpu=a100:4",
     ] {
         let output = refused(&site, 2, &[MODEL, value]);
         let name = value.split('=').next().unwrap();

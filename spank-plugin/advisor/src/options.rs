@@ -58,13 +58,13 @@ mod tests {
     #[test]
     fn the_first_wrong_value_of_the_table_is_told() {
         let mut typed = Typed::default();
-        typed.take("llm-gpu", "no/type");
+        typed.take("llm-gpu", "a100:4");
         typed.take("llm-tp", "nonsense");
         assert!(!typed.tagged && typed.asks_for_nothing());
         typed.take("llm-model", "a");
         assert!(typed.tagged && !typed.asks_for_nothing());
         assert_eq!(typed.options.model.as_deref(), Some("a"));
-        assert!(typed.wrong.unwrap().reason.contains("--llm-gpu=no/type"));
+        assert!(typed.wrong.unwrap().reason.contains("--llm-gpu=a100:4"));
     }
 
     proptest::proptest! {
