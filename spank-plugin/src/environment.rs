@@ -7,12 +7,40 @@
 use core::ffi::{CStr, c_char};
 
 use plugin_contract::environment::{OF_A_COMPONENT, OF_USERS, OFFERED, PASSED_ON, job};
-use plugin_contract::options::{OPTIONS, OptionSpec};
+use plugin_contract::options::{COUNT, OPTIONS};
 
 use crate::text::Text;
 
 /// Longest name that is looked at, and its NUL, bytes.
 const LONGEST: usize = 96;
+
+/// What is needed of an option while a command runs. Each pointer of a table costs the file 24 bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Named {
+    /// Long name without the leading dashes.
+    name: &'static CStr,
+    /// The variable that stands for it.
+    variable: &'static CStr,
+}
+
+/// The options of the one table, in its order.
+#[allow(clippy::indexing_slicing, reason = "worked out by the compiler")]
+pub(crate) static NAMED: [Named; COUNT] = {
+    let mut number = 0;
+    let mut all = [Named {
+        name: c"",
+        variable: c"",
+    }; COUNT];
+    while number < COUNT {
+        let listed = OPTIONS[number].listed;
+        all[number] = Named {
+            name: listed.name,
+            variable: listed.variable,
+        };
+        number += 1;
+    }
+    all
+};
 
 /// True inside a job: in its script, in a step, in a shell of `salloc`.
 pub(crate) fn inside_job() -> bool {
@@ -26,7 +54,7 @@ pub(crate) fn forget_options() {
             .iter()
             .find_map(|prefix| name.strip_prefix(prefix.as_bytes()));
         rest.is_some_and(|rest| {
-            OPTIONS
+            NAMED
                 .iter()
                 .any(|spec| mangled(spec).eq(rest.iter().copied()))
         })
@@ -49,7 +77,7 @@ pub(crate) fn offer_options() {
     if !variables().any(|name| name.starts_with(OF_USERS.as_bytes())) {
         return;
     }
-    for spec in &OPTIONS {
+    for spec in &NAMED {
         if let (Some(value), Some(name)) = (of_the_user(spec), offered(spec)) {
             // SAFETY: both end with NUL and are copied; at this point a submitting command has one thread.
             unsafe { libc::setenv(name.as_c().as_ptr(), value.as_ptr(), 1) };
@@ -59,27 +87,26 @@ pub(crate) fn offer_options() {
 
 /// What the user's environment says of an option (`OMNIPILOT_MODEL` of `--llm-model`); never inside a job, whose environment
 /// is a copy.
-pub(crate) fn of_the_user(spec: &OptionSpec) -> Option<&'static CStr> {
-    get(spec.listed.variable).filter(|value| !value.is_empty() && !inside_job())
+pub(crate) fn of_the_user(spec: &Named) -> Option<&'static CStr> {
+    get(spec.variable).filter(|value| !value.is_empty() && !inside_job())
 }
 
 /// True where Slurm took this value of an option from the environment and not from what was typed: it passes the very
 /// text that the variable holds.
-pub(crate) fn is_inherited(spec: &OptionSpec, value: *const c_char) -> bool {
+pub(crate) fn is_inherited(spec: &Named, value: *const c_char) -> bool {
     let held = offered(spec).and_then(|name| get(name.as_c()));
     held.is_some_and(|held| core::ptr::eq(held.as_ptr(), value))
 }
 
 /// The name in which Slurm takes an option of this plugin from the environment.
-fn offered(spec: &OptionSpec) -> Option<Text<LONGEST>> {
+fn offered(spec: &Named) -> Option<Text<LONGEST>> {
     Text::of(OFFERED.bytes().chain(mangled(spec)))
 }
 
 /// The name of an option as Slurm writes it in a variable.
-fn mangled(spec: &OptionSpec) -> impl Iterator<Item = u8> {
-    spec.name
-        .bytes()
-        .map(|byte| if byte == b'-' { b'_' } else { byte })
+fn mangled(spec: &Named) -> impl Iterator<Item = u8> {
+    let name = spec.name.to_bytes().iter().copied();
+    name.map(|byte| if byte == b'-' { b'_' } else { byte })
 }
 
 /// The value of a variable of this process, good until the variable changes.
@@ -116,7 +143,7 @@ fn variables() -> impl Iterator<Item = &'static [u8]> {
 
 /// Removes the variables of these names.
 fn forget(is_meant: impl Fn(&[u8]) -> bool) {
-    // Removing one moves the others, so each time is looked from the beginning. There are few: ten options, or ten for each component.
+    // Removing one moves the others, so each time is looked from the beginning. There are few: eleven options, or as many for each component.
     for _ in 0..4096 {
         let Some(name) = variables().find(|name| name.len() < LONGEST && is_meant(name)) else {
             return;
@@ -145,7 +172,7 @@ mod tests {
             // SAFETY: nobody else reads or writes variables meanwhile.
             unsafe { std::env::set_var(name, value) };
         };
-        let spec = &OPTIONS[ADVICE];
+        let spec = &NAMED[ADVICE];
         let name = "SLURM_SPANK__SLURM_SPANK_OPTION_omnipilot_llm_advice";
         assert_eq!(offered(spec).unwrap().as_c().to_str(), Ok(name));
 

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use plugin_contract::options::{ADVICE, COUNT, MODEL, OPTIONS};
 
-use crate::environment;
+use crate::environment::{self, NAMED};
 use crate::slurm::{self, SpankOption};
 
 /// As Slurm takes them; the number of an option is its place.
@@ -33,7 +33,7 @@ const fn described(number: usize) -> SpankOption {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_possible_wrap,
-            reason = "one of ten"
+            reason = "one of few"
         )]
         val: number as c_int,
         cb: Some(on_option),
@@ -61,7 +61,7 @@ fn keep(number: c_int, value: *const c_char) {
     let Some(number) = usize::try_from(number).ok() else {
         return;
     };
-    let (Some(spec), Some(slot)) = (OPTIONS.get(number), GIVEN.get(number)) else {
+    let (Some(spec), Some(slot)) = (NAMED.get(number), GIVEN.get(number)) else {
         return;
     };
     let value = if environment::is_inherited(spec, value) {
