@@ -279,7 +279,7 @@ fn a_wrong_value_is_refused_with_its_reason_and_a_hint() {
 
 #[test]
 fn text_from_outside_is_never_a_format() {
-    let ran = run("", "", &[ALLOCATOR, "--llm-tp=%s%n%n%n"]);
+    let ran = run("", "", &[ALLOCATOR, "--llm-model=m", "--llm-tp=%s%n%n%n"]);
     assert_eq!(
         says(&ran)[0],
         "error: omnipilot: --llm-tp=%s%n%n%n is not a tensor-parallel degree from 1 to 64"

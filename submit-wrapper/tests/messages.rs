@@ -252,7 +252,7 @@ const STATED: [&str; 18] = [
     "export vec-inf --model nosuch",
     "submit --model nosuch DIR/serve.sh",
     "explain 1234abcd",
-    "explain meta-llama/Llama-3.1-70B-Instruct",
+    "explain nosuch",
     "explain --request DIR/not.json",
     "explain --request DIR/alien.json",
     "explain",

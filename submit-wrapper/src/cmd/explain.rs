@@ -220,6 +220,21 @@ fn from_options(config: &Config, args: &Args, published: &Snapshot) -> anyhow::R
     let options = &args.ask.options;
     let advised = bare(published, &cluster, config, options, &given, &who)
         .map_err(|fault| exit::fail(fault.reason, fault.hint))?;
+    // Of a model that is not known there is nothing to explain.
+    if let (Err(refusal), true) = (
+        &advised.consulted.answer,
+        advised.consulted.advice.id.is_empty(),
+    ) {
+        let (hints, reason): (Vec<&String>, Vec<&String>) = refusal
+            .message
+            .iter()
+            .partition(|line| line.starts_with("hint: "));
+        let hint = hints
+            .first()
+            .map_or("", |line| line.trim_start_matches("hint: "));
+        let reason: Vec<&str> = reason.iter().map(|line| line.as_str()).collect();
+        return Err(exit::with_code(refusal.code, reason.join("; "), hint));
+    }
     Ok(Asked {
         bars: Bars::of(&advised.consulted.advice.candidates),
         request: advised.consulted.request,
