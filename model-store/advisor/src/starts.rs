@@ -165,7 +165,7 @@ pub struct Starts {
 
 impl Starts {
     /// How far what is left for the KV cache of a setup is off: its own configuration's, else its
-    /// engine's; what [`ENOUGH_USERS`] agree on first.
+    /// engine's; what `ENOUGH_USERS` agree on first.
     pub fn pool(&self, s: &Setup) -> Option<&PoolShift> {
         let of = |p: &&PoolShift, model: &str| p.engine == s.engine && p.model == model;
         let own = self.pools.iter().find(|p| {
