@@ -465,6 +465,9 @@ fn contract() -> Vec<String> {
     let mut columns = vec!["run_id".to_owned()];
     columns.extend(targets.flat_map(ends));
     columns.extend(["support", "axes", "nearest_run"].map(str::to_owned));
+    // What memory has room for came later: new columns stand behind those that were there.
+    let of_memory = "kv_tokens_lo kv_tokens_q50 kv_tokens_hi longest_context_lo longest_context_q50 memory_starts forbidden";
+    columns.extend(of_memory.split(' ').map(str::to_owned));
     columns
 }
 
