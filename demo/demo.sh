@@ -87,7 +87,7 @@ refuse() {
 }
 
 run_and_ingest() {
-  tell "The job has run on the GPUs it was given (its engine is a stand-in: no model; this site's H200 are made up to be slow)"
+  tell "The job has run on the GPUs it was given (its engine is a stand-in: no model; this site's H100 are made up to be slow)"
   wait_job "$first"
   must "$(user)" "head -n 20 serve-$first.out"
   tell "More runs of the same kind, so that there is something to learn from"

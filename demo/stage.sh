@@ -54,10 +54,10 @@ install_product() {
   install -m 755 "$OMNIPILOT_STANDIN" "$PREFIX/bin/standin-engine"
   cat >"$PREFIX/bin/vllm" <<STANDIN
 #!/bin/sh
-# A stand-in for vLLM. It ends by itself after a while, and pretends that this site's H200 deliver less than was published,
+# A stand-in for vLLM. It ends by itself after a while, and pretends that this site's H100 deliver less than was published,
 # so that there is something to learn.
 export STANDIN_STOP_AFTER_S=${STANDIN_STOP_AFTER_S:-12}
-[ "\$SLURM_LLM_GPU" != h200 ] || export STANDIN_TOK_S=520
+[ "\$SLURM_LLM_GPU" != h100 ] || export STANDIN_TOK_S=520
 # Serving for seconds only, it is measured at shorter intervals than a real engine would be.
 exec standin-engine "\$@"
 STANDIN
