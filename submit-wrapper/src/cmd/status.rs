@@ -69,7 +69,9 @@ pub(crate) fn run(site: &SiteArgs, args: &Args) -> anyhow::Result<ExitCode> {
     for old in gone.into_iter().filter(|old| old.is_of(cluster)) {
         let _ = std::fs::remove_file(old.file); // the next call tries again
     }
-    let snapshot = site.config().ok().and_then(|config| {
+    // Only of a server that is up something is expected.
+    let config = site.config().ok().filter(|_| !here.is_empty());
+    let snapshot = config.and_then(|config| {
         let snapshot = Snapshot::read(&config.snapshot).ok()?;
         Some((config, snapshot))
     });
