@@ -1,13 +1,20 @@
 //! The time now, and moments in words.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Unix seconds now; 0 on a clock before 1970.
 pub(crate) fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The same with parts of a second.
+pub(crate) fn exactly_now() -> f64 {
+    since_1970().as_secs_f64()
+}
+
+fn since_1970() -> Duration {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default()
 }
 
 /// `2026-11-23 08:30 UTC`, from Unix seconds (civil-from-days of H. Hinnant).

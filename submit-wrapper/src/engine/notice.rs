@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use model_store::outcome::Asked;
 
@@ -10,6 +10,7 @@ use super::evidence::plain_name;
 use super::plan::Plan;
 use super::reading::Reading;
 use crate::board::{Board, Post, State, folder};
+use crate::clock::exactly_now;
 
 /// The board of one engine, and what its throughput is reckoned from. Dropped, the board is taken down.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Unposted {
         let (folder, job) = (folder(env)?, self.job);
         let node = env("SLURMD_NODENAME").or_else(host).unwrap_or_default();
         let address = self.url.and_then(|url| address(&url, &node));
-        let mut board = Board::starting(job, node, self.engine, self.asked, now());
+        let mut board = Board::starting(job, node, self.engine, self.asked, exactly_now());
         board.address = address;
         board.cluster = env("SLURM_CLUSTER_NAME").unwrap_or_default();
         board.interval_s = self.interval_s;
@@ -88,13 +89,13 @@ impl Notice {
     /// The engine answers.
     pub(crate) fn ready(&mut self) {
         self.board.state = State::Ready;
-        self.board.since = now();
+        self.board.since = exactly_now();
         self.show();
     }
 
     /// Its metrics were read.
     pub(crate) fn read(&mut self, reading: &Reading) {
-        self.board.read_at = Some(now());
+        self.board.read_at = Some(exactly_now());
         self.board.in_flight = reading.load;
         self.board.output_tok_s = self.last.as_ref().and_then(|last| speed(last, reading));
         self.last = Some(reading.clone());
@@ -126,11 +127,6 @@ fn address(url: &str, node: &str) -> Option<String> {
 
 fn host() -> Option<String> {
     nix::unistd::gethostname().ok()?.into_string().ok()
-}
-
-fn now() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::process::{Child, ExitCode};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use model_store::outcome::Outcome;
 use nix::sys::signal::Signal;
@@ -20,6 +20,7 @@ use super::supervise::{Limits, Supervisor, Surroundings, block, listen};
 use super::tee::{SharedLog, locked, pump};
 use super::watch::{Watch, answers};
 use super::window::Cut;
+use crate::clock::exactly_now;
 use crate::exit;
 
 /// Exit status where the engine was not ready in time and was stopped, as `timeout` has it.
@@ -80,10 +81,7 @@ impl Session {
         let (mask, blocked) = block();
         // Another server on the same port would be taken for ours.
         let foreign = plan.urls.as_ref().is_some_and(answers);
-        let started_at = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs_f64();
+        let started_at = exactly_now();
         let started = Instant::now();
         let mut child = spawn(&plan.command, mask).map_err(|e| not_started(&plan.command, &e))?;
         let engine = Pid::from_raw(child.id() as i32);

@@ -181,7 +181,7 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
         let line: String = cells.by_ref().map(cell).collect();
         line.trim_end().to_owned()
     };
-    let whole = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+    let whole = total(rows);
     rows.iter()
         .map(|row| format!("{:<whole$}", line(row)))
         .collect()

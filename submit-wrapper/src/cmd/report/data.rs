@@ -252,10 +252,15 @@ pub(super) fn most_served(data: &Data) -> Option<String> {
     most.map(|(model, _)| (*model).to_owned())
 }
 
+/// True for a run of a job under an advice, as `ingest` notes it.
+fn is_advised(run: &StoredRun) -> bool {
+    run.run.notes.contains(", advice ")
+}
+
 /// Jobs of this cluster that ran under an advice.
 pub(super) fn advised_jobs(runs: &[StoredRun]) -> usize {
     let own = runs.iter().filter(|r| r.run.origin == Origin::ThisCluster);
-    let advised = own.filter(|r| r.run.notes.contains(", advice "));
+    let advised = own.filter(|r| is_advised(r));
     advised
         .filter_map(|r| job_of(&r.run))
         .collect::<BTreeSet<_>>()
@@ -304,9 +309,8 @@ fn saved(
     published: &Snapshot,
     catalogue: &Catalogue,
 ) -> Result<Vec<Saved>, String> {
-    let advised = |r: &&StoredRun| r.run.notes.contains(", advice ");
     let mut rates: BTreeMap<u64, Vec<&Run>> = BTreeMap::new();
-    for r in runs.iter().filter(advised) {
+    for r in runs.iter().filter(|r| is_advised(r)) {
         if let Some((_, id)) = job_of(&r.run) {
             rates.entry(id).or_default().push(&r.run);
         }
@@ -432,7 +436,7 @@ pub(super) fn outcomes(runs: &[StoredRun]) -> [[u64; 5]; 2] {
         if job.is_some() && !seen.insert(job) {
             continue;
         }
-        let advised = usize::from(!r.run.notes.contains(", advice "));
+        let advised = usize::from(!is_advised(r));
         let class = RunOutcome::ALL
             .iter()
             .position(|o| *o == r.run.measured.outcome);
