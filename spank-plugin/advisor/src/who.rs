@@ -1,82 +1,27 @@
 //! Who submits, as the system's own files and services tell. Asked in the child alone: a directory
 //! service may hang.
 
-use std::ffi::{CStr, c_char};
-
 use model_store::startable::{Other, Who};
-
-/// Most bytes that one entry of the user or group database may take.
-const ENTRY: usize = 64 * 1024;
+use nix::unistd::{Gid, Group, User, getgid, getgroups, getuid};
 
 /// The user and the groups of this process; names of groups where they are asked for.
 pub(crate) fn of_process(with_group_names: bool, others: Vec<Other>) -> Who {
-    let gids = gids();
+    let mut gids = getgroups().unwrap_or_default();
+    gids.push(getgid());
+    let group = |gid: &Gid| Group::from_gid(*gid).ok().flatten().map(|group| group.name);
     Who {
-        user: user(),
+        user: User::from_uid(getuid())
+            .ok()
+            .flatten()
+            .map(|user| user.name),
         groups: if with_group_names {
-            gids.iter().filter_map(|gid| group(*gid)).collect()
+            gids.iter().filter_map(group).collect()
         } else {
             Vec::new()
         },
-        gids,
+        gids: gids.into_iter().map(Gid::as_raw).collect(),
         others,
     }
-}
-
-fn user() -> Option<String> {
-    let mut buffer = vec![0 as c_char; ENTRY];
-    let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
-    let mut found = std::ptr::null_mut();
-    // SAFETY: entry, buffer and result live beyond the call, and the length is the buffer's.
-    let code = unsafe {
-        libc::getpwuid_r(
-            libc::getuid(),
-            entry.as_mut_ptr(),
-            buffer.as_mut_ptr(),
-            buffer.len(),
-            &raw mut found,
-        )
-    };
-    if code != 0 || found.is_null() {
-        return None;
-    }
-    // SAFETY: the call succeeded: `found` is the entry, whose name is text in the buffer that ends with NUL.
-    let name = unsafe { CStr::from_ptr((*found).pw_name) };
-    name.to_str().ok().map(str::to_owned)
-}
-
-fn group(gid: u32) -> Option<String> {
-    let mut buffer = vec![0 as c_char; ENTRY];
-    let mut entry = std::mem::MaybeUninit::<libc::group>::uninit();
-    let mut found = std::ptr::null_mut();
-    // SAFETY: as above.
-    let code = unsafe {
-        libc::getgrgid_r(
-            gid,
-            entry.as_mut_ptr(),
-            buffer.as_mut_ptr(),
-            buffer.len(),
-            &raw mut found,
-        )
-    };
-    if code != 0 || found.is_null() {
-        return None;
-    }
-    // SAFETY: as above, for a group.
-    let name = unsafe { CStr::from_ptr((*found).gr_name) };
-    name.to_str().ok().map(str::to_owned)
-}
-
-fn gids() -> Vec<u32> {
-    // SAFETY: asks for the number alone, and writes nothing.
-    let count = unsafe { libc::getgroups(0, std::ptr::null_mut()) };
-    let mut all = vec![0; usize::try_from(count).unwrap_or(0)];
-    // SAFETY: the list has room for as many as are asked for.
-    let count = unsafe { libc::getgroups(count.max(0), all.as_mut_ptr()) };
-    all.truncate(usize::try_from(count).unwrap_or(0));
-    // SAFETY: asks for a number.
-    all.push(unsafe { libc::getgid() });
-    all
 }
 
 #[cfg(test)]
